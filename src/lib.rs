@@ -1,0 +1,1 @@
+//! managed-redis-operator
