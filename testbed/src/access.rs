@@ -85,8 +85,6 @@ impl Access {
         let mut config = kube::Config::new(self.endpoint.url.clone());
         config.root_cert = Some(vec![self.endpoint.ca_der.clone()]);
         config.auth_info = self.auth_info();
-        // The server is on this machine: a proxy that the environment names cannot reach it.
-        config.proxy_url = None;
         config
     }
 

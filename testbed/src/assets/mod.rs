@@ -255,6 +255,8 @@ impl Folders {
         if let Some(folder) = assets.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(AssetsError::NotAFolder(folder.clone()));
         }
+        // The programs are not started in the current folder.
+        let assets = assets.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
         let cache = path("XDG_CACHE_HOME")
             .filter(|folder| folder.is_absolute())
             .or_else(|| path("HOME").filter(|home| home.is_absolute()).map(|home| home.join(".cache")))
@@ -365,6 +367,13 @@ mod tests {
         let missing = root.path().join("missing");
         let error = Folders::from_vars(vars(&[("KUBEBUILDER_ASSETS", &missing), ("HOME", root.path())])).unwrap_err();
         assert!(matches!(error, AssetsError::NotAFolder(folder) if folder == missing));
+    }
+
+    #[test]
+    fn relative_assets_folder_is_made_absolute() {
+        let set = [("KUBEBUILDER_ASSETS", Path::new("src")), ("HOME", Path::new("/home/a"))];
+        let assets = Folders::from_vars(vars(&set)).unwrap().assets.unwrap();
+        assert_eq!(assets, std::env::current_dir().unwrap().join("src"));
     }
 
     #[test]
