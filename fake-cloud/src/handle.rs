@@ -204,7 +204,13 @@ impl StateHandle {
     /// Waits until there were at least `count` requests; false when the time was up first.
     pub async fn wait_for_requests(&self, filter: impl Into<RequestFilter>, count: u64, limit: Duration) -> bool {
         let filter = filter.into();
-        self.shared.wait_for(limit, |world| world.traffic.count(&filter) >= count).await
+        self.wait_until(limit, |state| state.requests(filter.clone()) >= count).await
+    }
+
+    /// Waits until something holds, looked at after every request's beginning, effect and end; false when the time was
+    /// up first.
+    pub async fn wait_until(&self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+        self.shared.wait_until(limit, || holds(self)).await
     }
 
     /// How often an instance was really wiped, whatever the client was told.

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{DATE, USER_AGENT};
 use axum::http::{HeaderValue, Request, Response, StatusCode};
 use futures::future;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -176,17 +176,28 @@ where
 
 /// The connection is to be closed without an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("closed by a fault")]
+#[error("closed without an answer")]
 struct Closed;
+
+/// A body of bearable size; none if it is larger. It is read to its end even so, lest the refusal be lost to a reset.
+async fn read(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    let (mut bytes, mut too_large) = (Vec::new(), false);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        too_large |= bytes.len() + data.len() > MOST_REQUEST_BYTES;
+        if !too_large {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok((!too_large).then(|| bytes.into()))
+}
 
 /// One request to the clouds.
 async fn serve(shared: Shared, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
     let (parts, body) = request.into_parts();
-    let (body, too_large) = match Limited::new(body, MOST_REQUEST_BYTES).collect().await {
-        Ok(body) => (body.to_bytes(), false),
-        Err(_) => (Bytes::new(), true),
-    };
-    let call = Call::new(parts, body);
+    let body = read(body).await.map_err(|_| Closed)?;
+    let too_large = body.is_none();
+    let call = Call::new(parts, body.unwrap_or_default());
     let (plan, now) = {
         let mut world = shared.lock();
         (world.faults.take(&call), world.clock.now())
@@ -219,9 +230,9 @@ async fn judge(shared: &Shared, call: &Call, plan: Plan) -> Verdict {
         tokio::time::sleep(plan.delay).await;
     }
     match plan.ending {
-        None => Verdict::Send(whole(shared.lock().answer(call, plan.quirks))),
+        None => Verdict::Send(whole(shared.answer(call, plan.quirks))),
         Some((kind, execute)) => {
-            let reply = execute.then(|| shared.lock().answer(call, plan.quirks));
+            let reply = execute.then(|| shared.answer(call, plan.quirks));
             verdict(&kind, reply, call)
         }
     }

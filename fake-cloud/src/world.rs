@@ -54,7 +54,7 @@ impl World {
     }
 
     /// The clouds' own answer to a request.
-    pub(crate) fn answer(&mut self, call: &Call, quirks: NcpQuirks) -> Reply {
+    fn answer(&mut self, call: &Call, quirks: NcpQuirks) -> Reply {
         let now = self.clock.now();
         if call.operation.is_ncp() || (call.operation == Operation::Unknown && call.uri.path().starts_with("/clouddb/"))
         {
@@ -101,11 +101,18 @@ impl Shared {
         Open { shared: self.clone(), booking, status: None }
     }
 
-    /// Waits until `holds`, looked at after every request's beginning and end, or until the time is up.
-    pub(crate) async fn wait_for(&self, limit: Duration, holds: impl Fn(&World) -> bool) -> bool {
+    /// Carries out a request.
+    pub(crate) fn answer(&self, call: &Call, quirks: NcpQuirks) -> Reply {
+        let reply = self.lock().answer(call, quirks);
+        self.changed.send_replace(());
+        reply
+    }
+
+    /// Waits until `holds`, looked at after every request's beginning, effect and end, or until the time is up.
+    pub(crate) async fn wait_until(&self, limit: Duration, holds: impl Fn() -> bool) -> bool {
         let mut changes = self.changed.subscribe();
         let watching = async {
-            while !holds(&self.lock()) {
+            while !holds() {
                 if changes.changed().await.is_err() {
                     return;
                 }

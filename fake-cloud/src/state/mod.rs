@@ -14,7 +14,7 @@ use crate::seed::Seed;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     /// There is one with this ID already.
-    #[error("there is already a {kind} {id}")]
+    #[error("{kind} {id} exists already")]
     AlreadyExists {
         /// Cluster or instance.
         kind: &'static str,
