@@ -14,9 +14,8 @@
 //!
 //! # What is remembered where
 //!
-//! All of it is in the stored entry, so another process carries on where this one stopped: the phase Applying without
-//! `nextAttemptTime` is an attempt whose result is open, and `nextAttemptTime` is set from the moment a failure was noticed
-//! until the next attempt.
+//! All of it is in the stored entry, so another process carries on where this one stopped: the phase Applying is an attempt
+//! whose result is open, and `nextAttemptTime` is set from the moment a failure was noticed until the next attempt.
 
 use std::time::Duration;
 
@@ -170,7 +169,7 @@ impl Row {
             wake: None,
         };
         match &target.outcome {
-            Outcome::Observed(seen) => row.observe(seen, renewed, policy),
+            Outcome::Observed(seen) => row.observe(seen, policy),
             Outcome::Pending => {}
             Outcome::NotFound { message } => row.end(SyncPhase::NotFound, NOT_FOUND, message),
             Outcome::NotSupported { message } => row.end(SyncPhase::GaveUp, NOT_SUPPORTED, message),
@@ -189,7 +188,7 @@ impl Row {
         entry.last_error = Some(error(Some(code), message));
     }
 
-    fn observe(&mut self, seen: &Observation, renewed: bool, policy: &Policy) {
+    fn observe(&mut self, seen: &Observation, policy: &Policy) {
         self.read = true;
         let last = self.entry.last_attempt_time.as_ref().map(|time| time.0);
         if let Some(last) = last
@@ -199,7 +198,7 @@ impl Row {
             return;
         }
         self.why = Why::Word;
-        let renewed = self.note_group(seen) || renewed;
+        self.note_group(seen);
         if matches!(self.entry.phase, SyncPhase::NotFound) || self.not_supported() {
             self.entry.phase = SyncPhase::Waiting;
             self.entry.last_error = None;
@@ -207,30 +206,28 @@ impl Row {
         self.note_word(seen, policy);
         match self.judge(seen, policy) {
             Verdict::InSync => {
-                begin_episode(&mut self.entry);
+                forget_attempts(&mut self.entry);
                 self.entry.phase = SyncPhase::InSync;
             }
             _ if self.entry.phase == SyncPhase::GaveUp && policy.exhausted(&self.entry) => {}
             Verdict::InProgress { stuck_at } => {
                 self.wake = Some(stuck_at);
-                if !self.is_open() {
+                if !is_open(&self.entry) {
                     self.entry.phase = SyncPhase::Waiting;
                 }
             }
             Verdict::Unsettled { settled_at } => self.wake = Some(settled_at),
-            Verdict::Failing { why } => self.fail(seen, &why, renewed, policy),
+            Verdict::Failing { why } => self.fail(seen, &why, policy),
         }
     }
 
-    /// Takes over the parameter group; true if it is another one, which begins a new episode.
-    fn note_group(&mut self, seen: &Observation) -> bool {
-        let Some(group) = &seen.group_id else { return false };
-        let changed = self.entry.parameter_group_id.as_ref().is_some_and(|known| known != group);
-        self.entry.parameter_group_id = Some(group.clone());
-        if changed {
+    /// Takes over the parameter group; another one begins a new episode.
+    fn note_group(&mut self, seen: &Observation) {
+        let Some(group) = &seen.group_id else { return };
+        if self.entry.parameter_group_id.as_ref().is_some_and(|known| known != group) {
             begin_episode(&mut self.entry);
         }
-        changed
+        self.entry.parameter_group_id = Some(group.clone());
     }
 
     /// Takes over the sync status, and since when it has been that word.
@@ -250,11 +247,6 @@ impl Row {
             };
         }
         entry.sync_status.clone_from(&seen.sync_status);
-    }
-
-    /// Whether the result of an attempt is open.
-    fn is_open(&self) -> bool {
-        self.entry.phase == SyncPhase::Applying && self.entry.next_attempt_time.is_none()
     }
 
     fn judge(&self, seen: &Observation, policy: &Policy) -> Verdict {
@@ -277,19 +269,19 @@ impl Row {
         }
         let settled_at = after(last, policy.settle());
         let settled = is_running(seen) && (since > last || seen.observed_at >= settled_at);
-        if self.is_open() && !settled && !stuck {
+        if is_open(&self.entry) && !settled && !stuck {
             return Verdict::Unsettled { settled_at };
         }
         Verdict::Failing { why: format!("The sync status is {shown} after attempt {attempt}") }
     }
 
     /// The cluster needs the application: now, later, or never again.
-    fn fail(&mut self, seen: &Observation, why: &str, renewed: bool, policy: &Policy) {
-        if self.is_open() && self.entry.attempts > 0 {
+    fn fail(&mut self, seen: &Observation, why: &str, policy: &Policy) {
+        if is_open(&self.entry) && self.entry.attempts > 0 {
             self.fail_attempt(error(None, why), policy);
         } else if policy.exhausted(&self.entry) {
             self.entry.phase = SyncPhase::GaveUp;
-        } else if self.entry.next_attempt_time.is_none() && !renewed {
+        } else if self.entry.next_attempt_time.is_none() {
             self.entry.next_attempt_time = self.earliest(policy);
         }
         if self.entry.phase == SyncPhase::GaveUp {
@@ -393,11 +385,25 @@ fn error(code: Option<&str>, message: &str) -> SyncError {
     SyncError { code: code.map(|code| one_line(code, 64)), message: one_line(message, MAX_ERROR_BYTES) }
 }
 
-/// Forgets the attempts. The time of the last one stays, and an attempt whose result is open stays open.
-fn begin_episode(entry: &mut ClusterSync) {
+/// Whether the result of an attempt is open.
+fn is_open(entry: &ClusterSync) -> bool {
+    entry.phase == SyncPhase::Applying
+}
+
+/// Forgets the attempts, but not when the last one was.
+fn forget_attempts(entry: &mut ClusterSync) {
     entry.attempts = 0;
     entry.next_attempt_time = None;
     entry.last_error = None;
+}
+
+/// Somebody changed what is wanted: nothing of what was tried counts or holds anything up. An attempt whose result is open
+/// stays open, for the cloud is still at it.
+fn begin_episode(entry: &mut ClusterSync) {
+    forget_attempts(entry);
+    if !is_open(entry) {
+        entry.last_attempt_time = None;
+    }
     if matches!(entry.phase, SyncPhase::BackingOff | SyncPhase::GaveUp) {
         entry.phase = SyncPhase::Waiting;
     }

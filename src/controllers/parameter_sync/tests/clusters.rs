@@ -201,6 +201,17 @@ fn a_new_episode_does_not_ask_twice_while_an_attempt_is_open() {
 }
 
 #[test]
+fn what_somebody_asks_for_does_not_wait_for_earlier_attempts() {
+    let mut story = Story::new();
+    story.pass_answered(&[seen("a", "Error-Sync", 0)], 0, &ApplyResult::Busy);
+    story.requested_at = Some("now".into());
+    let mut modifying = observation(Some("Error-Sync"), 2);
+    modifying.state = Some("Modifying".into());
+    story.pass(&[target("a", Outcome::Observed(modifying))], 2);
+    assert_eq!(story.word("Error-Sync", 4).applies.len(), 1, "also in a later pass, well within initialBackoff");
+}
+
+#[test]
 fn nothing_is_asked_while_the_cluster_is_not_running() {
     for state in [Some("Modifying"), Some("Scaling(vertical)"), None] {
         let mut story = Story::new();

@@ -109,6 +109,26 @@ fn the_status_shows_a_thousand_and_forgets_no_attempt() {
 }
 
 #[test]
+fn an_attempt_is_stored_before_clusters_that_merely_wait() {
+    let mut story = Story::new();
+    let mut targets = fleet(1200, "Pending", 0);
+    targets.push(seen("zzz", "Error-Sync", 0));
+    let plan = story.pass(&targets, 0);
+    assert_eq!((plan.applies.len(), plan.status.clusters.len()), (1, 1000));
+    assert_eq!(story.entry("zzz").attempts, 1);
+}
+
+#[test]
+fn who_was_asked_longest_ago_is_asked_first() {
+    let mut story = Story::new();
+    story.pass_answered(&fleet(10, "Error-Sync", 0), 0, &refused());
+    let mut targets = fleet(10, "Error-Sync", 100);
+    targets.push(seen("zzz", "Error-Sync", 100));
+    let plan = story.pass(&targets, 100);
+    assert_eq!((plan.applies.len(), plan.applies[0].id.as_str()), (10, "zzz"));
+}
+
+#[test]
 fn more_failing_clusters_than_the_status_holds_are_asked_for_as_room_appears() {
     let mut story = Story::new();
     let broken = fleet(1200, "Error-Sync", 0);

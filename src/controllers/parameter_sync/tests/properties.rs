@@ -185,8 +185,6 @@ fn without_outages(steps: Vec<Step>) -> Vec<Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn no_cluster_is_asked_for_more_than_max_attempts_in_an_episode(
         max in 1_i32..5,
