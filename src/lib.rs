@@ -1,1 +1,3 @@
 //! managed-redis-operator
+
+pub mod cloud;
