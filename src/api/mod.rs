@@ -1,0 +1,41 @@
+//! The three custom resources of the group `managedredis.dev`, and what they share.
+//!
+//! Nothing here does I/O. The types are the single source of the CRDs: [`crds`] derives them, `cargo xtask generate` writes
+//! them to `crds/`.
+
+pub mod cluster_ref;
+pub mod conditions;
+pub mod crd;
+pub mod flush_request;
+pub mod parameter_sync;
+pub mod shared;
+
+pub use cluster_ref::{RedisClusterRef, RedisClusterRefSpec, RedisClusterRefStatus};
+pub use crd::crds;
+pub use flush_request::{RedisFlushRequest, RedisFlushRequestSpec, RedisFlushRequestStatus};
+pub use parameter_sync::{RedisParameterSync, RedisParameterSyncSpec, RedisParameterSyncStatus};
+
+/// API group of all three kinds.
+pub const GROUP: &str = "managedredis.dev";
+
+/// The field manager under which the operator applies everything it writes.
+pub const FIELD_MANAGER: &str = "managed-redis-operator";
+
+/// Any new value of this annotation forces a fresh read of the cloud; it is echoed in `status.lastHandledReconcileAt`.
+pub const RECONCILE_REQUESTED_AT: &str = "managedredis.dev/reconcile-requested-at";
+
+/// Longest value of [`RECONCILE_REQUESTED_AT`] that is echoed; more is cut, so that an annotation cannot fill the status.
+const MAX_ECHOED_BYTES: usize = 256;
+
+/// The value of the reconcile-requested-at annotation of an object, if it has one.
+pub fn reconcile_requested_at<K: kube::Resource>(object: &K) -> Option<String> {
+    let value = object.meta().annotations.as_ref()?.get(RECONCILE_REQUESTED_AT)?;
+    let mut end = value.len().min(MAX_ECHOED_BYTES);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    Some(value[..end].to_owned())
+}
+
+#[cfg(test)]
+mod tests;
