@@ -159,6 +159,16 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
 }
 
+#[cfg(test)]
+impl Answer {
+    /// An answer as it would come over the wire, received at 2026-11-22T00:00:00Z.
+    pub(crate) fn fixture(status: u16, headers: &[(&'static str, &str)], body: impl Into<Vec<u8>>) -> Self {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let received_at = "2026-11-22T00:00:00Z".parse().unwrap();
+        Self { status, headers, body: body.into(), received_at, retry_after: None }
+    }
+}
+
 impl Answer {
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
@@ -424,4 +434,42 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(answer: &Answer) -> Resu
 /// The message for a value of the wrong type.
 pub(crate) fn at_path(path: &str, error: &dyn std::fmt::Display) -> String {
     if path == "." { format!("the answer: {error}") } else { format!("field {path}: {error}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_that_is_none_is_described() {
+        let message = |headers: &[(&'static str, &str)], body: &str| {
+            let failure = read_json::<Vec<String>>(&Answer::fixture(200, headers, body)).unwrap_err();
+            assert_eq!(failure.kind, ErrorKind::UnexpectedResponse, "{body}");
+            failure.message
+        };
+        assert!(message(&[], "").contains("an empty body"));
+        assert!(message(&[], "<html><body>hi</body></html>").contains("HTML"));
+        assert!(message(&[("content-type", "text/html")], "hi").contains("HTML"));
+        assert!(message(&[], "<?xml version=\"1.0\"?><a/>").contains("XML"));
+        assert!(message(&[], "[\"7.2.1").contains("not valid JSON"));
+        assert!(message(&[], "[] []").contains("after its end"));
+        assert!(message(&[], "[\"a\",7]").starts_with("field [1]: invalid type"));
+        assert!(message(&[], "7").starts_with("the answer: invalid type"));
+    }
+
+    #[test]
+    fn nesting_without_end_is_an_error_and_not_the_end_of_the_stack() {
+        for deep in ["[".repeat(1_000_000), "{\"a\":".repeat(1_000_000)] {
+            let answer = Answer::fixture(200, &[], deep);
+            assert_eq!(read_json::<serde_json::Value>(&answer).unwrap_err().kind, ErrorKind::UnexpectedResponse);
+            assert_eq!(read_json::<Vec<String>>(&answer).unwrap_err().kind, ErrorKind::UnexpectedResponse);
+        }
+    }
+
+    #[test]
+    fn the_most_specific_trace_header_wins() {
+        let answer = Answer::fixture(200, &[("x-request-id", "b"), ("x-ncp-trace-id", "a")], "");
+        assert_eq!(answer.trace_id().as_deref(), Some("a"));
+        assert_eq!(Answer::fixture(200, &[("x-request-id", "")], "").trace_id(), None);
+    }
 }
