@@ -1,6 +1,5 @@
 //! The HTTP core: sends one operation over one connection, within its limits, and reads the answer with bounds.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -362,11 +361,12 @@ impl Lost {
             None => ("transport", TransportStage::Exchange),
         };
         // What a decoder cannot decode will not get better; everything else may.
-        let kind = if error.is_decode() { ErrorKind::UnexpectedResponse } else { ErrorKind::Unavailable };
+        let undecodable = is_undecodable(error);
+        let kind = if undecodable { ErrorKind::UnexpectedResponse } else { ErrorKind::Unavailable };
         let what = match code {
             "connect" => "no connection could be made",
             "timeout" => "no complete answer came in time",
-            "body" if error.is_decode() => "the body could not be decompressed",
+            "body" if undecodable => "the body cannot be decompressed",
             "body" => "the answer broke off",
             "reset" => "the connection was closed before an answer came",
             "not_sent" => "the request could not be built",
@@ -386,33 +386,35 @@ impl Lost {
     }
 }
 
+/// Whether the body is not what its content encoding says. Everything else that ends a body, the decoder's unexpected end
+/// included, is a body that broke off, though reqwest calls that a decode error too.
+fn is_undecodable(error: &reqwest::Error) -> bool {
+    use std::io::ErrorKind as Io;
+    let io_errors = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    error.is_decode()
+        && io_errors.map(std::io::Error::kind).any(|kind| matches!(kind, Io::InvalidData | Io::InvalidInput))
+}
+
+/// The error and what caused it, the outermost first.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| cause.source())
+}
+
 /// Whether the peer closed or reset the connection in mid-exchange.
 fn is_closed_early(error: &reqwest::Error) -> bool {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind as Io;
-            return matches!(
-                io.kind(),
-                Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe | Io::UnexpectedEof | Io::NotConnected
-            );
-        }
-        // hyper's word for a connection that ended before the head of an answer.
-        if cause.to_string().contains("connection closed before message completed") {
-            return true;
-        }
-        source = cause.source();
-    }
-    false
+    use std::io::ErrorKind as Io;
+    const CLOSED: [Io; 5] =
+        [Io::ConnectionReset, Io::ConnectionAborted, Io::BrokenPipe, Io::UnexpectedEof, Io::NotConnected];
+    causes(error).any(|cause| match cause.downcast_ref::<std::io::Error>() {
+        Some(io) => CLOSED.contains(&io.kind()),
+        // hyper's words for a connection that ended before the head of an answer.
+        None => cause.to_string() == "connection closed before message completed",
+    })
 }
 
 /// The innermost cause: the outer layers repeat the URL and say "error sending request".
 fn describe(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// Reads a JSON answer; a failure names the field by its path, e.g. `clusters[3].port`.
