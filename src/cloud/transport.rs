@@ -58,19 +58,23 @@ impl HttpCore {
     /// [`SetupError::Settings`] for a rate that makes no sense, [`SetupError::Http`] without usable TLS roots.
     pub fn new(settings: CloudSettings, observer: Arc<dyn RequestObserver>) -> Result<Self, SetupError> {
         settings.validate()?;
-        let through_proxy = ClientPair::new(&settings, false)?;
-        let maps = [&settings.kakao, &settings.kakao_iam, &settings.ncp];
-        let direct = if maps.iter().any(|map| map.urls().any(is_loopback)) {
-            ClientPair::new(&settings, true)?
-        } else {
-            through_proxy.clone()
-        };
+        let endpoints = || settings.kakao.urls().chain(settings.kakao_iam.urls()).chain(settings.ncp.urls());
+        let (local, remote) = (endpoints().any(is_loopback), endpoints().any(|url| !is_loopback(url)));
+        // Building a client reads the TLS roots, so there are two pairs only where both are of use.
+        let through_proxy = ClientPair::new(&settings, !remote)?;
+        let direct = if local && remote { ClientPair::new(&settings, true)? } else { through_proxy.clone() };
         Ok(Self {
             settings: Arc::new(settings),
             clients: Arc::new(Clients { through_proxy, direct }),
             observer,
             clock: Arc::new(Timestamp::now),
         })
+    }
+
+    /// The settings, e.g. to look up the endpoint that is part of a connection's identity.
+    #[must_use]
+    pub fn settings(&self) -> &CloudSettings {
+        &self.settings
     }
 
     /// The same core with another clock: for signatures, token expiry and the age of a Retry-After date.

@@ -121,7 +121,7 @@ async fn mutations_that_break_off_are_unknown_and_sent_once() {
 #[tokio::test]
 async fn mutations_without_an_answer_are_unknown_and_sent_once() {
     for operation in MUTATIONS {
-        let bench = impatient(Duration::from_millis(400)).await;
+        let bench = impatient(Duration::from_secs(1)).await;
         let fault = Fault::new(operation, FaultKind::Hang).execute(true);
         let error = call(&bench, operation, fault).await.unwrap_err();
         assert_eq!((error.kind, error.executed), (ErrorKind::Unavailable, Executed::Unknown), "{error}");
