@@ -244,3 +244,47 @@ fn redact(mut text: String, secrets: &[&SecretString]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_one_sentence_with_what_a_person_needs() {
+        let failure = Failure::new(ErrorKind::CredentialsRejected, "check NCLOUD_SECRET_KEY;\nit says: \u{1b}[31mno")
+            .status(401)
+            .code(Some("200".to_owned()))
+            .trace(Some("7f3a".to_owned()));
+        assert_eq!(
+            failure.into_error(Provider::Ncp, "getCloudDBInstanceList", &[]).to_string(),
+            "NCP rejected the credentials (getCloudDBInstanceList, HTTP 401, code 200, trace 7f3a): \
+             check NCLOUD_SECRET_KEY; it says: [31mno"
+        );
+        let failure = Failure::new(ErrorKind::RateLimited, "").retry_after(Some(Duration::from_millis(20)));
+        assert_eq!(
+            failure.into_error(Provider::KakaoCloud, "listClusters", &[]).to_string(),
+            "KakaoCloud limits the rate of requests (listClusters); next try in 1 s"
+        );
+    }
+
+    #[test]
+    fn echoed_secrets_are_removed_before_anything_is_cut() {
+        let secret = SecretString::from("hunter22hunter22");
+        // The secret lies across the place where the message is cut.
+        let message = format!("{} {}", "x".repeat(MAX_MESSAGE_CHARS - 8), "hunter22hunter22");
+        let error = Failure::unexpected(message)
+            .code(Some("E-hunter22hunter22".to_owned()))
+            .trace(Some("hunter22hunter22".to_owned()))
+            .into_error(Provider::Ncp, "flushCloudDBInstance", &[&secret]);
+        assert!(!format!("{error} {error:?}").contains("hunter"), "{error:?}");
+        assert!(error.message.chars().count() <= MAX_MESSAGE_CHARS);
+        assert_eq!(error.code.as_deref(), Some("E-[redacted]"));
+    }
+
+    #[test]
+    fn only_an_exchange_can_have_taken_effect() {
+        assert_eq!(TransportStage::NotSent.executed(), Executed::No);
+        assert_eq!(TransportStage::Connect.executed(), Executed::No);
+        assert_eq!(TransportStage::Exchange.executed(), Executed::Unknown);
+    }
+}

@@ -149,3 +149,100 @@ pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So slow that a second token never comes within a test.
+    const NEVER: f64 = 0.001;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = httpdate::parse_http_date("Sun, 22 Nov 2026 10:00:00 GMT").unwrap();
+        for (value, expected) in [
+            ("0", Some(0)),
+            ("17", Some(17)),
+            (" 17 ", Some(17)),
+            ("86400", Some(600)),
+            ("99999999999999999999999", Some(600)),
+            ("Sun, 22 Nov 2026 10:01:30 GMT", Some(90)),
+            ("Sun, 22 Nov 2026 09:00:00 GMT", Some(0)),
+            ("Mon, 22 Nov 2027 10:00:00 GMT", Some(600)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_retry_after(value, now), expected.map(Duration::from_secs), "{value:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn retry_after_never_panics_and_is_capped(value in "\\PC{0,40}") {
+            assert!(parse_retry_after(&value, SystemTime::UNIX_EPOCH).is_none_or(|wait| wait <= MAX_RETRY_AFTER));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pause_longer_than_patience_is_an_answer() {
+        let gate = Gate::new(100.0, 10);
+        gate.pause(Duration::from_secs(60));
+        // A shorter one does not end a longer one.
+        gate.pause(Duration::from_secs(1));
+        for lane in [Lane::Read, Lane::Mutation] {
+            let paused = gate.enter(lane, Duration::from_secs(30)).await.err().unwrap();
+            assert!(paused.remaining > Duration::from_secs(50) && paused.remaining <= Duration::from_secs(60));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_short_pause_is_waited_for() {
+        let gate = Gate::new(100.0, 10);
+        let started = Instant::now();
+        gate.pause(Duration::from_millis(80));
+        assert!(gate.enter(Lane::Read, Duration::from_secs(5)).await.is_ok());
+        assert!(started.elapsed() >= Duration::from_millis(80));
+    }
+
+    #[tokio::test]
+    async fn reads_at_once_are_bounded_and_leave_room_for_mutations() {
+        let gate = Gate::new(1000.0, 1000);
+        let mut permits = Vec::new();
+        for _ in 0..CONCURRENT_READS {
+            permits.push(gate.enter(Lane::Read, Duration::ZERO).await.unwrap());
+        }
+        let mut read = Box::pin(gate.enter(Lane::Read, Duration::ZERO));
+        assert!(futures::poll!(&mut read).is_pending());
+        assert!(gate.enter(Lane::Mutation, Duration::ZERO).await.is_ok());
+        permits.pop();
+        assert!(read.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn reads_wait_for_a_waiting_mutation_though_there_are_tokens() {
+        let gate = Gate::new(1000.0, 1000);
+        let turn = gate.mutations.turn.lock().await;
+        let mut mutation = Box::pin(gate.enter(Lane::Mutation, Duration::ZERO));
+        assert!(futures::poll!(&mut mutation).is_pending());
+        let mut read = Box::pin(gate.enter(Lane::Read, Duration::ZERO));
+        assert!(futures::poll!(&mut read).is_pending());
+        drop(turn);
+        let permit = mutation.await.unwrap();
+        // It waits for a mutation to go, not for it to end.
+        assert!(read.await.is_ok());
+        drop(permit);
+    }
+
+    #[tokio::test]
+    async fn a_mutation_that_gives_up_lets_reads_pass() {
+        let gate = Gate::new(NEVER, 1);
+        drop(gate.enter(Lane::Mutation, Duration::ZERO).await.unwrap());
+        let mut mutation = Box::pin(gate.enter(Lane::Mutation, Duration::ZERO));
+        assert!(futures::poll!(&mut mutation).is_pending());
+        assert_eq!(*gate.waiting_mutations.borrow(), 1);
+        drop(mutation);
+        assert_eq!(*gate.waiting_mutations.borrow(), 0);
+    }
+}

@@ -25,7 +25,7 @@ pub mod words;
 pub use credential::{CredentialError, SecretSource};
 pub use endpoint::{EndpointError, EndpointMap, EndpointSet, UnknownEndpoint};
 pub use error::{CloudError, ErrorKind, Executed, SetupError, TransportStage};
-pub use settings::{CloudSettings, RetrySettings};
+pub use settings::{CloudSettings, MAX_BODY_BYTES, MAX_LIST_BYTES, RetrySettings};
 pub use transport::{Clock, HttpCore};
 
 /// One of the two clouds.

@@ -128,6 +128,18 @@ pub(crate) mod de {
         })
     }
 
+    /// An integer, or the text of one.
+    pub(crate) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+        const EXPECTED: &str = "an integer";
+        match scalar(deserializer, EXPECTED)? {
+            Scalar::Null => Ok(None),
+            Scalar::Integer(number) => Ok(Some(number)),
+            Scalar::Text(value) => {
+                value.trim().parse().map(Some).map_err(|_| D::Error::invalid_value(Unexpected::Str(&value), &EXPECTED))
+            }
+        }
+    }
+
     /// GiB as a number, in MiB.
     pub(crate) fn gib<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
         let Some(gib) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
@@ -174,6 +186,88 @@ pub(crate) mod de {
 
         fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
             Ok(Scalar::Text(value.to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_in_every_form_that_was_seen() {
+        for (value, expected) in [
+            ("2026-03-06T02:35:13Z", Some("2026-03-06T02:35:13Z")),
+            ("2026-03-06T02:35:13.123456Z", Some("2026-03-06T02:35:13.123456Z")),
+            ("2026-03-06T11:35:13+09:00", Some("2026-03-06T02:35:13Z")),
+            ("2026-03-06T11:35:13+0900", Some("2026-03-06T02:35:13Z")),
+            ("2026-03-06T02:35:13", Some("2026-03-06T02:35:13Z")),
+            ("2026-03-06 02:35:13", Some("2026-03-06T02:35:13Z")),
+            ("2026-03-06", Some("2026-03-06T00:00:00Z")),
+            ("", None),
+            ("-", None),
+            ("yesterday", None),
+            ("2026-13-06T02:35:13Z", None),
+        ] {
+            assert_eq!(parse_time(value).map(|time| time.to_string()).as_deref(), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn epochs_are_told_apart_by_size() {
+        let expected = "2026-03-06T02:35:13Z".parse().ok();
+        assert_eq!(time_from_epoch(1_772_764_513), expected);
+        assert_eq!(time_from_epoch(1_772_764_513_000), expected);
+        assert_eq!(time_from_epoch(i64::MAX), None);
+        assert_eq!(time_from_epoch(i64::MIN), None);
+    }
+
+    #[test]
+    fn sizes_become_mib() {
+        assert_eq!(mib_from_bytes(3_221_225_472), 3072);
+        assert_eq!(mib_from_gib(16.0), Some(16_384));
+        assert_eq!(mib_from_gib(0.5), Some(512));
+        for absurd in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(mib_from_gib(absurd), None, "{absurd}");
+        }
+    }
+
+    #[test]
+    fn engines_are_split() {
+        for (value, engine, version) in [
+            ("REDIS 4.0.2", Some("Redis"), Some("4.0.2")),
+            ("redis 7.0", Some("Redis"), Some("7.0")),
+            ("5.0.6", None, Some("5.0.6")),
+            ("REDIS", Some("Redis"), None),
+            ("Valkey Cluster 8.1", Some("Valkey Cluster"), Some("8.1")),
+            ("", None, None),
+        ] {
+            let owned = (engine.map(str::to_owned), version.map(str::to_owned));
+            assert_eq!(split_engine(value), owned, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered_by_number() {
+        let versions = ["6.2.5", "7.2.6", "7.2.11", "5.0.6", "7.0.15"].map(str::to_owned);
+        assert_eq!(newest_version(&versions), Some("7.2.11"));
+        assert_eq!(newest_version(&[]), None);
+        assert_eq!(compare_versions("7.2", "7.2.0"), Ordering::Equal);
+        assert_eq!(compare_versions("10.0", "9.9"), Ordering::Greater);
+    }
+
+    #[test]
+    fn empty_words_are_absent() {
+        for (value, expected) in [("", None), ("  ", None), ("-", None), ("a-b", Some("a-b")), (" a ", Some(" a "))] {
+            assert_eq!(text(value.to_owned()).as_deref(), expected, "{value:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_panics(value in "\\PC{0,40}", other in "[0-9.a+-]{0,20}", number in proptest::num::i64::ANY) {
+            let _ = (parse_time(&value), split_engine(&value), time_from_epoch(number));
+            assert_eq!(compare_versions(&value, &other), compare_versions(&other, &value).reverse());
         }
     }
 }

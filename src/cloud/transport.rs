@@ -1,6 +1,5 @@
 //! The HTTP core: sends one operation over one connection, within its limits, and reads the answer with bounds.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -59,19 +58,23 @@ impl HttpCore {
     /// [`SetupError::Settings`] for a rate that makes no sense, [`SetupError::Http`] without usable TLS roots.
     pub fn new(settings: CloudSettings, observer: Arc<dyn RequestObserver>) -> Result<Self, SetupError> {
         settings.validate()?;
-        let through_proxy = ClientPair::new(&settings, false)?;
-        let maps = [&settings.kakao, &settings.kakao_iam, &settings.ncp];
-        let direct = if maps.iter().any(|map| map.urls().any(is_loopback)) {
-            ClientPair::new(&settings, true)?
-        } else {
-            through_proxy.clone()
-        };
+        let endpoints = || settings.kakao.urls().chain(settings.kakao_iam.urls()).chain(settings.ncp.urls());
+        let (local, remote) = (endpoints().any(is_loopback), endpoints().any(|url| !is_loopback(url)));
+        // Building a client reads the TLS roots, so there are two pairs only where both are of use.
+        let through_proxy = ClientPair::new(&settings, !remote)?;
+        let direct = if local && remote { ClientPair::new(&settings, true)? } else { through_proxy.clone() };
         Ok(Self {
             settings: Arc::new(settings),
             clients: Arc::new(Clients { through_proxy, direct }),
             observer,
             clock: Arc::new(Timestamp::now),
         })
+    }
+
+    /// The settings, e.g. to look up the endpoint that is part of a connection's identity.
+    #[must_use]
+    pub fn settings(&self) -> &CloudSettings {
+        &self.settings
     }
 
     /// The same core with another clock: for signatures, token expiry and the age of a Retry-After date.
@@ -157,6 +160,16 @@ pub(crate) struct Answer {
     /// Our clock when the answer came.
     pub(crate) received_at: Timestamp,
     pub(crate) retry_after: Option<Duration>,
+}
+
+#[cfg(test)]
+impl Answer {
+    /// An answer as it would come over the wire, received at 2026-11-22T00:00:00Z.
+    pub(crate) fn fixture(status: u16, headers: &[(&'static str, &str)], body: impl Into<Vec<u8>>) -> Self {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let received_at = "2026-11-22T00:00:00Z".parse().unwrap();
+        Self { status, headers, body: body.into(), received_at, retry_after: None }
+    }
 }
 
 impl Answer {
@@ -352,11 +365,12 @@ impl Lost {
             None => ("transport", TransportStage::Exchange),
         };
         // What a decoder cannot decode will not get better; everything else may.
-        let kind = if error.is_decode() { ErrorKind::UnexpectedResponse } else { ErrorKind::Unavailable };
+        let undecodable = is_undecodable(error);
+        let kind = if undecodable { ErrorKind::UnexpectedResponse } else { ErrorKind::Unavailable };
         let what = match code {
             "connect" => "no connection could be made",
             "timeout" => "no complete answer came in time",
-            "body" if error.is_decode() => "the body could not be decompressed",
+            "body" if undecodable => "the body cannot be decompressed",
             "body" => "the answer broke off",
             "reset" => "the connection was closed before an answer came",
             "not_sent" => "the request could not be built",
@@ -376,33 +390,35 @@ impl Lost {
     }
 }
 
+/// Whether the body is not what its content encoding says. Everything else that ends a body, the decoder's unexpected end
+/// included, is a body that broke off, though reqwest calls that a decode error too.
+fn is_undecodable(error: &reqwest::Error) -> bool {
+    use std::io::ErrorKind as Io;
+    let io_errors = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    error.is_decode()
+        && io_errors.map(std::io::Error::kind).any(|kind| matches!(kind, Io::InvalidData | Io::InvalidInput))
+}
+
+/// The error and what caused it, the outermost first.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| cause.source())
+}
+
 /// Whether the peer closed or reset the connection in mid-exchange.
 fn is_closed_early(error: &reqwest::Error) -> bool {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind as Io;
-            return matches!(
-                io.kind(),
-                Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe | Io::UnexpectedEof | Io::NotConnected
-            );
-        }
-        // hyper's word for a connection that ended before the head of an answer.
-        if cause.to_string().contains("connection closed before message completed") {
-            return true;
-        }
-        source = cause.source();
-    }
-    false
+    use std::io::ErrorKind as Io;
+    const CLOSED: [Io; 5] =
+        [Io::ConnectionReset, Io::ConnectionAborted, Io::BrokenPipe, Io::UnexpectedEof, Io::NotConnected];
+    causes(error).any(|cause| match cause.downcast_ref::<std::io::Error>() {
+        Some(io) => CLOSED.contains(&io.kind()),
+        // hyper's words for a connection that ended before the head of an answer.
+        None => cause.to_string() == "connection closed before message completed",
+    })
 }
 
 /// The innermost cause: the outer layers repeat the URL and say "error sending request".
 fn describe(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// Reads a JSON answer; a failure names the field by its path, e.g. `clusters[3].port`.
@@ -424,4 +440,42 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(answer: &Answer) -> Resu
 /// The message for a value of the wrong type.
 pub(crate) fn at_path(path: &str, error: &dyn std::fmt::Display) -> String {
     if path == "." { format!("the answer: {error}") } else { format!("field {path}: {error}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_that_is_none_is_described() {
+        let message = |headers: &[(&'static str, &str)], body: &str| {
+            let failure = read_json::<Vec<String>>(&Answer::fixture(200, headers, body)).unwrap_err();
+            assert_eq!(failure.kind, ErrorKind::UnexpectedResponse, "{body}");
+            failure.message
+        };
+        assert!(message(&[], "").contains("an empty body"));
+        assert!(message(&[], "<html><body>hi</body></html>").contains("HTML"));
+        assert!(message(&[("content-type", "text/html")], "hi").contains("HTML"));
+        assert!(message(&[], "<?xml version=\"1.0\"?><a/>").contains("XML"));
+        assert!(message(&[], "[\"7.2.1").contains("not valid JSON"));
+        assert!(message(&[], "[] []").contains("after its end"));
+        assert!(message(&[], "[\"a\",7]").starts_with("field [1]: invalid type"));
+        assert!(message(&[], "7").starts_with("the answer: invalid type"));
+    }
+
+    #[test]
+    fn nesting_without_end_is_an_error_and_not_the_end_of_the_stack() {
+        for deep in ["[".repeat(1_000_000), "{\"a\":".repeat(1_000_000)] {
+            let answer = Answer::fixture(200, &[], deep);
+            assert_eq!(read_json::<serde_json::Value>(&answer).unwrap_err().kind, ErrorKind::UnexpectedResponse);
+            assert_eq!(read_json::<Vec<String>>(&answer).unwrap_err().kind, ErrorKind::UnexpectedResponse);
+        }
+    }
+
+    #[test]
+    fn the_most_specific_trace_header_wins() {
+        let answer = Answer::fixture(200, &[("x-request-id", "b"), ("x-ncp-trace-id", "a")], "");
+        assert_eq!(answer.trace_id().as_deref(), Some("a"));
+        assert_eq!(Answer::fixture(200, &[("x-request-id", "")], "").trace_id(), None);
+    }
 }

@@ -53,7 +53,7 @@ pub fn is_identifier(text: &str) -> bool {
 /// Text from outside as one line: control characters and runs of blanks become one blank, and at most `max_chars` stay.
 #[must_use]
 pub fn one_line(text: &str, max_chars: usize) -> String {
-    let mut line = String::with_capacity(text.len().min(max_chars * 4));
+    let mut line = String::new();
     let mut length = 0;
     let mut blank = false;
     for character in text.chars() {

@@ -39,6 +39,12 @@ impl Token {
         header.set_sensitive(true);
         Ok(Self { header, secret, expires_at, renew_at })
     }
+
+    /// The same token, to be renewed a little later.
+    fn renewed_later(&self, now: Timestamp) -> Self {
+        let renew_at = now.checked_add(RENEW_AGAIN).unwrap_or(self.expires_at);
+        Self { header: self.header.clone(), secret: self.secret.clone(), expires_at: self.expires_at, renew_at }
+    }
 }
 
 impl Authorize for Token {
@@ -115,47 +121,34 @@ fn fixed_token(secret: &SecretString) -> Result<Arc<Token>, CloudError> {
 }
 
 impl Issuer {
+    /// The token in hand if it is good, else a new one. Whoever waits for the lock gets what the one before it got.
     async fn token(&self, rejected: Option<&Arc<Token>>) -> Result<Arc<Token>, CloudError> {
         let asked_at = Instant::now();
         let mut state = self.state.lock().await;
         let now = (self.clock)();
-        let in_hand = state
-            .token
-            .clone()
-            .filter(|token| token.expires_at > now && !rejected.is_some_and(|rejected| Arc::ptr_eq(rejected, token)));
+        let is_good = |token: &Arc<Token>| {
+            token.expires_at > now && !rejected.is_some_and(|rejected| Arc::ptr_eq(rejected, token))
+        };
+        let in_hand = state.token.clone().filter(is_good);
         if let Some(token) = in_hand.as_ref().filter(|token| token.renew_at > now) {
             return Ok(token.clone());
         }
-        if let Some((failed_at, error)) = &state.failed
-            && *failed_at >= asked_at
-        {
+        if let Some((_, error)) = state.failed.as_ref().filter(|(failed_at, _)| *failed_at >= asked_at) {
             return Err(error.clone());
         }
-        match self.issue().await {
-            Ok(token) => {
-                let token = Arc::new(token);
-                *state = State { token: Some(token.clone()), failed: None };
-                Ok(token)
+        let outcome = match (self.issue().await, in_hand) {
+            (Err(error), Some(token)) => {
+                tracing::warn!(%error, "the token could not be renewed early, the present one is used on");
+                Ok(token.renewed_later(now))
             }
-            Err(error) => match in_hand {
-                Some(token) => {
-                    tracing::warn!(%error, "the token could not be renewed early, the present one is used on");
-                    let renew_at = now.saturating_add(RENEW_AGAIN).unwrap_or(token.expires_at);
-                    let again = Arc::new(Token {
-                        header: token.header.clone(),
-                        secret: token.secret.clone(),
-                        expires_at: token.expires_at,
-                        renew_at,
-                    });
-                    *state = State { token: Some(again.clone()), failed: None };
-                    Ok(again)
-                }
-                None => {
-                    *state = State { token: None, failed: Some((Instant::now(), error.clone())) };
-                    Err(error)
-                }
-            },
+            (outcome, _) => outcome,
         }
+        .map(Arc::new);
+        *state = match &outcome {
+            Ok(token) => State { token: Some(token.clone()), failed: None },
+            Err(error) => State { token: None, failed: Some((Instant::now(), error.clone())) },
+        };
+        outcome
     }
 
     async fn issue(&self) -> Result<Token, CloudError> {

@@ -196,3 +196,186 @@ fn detail_text(detail: &Value) -> Option<String> {
     let texts: Vec<String> = entries.iter().filter_map(entry_text).collect();
     (!texts.is_empty()).then(|| texts.join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: &str = r#"{
+        "projectId": "p-1", "objectId": "c-1", "name": "sessions", "description": "", "version": "7.2.11", "port": 6379,
+        "clusterEnabled": true, "recoveryEnabled": true, "shardCount": 3, "totalNodeCount": 6, "flavorId": "f-1",
+        "vcpu": 4, "memory": 8, "endpoints": {"primaryEndpoint": "a.example", "readEndpoint": ""}, "userName": "-",
+        "subnets": [{"id": "s-1"}], "subnetAssignments": [{"primary": {"id": "s-1"}, "replicas": [{"id": "s-2"}]}],
+        "securityGroups": [{"id": "g-1"}], "backupSchedule": {"cron": "0 1 * * *", "retentionLimit": 7},
+        "creator": "c@example.com", "license": "GPL", "status": "Scaling(horizontal)", "parameterGroupId": "pg-1",
+        "parameterGroupName": "defaults", "parameterGroupSyncStatus": "In-Sync", "createdAt": "2026-03-06T02:35:13Z",
+        "fieldOfTomorrow": {"x": [1]}}"#;
+
+    fn get_cluster(body: &str) -> Result<Cluster, Failure> {
+        GetCluster { id: "c-1" }.decode(&Answer::fixture(200, &[], body))
+    }
+
+    /// The cluster above with one field replaced.
+    fn with(field: &str, value: &str) -> String {
+        let mut body: Value = serde_json::from_str(CLUSTER).unwrap();
+        body[field] = serde_json::from_str(value).unwrap();
+        body.to_string()
+    }
+
+    #[test]
+    fn a_cluster_is_normalised() {
+        let cluster = get_cluster(CLUSTER).unwrap();
+        assert_eq!((cluster.id.as_str(), cluster.description), ("c-1", None));
+        assert_eq!((cluster.user_name, cluster.endpoints.primary.as_deref()), (None, Some("a.example")));
+        assert_eq!((cluster.endpoints.read, cluster.memory_mib, cluster.vcpus), (None, Some(8192), Some(4)));
+        assert_eq!(cluster.subnet_ids, ["s-1"]);
+        assert_eq!(cluster.security_group_ids, ["g-1"]);
+        assert_eq!(cluster.subnet_assignments[0].primary.as_deref(), Some("s-1"));
+        assert_eq!(cluster.subnet_assignments[0].replicas, ["s-2"]);
+        assert_eq!(cluster.backup_schedule.unwrap().retention_days, Some(7));
+        assert_eq!(cluster.status.as_deref(), Some("Scaling(horizontal)"));
+        assert_eq!(cluster.created_at.unwrap().to_string(), "2026-03-06T02:35:13Z");
+    }
+
+    #[test]
+    fn everything_but_the_id_may_be_absent_or_null() {
+        let bare = get_cluster(r#"{"objectId": "c-1"}"#).unwrap();
+        assert_eq!((bare.name, bare.created_at, bare.parameter_group_sync_status), (None, None, None));
+        let mut nulls: Value = serde_json::from_str(CLUSTER).unwrap();
+        for (name, value) in nulls.as_object_mut().unwrap() {
+            if name != "objectId" {
+                *value = Value::Null;
+            }
+        }
+        assert_eq!(get_cluster(&nulls.to_string()).unwrap(), get_cluster(r#"{"objectId": "c-1"}"#).unwrap());
+    }
+
+    #[test]
+    fn created_at_comes_in_many_forms() {
+        for (value, expected) in [
+            (r#""2026-03-06T02:35:13Z""#, Some("2026-03-06T02:35:13Z")),
+            (r#""2026-03-06""#, Some("2026-03-06T00:00:00Z")),
+            ("1772764513", Some("2026-03-06T02:35:13Z")),
+            ("1772764513000", Some("2026-03-06T02:35:13Z")),
+            ("null", None),
+            (r#""soon""#, None),
+        ] {
+            let created_at = get_cluster(&with("createdAt", value)).unwrap().created_at;
+            assert_eq!(created_at.map(|time| time.to_string()).as_deref(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn wrong_types_name_their_field() {
+        for (field, value, path) in [
+            ("port", r#""6379""#, "port"),
+            ("port", "70000", "port"),
+            ("clusterEnabled", r#""yes""#, "clusterEnabled"),
+            ("status", "7", "status"),
+            ("memory", "-3", "memory"),
+            ("objectId", "null", "objectId"),
+            ("createdAt", "{}", "createdAt"),
+            ("createdAt", "1.5", "createdAt"),
+            ("endpoints", r#""a.example""#, "endpoints"),
+            ("endpoints", r#"{"primaryEndpoint": 7}"#, "endpoints.primaryEndpoint"),
+            ("subnets", r#"["s-1"]"#, "subnets[0]"),
+            ("backupSchedule", r#"{"cron": "x", "retentionLimit": "7"}"#, "backupSchedule.retentionLimit"),
+        ] {
+            let failure = get_cluster(&with(field, value)).unwrap_err();
+            assert_eq!(failure.kind, ErrorKind::UnexpectedResponse, "{field} {value}");
+            assert!(failure.message.starts_with(&format!("field {path}: ")), "{field} {value}: {}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_not_there_is_not_an_empty_list() {
+        for body in ["{}", r#"{"clusters": null}"#, "[]", "null", r#"{"clusters": {}}"#] {
+            let failure = ListClusters.decode(&Answer::fixture(200, &[], body)).unwrap_err();
+            assert_eq!(failure.kind, ErrorKind::UnexpectedResponse, "{body}");
+        }
+        assert!(ListClusters.decode(&Answer::fixture(200, &[], r#"{"clusters": []}"#)).unwrap().is_empty());
+        let failure = ListClusters
+            .decode(&Answer::fixture(200, &[], format!(r#"{{"clusters": [{CLUSTER}, {}]}}"#, with("port", "{}"))))
+            .unwrap_err();
+        assert!(failure.message.starts_with("field clusters[1].port: "), "{}", failure.message);
+    }
+
+    #[test]
+    fn statuses_mean() {
+        for (status, target, kind, executed) in [
+            (400, Target::Object, ErrorKind::BadRequest, Executed::No),
+            (401, Target::Object, ErrorKind::CredentialsRejected, Executed::No),
+            (403, Target::Object, ErrorKind::PermissionDenied, Executed::No),
+            (404, Target::Object, ErrorKind::NotFound, Executed::No),
+            (404, Target::Collection, ErrorKind::UnexpectedResponse, Executed::No),
+            (408, Target::Object, ErrorKind::Unavailable, Executed::Unknown),
+            (409, Target::Object, ErrorKind::Busy, Executed::No),
+            (422, Target::Object, ErrorKind::BadRequest, Executed::No),
+            (429, Target::Object, ErrorKind::RateLimited, Executed::No),
+            (500, Target::Object, ErrorKind::Unavailable, Executed::Unknown),
+            (503, Target::Object, ErrorKind::Unavailable, Executed::Unknown),
+            (100, Target::Object, ErrorKind::UnexpectedResponse, Executed::Unknown),
+            (999, Target::Object, ErrorKind::UnexpectedResponse, Executed::Unknown),
+        ] {
+            let failure = refusal(&Answer::fixture(status, &[], ""), target);
+            assert_eq!((failure.kind, failure.executed), (kind, executed), "{status} {target:?}");
+        }
+    }
+
+    #[test]
+    fn error_bodies_in_all_shapes() {
+        for (body, code, message) in [
+            (r#"{"error":{"code":"InvalidState","message":"busy"}}"#, Some("InvalidState"), Some("busy")),
+            (r#"{"error":{"code":401,"title":"Unauthorized","message":"no"}}"#, Some("401"), Some("no")),
+            (r#"{"error":"no"}"#, None, Some("no")),
+            (r#"{"code":7,"message":"no"}"#, Some("7"), Some("no")),
+            (r#"{"detail":"Not Found"}"#, None, Some("Not Found")),
+            (
+                r#"{"detail":[{"loc":["body","name",0],"msg":"field required","type":"x"},{"msg":"b"}]}"#,
+                None,
+                Some("body.name.0: field required; b"),
+            ),
+            (r#"{"detail":[]}"#, None, None),
+            (r#"{"error":[1]}"#, None, None),
+            ("<html>no</html>", None, None),
+            ("[7]", None, None),
+            ("", None, None),
+        ] {
+            let expected = ErrorBody { code: code.map(str::to_owned), message: message.map(str::to_owned) };
+            assert_eq!(ErrorBody::read(body.as_bytes()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_accepted_apply_may_have_a_body_or_not() {
+        let apply = |status, body: &str| ApplyParameterGroup { id: "c-1" }.decode(&Answer::fixture(status, &[], body));
+        assert_eq!(apply(200, r#"{"objectId":"c-1"}"#).unwrap().object_id.as_deref(), Some("c-1"));
+        assert_eq!(apply(204, "").unwrap(), ApplyReply { http_status: 204, ..ApplyReply::default() });
+        assert_eq!(apply(202, "{}").unwrap().object_id, None);
+        for body in ["<html>", r#"{"objectId":7}"#, "{"] {
+            let failure = apply(200, body).unwrap_err();
+            assert_eq!((failure.kind, failure.executed), (ErrorKind::UnexpectedResponse, Executed::Unknown), "{body}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever the cloud sends, reading it ends with a value or an error.
+        #[test]
+        fn no_body_panics(status in 100_u16..1000, body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let answer = Answer::fixture(status, &[], body);
+            let _ = ListEngineVersions.decode(&answer);
+            let _ = ListFlavors.decode(&answer);
+            let _ = ListClusters.decode(&answer);
+            let _ = GetCluster { id: "x" }.decode(&answer);
+            let _ = ApplyParameterGroup { id: "x" }.decode(&answer);
+        }
+
+        /// The same with one part of a good body replaced, which comes further than noise does.
+        #[test]
+        fn no_spoiled_body_panics(at in 0..CLUSTER.len(), part in "[\\[\\]{}\",:0-9a-z.-]{0,6}", status in 100_u16..1000) {
+            let end = (at + part.len()).min(CLUSTER.len());
+            let body = [&CLUSTER.as_bytes()[..at], part.as_bytes(), &CLUSTER.as_bytes()[end..]].concat();
+            let _ = GetCluster { id: "x" }.decode(&Answer::fixture(status, &[], body));
+        }
+    }
+}

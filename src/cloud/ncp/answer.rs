@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use super::super::error::{ErrorKind, Failure};
 use super::super::transport::{Answer, at_path};
-use super::super::words::one_line;
 use super::classify::{Evidence, Layer, error_kind, flush_executed};
 use super::model::ReplyBody;
 use super::xml;
@@ -139,7 +138,7 @@ fn refusal(answer: &Answer, layer: Layer, code: Option<String>, message: Option<
         _ => String::new(),
     };
     // Advice stands before the cloud's words, which may be long and would push it out.
-    let said = one_line(&message.unwrap_or_default(), usize::MAX);
+    let said = message.unwrap_or_default();
     let text = [advice, said].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; it says: ");
     answer.failure(kind, text).code(code).executed(executed)
 }

@@ -240,6 +240,8 @@ pub struct FlushReply {
 pub(super) struct ReplyBody {
     #[serde(deserialize_with = "de::text")]
     pub(super) return_message: Option<String>,
+    /// An integer as text too, as `returnCode` is: both are documented as Integer and born of XML.
+    #[serde(deserialize_with = "de::integer")]
     pub(super) total_rows: Option<i64>,
     #[serde(rename = "cloudDBInstanceList")]
     pub(super) instances: Option<Vec<Instance>>,
