@@ -32,8 +32,8 @@ async fn with_set(prefix: &str) -> Env {
 }
 
 async fn until_deleted(env: &Env, map: &ConfigMap) {
-    let uid = map.uid().unwrap();
-    let deleted = await_condition(env.api::<ConfigMap>(), &map.metadata.name.clone().unwrap(), is_deleted(&uid));
+    let (name, uid) = (map.name_any(), map.uid().unwrap());
+    let deleted = await_condition(env.api::<ConfigMap>(), &name, is_deleted(&uid));
     tokio::time::timeout(BOUND, deleted).await.expect("it is deleted").unwrap();
 }
 
@@ -110,13 +110,14 @@ async fn one_of_somebody_else_is_left_alone() {
     let maps = env.api::<ConfigMap>();
     maps.create(&PostParams::default(), &foreign).await.unwrap();
     env.create::<RedisClusterRef>(wanting(kakao("carts", "set-1"), "cart-redis")).await;
-    let shown = env.until_condition::<RedisClusterRef>("carts", ("Ready", "False", "ConfigMapNotOwned")).await;
+    // The cloud is read all the same.
+    let shown = env.until_condition::<RedisClusterRef>("carts", ("Synced", "True", "ObserveSucceeded")).await;
+    assert_eq!(condition(&shown, "Ready").unwrap().reason, "ConfigMapNotOwned");
     let stalled = condition(&shown, "Stalled").unwrap();
     assert_eq!(
         stalled.message,
         "ConfigMap cart-redis exists and does not belong to this object, so it is left alone: delete it or name another"
     );
-    assert_eq!(condition(&shown, "Synced").unwrap().status, "True", "the cloud was read all the same");
     assert_eq!(maps.get("cart-redis").await.unwrap().data, foreign.data);
     maps.delete("cart-redis", &Default::default()).await.unwrap();
     let shown: RedisClusterRef = env.read_again("carts").await;

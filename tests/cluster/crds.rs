@@ -212,7 +212,7 @@ async fn good_objects_get_their_defaults() {
     assert_eq!(stored["spec"], defaults);
     let stored = dry_run(&env, FLUSH_REQUEST, &json!({ "clusterRef": { "name": "cart" }, "confirm": "1" })).await;
     let stored = stored.unwrap();
-    assert_eq!((&stored["status"], &stored["spec"]["startDeadline"]), (&fresh, &json!("10m")));
+    assert_eq!((&stored["status"], &stored["spec"]["startDeadline"]), (&fresh, &json!("600s")));
 }
 
 #[tokio::test]
