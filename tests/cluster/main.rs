@@ -3,8 +3,11 @@
 //! One API server serves all tests; each has a namespace, clouds and an operator process of its own. Nothing here waits for
 //! time: tests watch objects, log lines and the clouds' requests, and ask for fresh reads by annotation.
 
+mod bad_answers;
 mod connection_map;
 mod crds;
 mod harness;
 mod reading;
 mod reference;
+mod syncing;
+mod trouble;
