@@ -4,10 +4,14 @@
 //! time: tests watch objects, log lines and the clouds' requests, and ask for fresh reads by annotation.
 
 mod bad_answers;
+mod command_line;
 mod connection_map;
 mod crds;
 mod harness;
+mod invalid;
+mod process;
 mod reading;
 mod reference;
+mod secrecy;
 mod syncing;
 mod trouble;
