@@ -22,8 +22,9 @@ use crate::controllers::runner::{self, Scope, Waker, Wakers, Wakes};
 use crate::inventory::{Inventory, Subscriber, SubscriberKind};
 use crate::metrics::Metrics;
 
-/// How long what is under way may take to finish after a SIGTERM.
-const GRACE: Duration = Duration::from_secs(9);
+/// How long what is under way may take to finish after a SIGTERM. With the release of the lease and the end of the admin
+/// server after it, the whole stays below 10 s.
+const GRACE: Duration = Duration::from_secs(8);
 /// How often subscriptions of objects whose deletion nobody saw are dropped.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
