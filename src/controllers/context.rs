@@ -12,6 +12,7 @@ use kube::{Client, Resource};
 use tokio::sync::watch;
 
 use super::credentials::Secrets;
+use super::flush_request::targets::Targets;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
 use crate::inventory::Inventory;
@@ -133,6 +134,8 @@ pub struct Context {
     pub parameter_syncs: Objects<RedisParameterSync>,
     /// The flush requests, as last watched.
     pub flush_requests: Objects<RedisFlushRequest>,
+    /// Which flush request is at which target.
+    pub flush_targets: Targets,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Publishes events.
@@ -165,6 +168,7 @@ impl Context {
             cluster_refs: Objects::default(),
             parameter_syncs: Objects::default(),
             flush_requests: Objects::default(),
+            flush_targets: Targets::default(),
             metrics,
             failures: Failures::default(),
             settings,

@@ -109,6 +109,11 @@ impl Connection {
         !state.subscriptions.is_empty()
     }
 
+    /// Whether anybody is subscribed.
+    pub(super) fn is_used(&self) -> bool {
+        !self.lock().subscriptions.is_empty()
+    }
+
     /// Who is subscribed.
     pub(super) fn subscribers(&self) -> Vec<Subscriber> {
         self.lock().subscriptions.keys().map(|(who, _)| who.clone()).collect()

@@ -10,6 +10,7 @@ pub mod source;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::task::AbortHandle;
@@ -47,7 +48,11 @@ pub type Wake = Arc<dyn Fn(Subscriber) + Send + Sync>;
 struct Slot {
     connection: Arc<Connection>,
     poller: AbortHandle,
+    born: Instant,
 }
+
+/// A connection without subscribers stays so long, so that whoever asked for it has time to subscribe. It is not polled.
+const UNUSED_FOR: Duration = Duration::from_secs(60);
 
 impl Drop for Slot {
     fn drop(&mut self) {
@@ -67,7 +72,7 @@ impl Inventory {
         Self { slots: Mutex::default(), wake }
     }
 
-    /// The connection of a place, begun if it is new. Subscribe to it before calling [`Inventory::keep`].
+    /// The connection of a place, begun if it is new. It ends when nobody is subscribed to it.
     ///
     /// # Errors
     /// When the client cannot be built: an unknown region, say.
@@ -82,7 +87,7 @@ impl Inventory {
         }
         let connection = Arc::new(Connection::new(build()?, place.label(), Arc::clone(&self.wake)));
         let poller = tokio::spawn(Arc::clone(&connection).poll()).abort_handle();
-        slots.insert(place.clone(), Slot { connection: Arc::clone(&connection), poller });
+        slots.insert(place.clone(), Slot { connection: Arc::clone(&connection), poller, born: Instant::now() });
         Ok(connection)
     }
 
@@ -94,7 +99,7 @@ impl Inventory {
                 .filter(|(connection, _)| Arc::ptr_eq(connection, &slot.connection))
                 .map(|(_, want)| want.clone())
                 .collect();
-            slot.connection.keep(who, &wants)
+            slot.connection.keep(who, &wants) || slot.born.elapsed() < UNUSED_FOR
         });
     }
 
@@ -112,6 +117,7 @@ impl Inventory {
         for who in gone {
             self.forget(&who);
         }
+        self.lock().retain(|_, slot| slot.connection.is_used() || slot.born.elapsed() < UNUSED_FOR);
     }
 
     /// Sets the gauges that are only true at the moment of asking: the age of each connection and the states listed.

@@ -18,6 +18,7 @@ use self::readiness::Readiness;
 use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::{CloudSettings, HttpCore, SetupError};
 use crate::controllers::context::{Context, Settings};
+use crate::controllers::flush_request::sweep;
 use crate::controllers::runner::{self, Scope, Waker, Wakers, Wakes};
 use crate::inventory::{Inventory, Subscriber, SubscriberKind};
 use crate::metrics::Metrics;
@@ -206,6 +207,9 @@ async fn chores(ctx: Arc<Context>, readiness: Arc<Readiness>) {
     loop {
         every.tick().await;
         ctx.inventory.prune(|who| exists(&ctx, who));
+        if let Err(error) = sweep::expired_claims(&ctx).await {
+            warn!(%error, "the flush claims could not be swept; they are looked at again in a minute");
+        }
     }
 }
 

@@ -96,6 +96,15 @@ pub async fn connect_to(
     ctx.inventory.connection(&place, build).map_err(|error| Problem::from(&error))
 }
 
+/// A client of a reference's cloud, for reads and mutations beside the shared list. It shares the limits and the token of the
+/// reference's connection while that is polled.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn client(ctx: &Context, reference: &RedisClusterRef, anew: bool) -> Result<Source, Problem> {
+    connect(ctx, reference, anew).await.map(|connection| connection.source().clone())
+}
+
 /// What a reference wants of its connection.
 pub fn want(reference: &RedisClusterRef) -> Want {
     let last_id = |name: &str| {
