@@ -40,7 +40,7 @@ impl Reconcile for RedisFlushRequest {
         let Some(snapshot) = Snapshot::of(&current) else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
         let session = Session::new(snapshot, attempt_id(), ctx.settings.identity.clone());
         let mut run = Run { executor: Executor::new(Arc::clone(&ctx), current), session, wrote: false };
-        let result = run.to_the_end().await;
+        let result = run.drive().await;
         let at_target =
             !run.session.gone && matches!(run.session.object.phase(), FlushPhase::Sending | FlushPhase::Accepted);
         if !at_target {
@@ -61,7 +61,7 @@ struct Run {
 }
 
 impl Run {
-    async fn to_the_end(&mut self) -> Result<Outcome, ReconcileError> {
+    async fn drive(&mut self) -> Result<Outcome, ReconcileError> {
         for _ in 0..MAX_EFFECTS {
             let since_attempt_began = self.executor.attempt_began.map(|began| began.elapsed()).unwrap_or_default();
             let effect = plan(&self.session, Clock { now: Timestamp::now(), since_attempt_began });
