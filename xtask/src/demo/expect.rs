@@ -46,7 +46,7 @@ pub const EXPECTATIONS: [Expectation; 9] = [
     good(CLUSTER_REF, "sessions", "Running", "Running"),
     good(CLUSTER_REF, "cart-cache", "Running", "running"),
     good(PARAMETER_SYNC, "sessions", "InSync", "1/1 in sync"),
-    good(FLUSH_REQUEST, "cart-cache-price-change", "Succeeded", "Succeeded"),
+    good(FLUSH_REQUEST, "cart-cache-price-change", "FlushSucceeded", "Succeeded"),
     bad(CLUSTER_REF, "odrers", "ClusterNotFound", ""),
     bad(PARAMETER_SYNC, "cart-cache", "NotSupported", "0/1 in sync, GaveUp"),
     bad(FLUSH_REQUEST, "cart-cache-typo", "ConfirmMismatch", "Rejected"),
