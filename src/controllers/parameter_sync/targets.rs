@@ -151,14 +151,18 @@ impl<'a> Collector<'a> {
 
     async fn reference(&mut self, reference: &RedisClusterRef) -> Target {
         let name = reference.metadata.name.clone().unwrap_or_default();
-        let known_id = reference.spec.kakao_cloud.as_ref().and_then(|kakao| kakao.cluster_id.clone()).or_else(|| {
-            reference.status.as_ref().and_then(|status| status.cluster.as_ref()).and_then(|cluster| cluster.id.clone())
-        });
-        let target = |outcome| Target { id: known_id.clone().unwrap_or_else(|| name.clone()), name: None, outcome };
-        if reference.spec.kakao_cloud.is_none() {
+        let Some(kakao) = &reference.spec.kakao_cloud else {
             let message = format!("RedisClusterRef {name} is of NCP, whose API cannot apply parameter groups");
-            return target(Outcome::NotSupported { message });
-        }
+            return Target { id: name, name: None, outcome: Outcome::NotSupported { message } };
+        };
+        let cluster = reference.status.as_ref().and_then(|status| status.cluster.as_ref());
+        let known_id = kakao.cluster_id.clone().or_else(|| cluster.and_then(|cluster| cluster.id.clone()));
+        let known_name = cluster.and_then(|cluster| cluster.name.clone()).unwrap_or_else(|| name.clone());
+        let target = |outcome| Target {
+            id: known_id.clone().unwrap_or_else(|| name.clone()),
+            name: Some(known_name.clone()),
+            outcome,
+        };
         if reference.spec.suspend {
             let message = format!("RedisClusterRef {name} is suspended");
             return target(Outcome::Unavailable { reason: CloudProblem::Suspended, message });
