@@ -77,7 +77,7 @@ impl Connection {
     /// `force` is a token: a new value makes one fresh read, whose end shows in `Observation::forced_read_done`.
     pub fn subscribe(&self, who: &Subscriber, want: &Want, interval: Duration, force: Option<&str>) -> Observation {
         let mut state = self.lock();
-        let next_round = state.snapshot.round + 1;
+        let next_round = state.snapshot.round() + 1;
         let key = (who.clone(), want.clone());
         let is_new = !state.subscriptions.contains_key(&key);
         let subscription =
@@ -152,7 +152,7 @@ impl Connection {
         let at = Timestamp::now();
         {
             let mut state = self.lock();
-            state.snapshot.round += 1;
+            state.snapshot.begin_list();
             state.list_started = Some(Instant::now());
             state.refresh = false;
         }

@@ -111,9 +111,12 @@ pub struct Catalog {
 /// What one connection last saw.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Number of lists tried so far; the first is 1.
-    pub round: u64,
+    /// Number of lists begun so far; the first is 1.
+    round: u64,
+    /// The round of the last list that came to an end, good or bad.
+    ended_round: u64,
     list: Option<List>,
+    /// The round of the last good list.
     list_round: u64,
     reads: HashMap<String, Read>,
     problem: Option<CloudError>,
@@ -121,6 +124,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Number of lists begun so far.
+    pub fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// A list begins.
+    pub fn begin_list(&mut self) {
+        self.round += 1;
+    }
+
     /// Takes in a whole list that was begun at `at`. Pictures that did not change stay the very same.
     pub fn listed(&mut self, at: Timestamp, pictures: Vec<Picture>) {
         let old = self.list.take().unwrap_or_default();
@@ -138,11 +151,13 @@ impl Snapshot {
         }
         self.list = Some(list);
         self.list_round = self.round;
+        self.ended_round = self.round;
         self.problem = None;
     }
 
     /// The list failed; what was seen before stays.
     pub fn failed(&mut self, problem: CloudError) {
+        self.ended_round = self.round;
         self.problem = Some(problem);
     }
 
@@ -206,7 +221,7 @@ impl Snapshot {
             _ => None,
         };
         let forced_read_done = ticket == 0
-            || (self.round >= ticket && self.reads_due(want, Duration::MAX, ticket, Timestamp::MAX).is_empty());
+            || (self.ended_round >= ticket && self.reads_due(want, Duration::MAX, ticket, Timestamp::MAX).is_empty());
         Observation { sight, problem: self.problem.clone().or(read_problem), engine, forced_read_done }
     }
 

@@ -115,14 +115,12 @@ pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
         version = env!("CARGO_PKG_VERSION"),
         identity = %config.settings.identity,
         namespace = %config.settings.operator_namespace,
-        admin = %config.admin_addr,
+        admin = %admin.addr,
         "starting"
     );
     let outcome = work(&config, &ctx, &readiness, streams, &shutdown).await;
     shutdown.cancel();
-    if let Err(error) = admin.await {
-        warn!(%error, "the admin server ended badly");
-    }
+    admin.stopped().await;
     info!("stopped");
     outcome
 }
