@@ -5,6 +5,7 @@
 
 mod connection_map;
 mod crds;
+mod flush;
 mod harness;
 mod reading;
 mod reference;
