@@ -3,3 +3,4 @@
 //! Dependencies point one way: `cli → operator → controllers → {inventory → cloud, api}`; `docs/architecture.md` has the map.
 
 pub mod api;
+pub mod controllers;
