@@ -14,11 +14,11 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 
 use managed_redis_operator::api::flush_request::FlushPhase;
-use managed_redis_operator::controllers::flush_request::Snapshot;
+use managed_redis_operator::controllers::flush_request::{Effect, Snapshot};
 use stateright::{Checker, HasDiscoveries, Property};
 
 use step::{Action, Fate, flush, misled};
-use world::{Budget, Flight, STAGES, World};
+use world::{Budget, Flight, Process, TROUBLED_STAGES, Worker, World};
 
 /// A guard of the protocol, taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,8 @@ impl stateright::Model for Model {
             match &world.workers[worker] {
                 None => self.starts(world, worker, trouble, actions),
                 Some(busy) => {
-                    let effect = self.next_effect(world, &mut busy.clone());
+                    let busy = &busy.worker;
+                    let effect = self.next_effect(world, &mut Worker::clone(busy));
                     let fates = self.fates(&effect).iter().filter(|fate| trouble || **fate == Fate::Works);
                     actions.extend(fates.map(|fate| Action::Step { worker, fate: *fate }));
                     if trouble {
@@ -82,7 +83,7 @@ impl stateright::Model for Model {
             }
         }
         actions.extend((0..world.flights.len()).map(|flight| Action::Land { flight }));
-        if world.stage + 1 < STAGES.len() {
+        if world.stage + 1 < TROUBLED_STAGES {
             actions.push(Action::Tick);
         }
         if world.settling {
@@ -185,22 +186,28 @@ impl Model {
             Action::Start { worker, slot, back } => {
                 let stored = &world.slots[slot];
                 let version = if back == 0 { stored.current.as_ref() } else { stored.earlier.get(back - 1) };
-                world.workers[worker] = version.map(|version| self.start(world, slot, version));
+                let started = version.map(|version| self.start(world, slot, version));
+                self.go_on(world, worker, started);
             }
             Action::StartMisled { worker, slot, missing } => {
                 let mut started = self.start(world, slot, world.slots[slot].current.as_ref().unwrap());
                 started.session.reference = misled(missing);
-                world.workers[worker] = Some(started);
+                self.go_on(world, worker, Some(started));
             }
             Action::Step { worker, fate } => {
-                let mut busy = world.workers[worker].take().unwrap();
+                let mut busy = Worker::clone(&world.workers[worker].take().unwrap().worker);
                 let effect = self.next_effect(world, &mut busy);
-                world.workers[worker] = self.perform(world, busy, &effect, fate);
+                let busy = self.perform(world, busy, &effect, fate);
+                self.go_on(world, worker, busy);
             }
             Action::Crash { worker } => world.workers[worker] = None,
-            Action::Pause { worker } => world.workers[worker].as_mut().unwrap().paused = true,
+            Action::Pause { worker } => {
+                let mut busy = Worker::clone(&world.workers[worker].take().unwrap().worker);
+                busy.paused = true;
+                self.go_on(world, worker, Some(busy));
+            }
             Action::Land { flight } => match world.flights.remove(flight) {
-                Flight::Object { slot, on, next, .. } => drop(self.put(world, slot, on, *next)),
+                Flight::Object { slot, on, next, .. } => drop(self.put(world, slot, on, Snapshot::clone(&next))),
                 Flight::Claim(held) => drop(self.create_claim(world, held)),
                 Flight::Flush { uid } => flush(world, uid),
             },
@@ -211,7 +218,10 @@ impl Model {
                 let now = world.now();
                 self.edit(world, slot, |object| object.deleted_at = Some(now));
             }
-            Action::Strip { slot } => self.edit(world, slot, |object| object.finalizer = false),
+            Action::Strip { slot } => {
+                world.stripped = true;
+                self.edit(world, slot, |object| object.finalizer = false);
+            }
             Action::Recreate { slot } => {
                 world.budget.creations -= 1;
                 world.create(slot);
@@ -225,9 +235,18 @@ impl Model {
         }
     }
 
+    /// Puts a process back into the world, unless its reconcile is over, and the processes in order: they are alike.
+    fn go_on(&self, world: &mut World, worker: usize, busy: Option<Worker>) {
+        let busy = busy.filter(|busy| {
+            !matches!(self.next_effect(world, &mut busy.clone()), Effect::Wait(_) | Effect::Done | Effect::Delete)
+        });
+        world.workers[worker] = busy.map(Process::new);
+        world.workers.sort_by_key(|process| process.as_ref().map(|process| process.print));
+    }
+
     fn edit(&self, world: &mut World, slot: usize, edit: impl FnOnce(&mut Snapshot)) {
         if let Some(current) = &world.slots[slot].current {
-            let mut next = current.snapshot.clone();
+            let mut next = Snapshot::clone(&current.snapshot);
             edit(&mut next);
             world.store(slot, next);
         }
@@ -282,4 +301,43 @@ fn finds(flaw: Flaw, requests: usize, budget: Budget, property: &'static str) {
 #[test]
 fn without_the_claim_a_second_flush_is_found() {
     finds(Flaw::Claim, 1, FAULTS, ONE_FLUSH);
+}
+
+#[test]
+fn sizes() {
+    for (requests, faults, deletions, creations, restores) in [
+        (1, 0, 0, 0, 0),
+        (1, 0, 1, 1, 0),
+        (1, 1, 0, 0, 0),
+        (1, 1, 1, 1, 0),
+        (1, 1, 1, 1, 1),
+        (2, 0, 0, 0, 0),
+        (2, 1, 0, 0, 0),
+        (1, 2, 0, 0, 0),
+    ] {
+        let start = std::time::Instant::now();
+        let budget = Budget { faults, deletions, creations, restores };
+        let checker = stateright::Model::checker(model(requests, budget, Flaw::None))
+            .timeout(std::time::Duration::from_secs(40))
+            .finish_when(HasDiscoveries::AnyFailures)
+            .threads(2)
+            .spawn_bfs()
+            .join();
+        println!(
+            "{requests} {budget:?}: {} states {} generated depth {} {:?} done {}",
+            checker.unique_state_count(),
+            checker.state_count(),
+            checker.max_depth(),
+            start.elapsed(),
+            checker.is_done()
+        );
+        for (p, path) in checker.discoveries() {
+            if !property_is_wanted(p) {
+                println!("{p} fails:\n{}", told(path.into_actions()));
+            } else {
+                print!("[{p}] ")
+            }
+        }
+        println!();
+    }
 }

@@ -51,14 +51,16 @@ impl Model {
         false
     }
 
-    /// A verdict, no finalizer, and no claim for an attempt that was not executed.
-    fn is_settled(&self, world: &World, slot: usize) -> bool {
+    /// A verdict, no finalizer, and, after a sweep, no claim for an attempt that was not executed.
+    fn is_settled(&self, world: &mut World, slot: usize) -> bool {
         let Some(version) = &world.slots[slot].current else { return true };
         let request = &version.snapshot;
+        if world.claim.as_ref().is_some_and(|claim| claim.is_unused(request)) {
+            world.claim = None;
+        }
         let keeps_claim = matches!(request.phase(), FlushPhase::Succeeded | FlushPhase::Unknown);
-        let claim_for_nothing =
-            world.claim.as_ref().is_some_and(|claim| claim.is_for(&request.uid, request.attempt_id())) && !keeps_claim;
-        request.phase().is_terminal() && !request.finalizer && !claim_for_nothing
+        let held = world.claim.as_ref().is_some_and(|claim| claim.is_for(&request.uid, request.attempt_id()));
+        request.phase().is_terminal() && !request.finalizer && (keeps_claim || !held)
     }
 }
 

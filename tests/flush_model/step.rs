@@ -1,12 +1,15 @@
 //! What can happen next: a process takes the step that the plan names, with one of the fates a step can have, or the
 //! world does something to it.
 
+use std::sync::Arc;
+
+use managed_redis_operator::api::cluster_ref::NcpSite;
 use managed_redis_operator::api::flush_request::FlushPhase;
+use managed_redis_operator::controllers::flush_request::session::OwnAttempt;
 use managed_redis_operator::controllers::flush_request::{
     Claim, ClaimView, CloudView, Effect, FailureKind, FlushReply, HeldClaim, Instance, Others, Reference, Report,
     SendError, SendOutcome, Session, Snapshot, Target, plan,
 };
-use managed_redis_operator::api::cluster_ref::NcpSite;
 
 use crate::world::{Flight, INSTANCE, Version, Worker, World};
 use crate::{Flaw, Model};
@@ -108,7 +111,6 @@ impl Model {
             && session.object.phase() == FlushPhase::Sending
             && let Some(attempt) = session.object.status.attempt.clone()
         {
-            use managed_redis_operator::controllers::flush_request::session::OwnAttempt;
             session.own = Some(OwnAttempt { id: attempt.id, outcome: None });
         }
         Worker { slot, session, version: version.number, paused: false }
@@ -147,7 +149,9 @@ impl Model {
             }),
             Effect::AddFinalizer => self.write(world, &mut worker, fate, |object| object.finalizer = true),
             Effect::RemoveFinalizer(_) => self.write(world, &mut worker, fate, |object| object.finalizer = false),
-            Effect::WriteStatus(write) => self.write(world, &mut worker, fate, |object| object.status = write.status.clone()),
+            Effect::WriteStatus(write) => {
+                self.write(world, &mut worker, fate, |object| object.status = write.status.clone())
+            }
             Effect::CreateClaim(claim) => self.claim(world, claim, fate),
             Effect::ReleaseClaim(claim) => self.release(world, claim, fate),
             Effect::Send { .. } => self.send(world, &worker, fate),
@@ -164,8 +168,7 @@ impl Model {
         match fate {
             Fate::Dropped => Report::ObjectUncertain,
             Fate::Late => {
-                let uid = next.uid.clone();
-                world.flights.push(Flight::Object { slot, uid, on, next: Box::new(next) });
+                world.flights.push(Flight::Object { slot, on, next: Arc::new(next) });
                 Report::ObjectUncertain
             }
             _ => match self.put(world, slot, on, next) {
@@ -174,7 +177,7 @@ impl Model {
                 Put::Stored(_) if fate == Fate::AnswerLost => Report::ObjectUncertain,
                 Put::Stored(version) => {
                     worker.version = version.number;
-                    Report::Object(Box::new(version.snapshot))
+                    Report::Object(Box::new(Snapshot::clone(&version.snapshot)))
                 }
             },
         }
@@ -197,7 +200,7 @@ impl Model {
     }
 
     fn claim(&self, world: &mut World, claim: &Claim, fate: Fate) -> Report {
-        let held = HeldClaim {
+        let held = Arc::new(HeldClaim {
             lease_name: claim.key.lease_name(),
             lease_uid: world.unused_lease(),
             request_uid: claim.request_uid.clone(),
@@ -205,7 +208,7 @@ impl Model {
             name: claim.name.clone(),
             attempt_id: claim.attempt_id.clone(),
             claimed_at: Some(claim.claimed_at),
-        };
+        });
         match fate {
             Fate::RefusedForNow => Report::Claim(ClaimView::Failed("forbidden".to_owned())),
             Fate::Dropped => Report::ClaimUncertain,
@@ -215,12 +218,12 @@ impl Model {
             }
             _ if !self.create_claim(world, held.clone()) => Report::ClaimUncertain,
             Fate::AnswerLost => Report::ClaimUncertain,
-            _ => Report::Claim(ClaimView::Present(held)),
+            _ => Report::Claim(view(Some(&held))),
         }
     }
 
     /// The API server's side of the claim's creation: it makes one only where none is.
-    pub fn create_claim(&self, world: &mut World, held: HeldClaim) -> bool {
+    pub fn create_claim(&self, world: &mut World, held: Arc<HeldClaim>) -> bool {
         if world.claim.is_some() && self.flaw != Flaw::Claim {
             return false;
         }
@@ -254,7 +257,9 @@ impl Model {
             _ => {}
         }
         Report::Sent(match fate {
-            Fate::Works => SendOutcome::Replied(FlushReply { return_code: Some("0".to_owned()), ..FlushReply::default() }),
+            Fate::Works => {
+                SendOutcome::Replied(FlushReply { return_code: Some("0".to_owned()), ..FlushReply::default() })
+            }
             Fate::RefusedForNow => failed(FailureKind::RateLimited, false),
             Fate::RefusedForGood => failed(FailureKind::BadRequest, false),
             _ if self.flaw == Flaw::Latch => return Report::Nothing,
@@ -288,13 +293,17 @@ fn failed(kind: FailureKind, maybe_executed: bool) -> SendOutcome {
     })
 }
 
-fn view(claim: Option<&HeldClaim>) -> ClaimView {
-    claim.map_or(ClaimView::Absent, |claim| ClaimView::Present(claim.clone()))
+fn view(claim: Option<&Arc<HeldClaim>>) -> ClaimView {
+    claim.map_or(ClaimView::Absent, |claim| ClaimView::Present(HeldClaim::clone(claim)))
 }
 
 fn list(world: &World) -> CloudView {
     let state = if world.settling { "settingup" } else { "running" };
-    CloudView::Instances(vec![Instance { instance_no: INSTANCE.to_owned(), service_name: None, state: state.to_owned() }])
+    CloudView::Instances(vec![Instance {
+        instance_no: INSTANCE.to_owned(),
+        service_name: None,
+        state: state.to_owned(),
+    }])
 }
 
 fn others(world: &World, slot: usize) -> Others {

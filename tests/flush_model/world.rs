@@ -1,6 +1,7 @@
 //! The world a flush request lives in: API server, cloud, clock, and operator processes in the middle of a reconcile.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,16 +13,33 @@ use managed_redis_operator::controllers::flush_request::{Clock, HeldClaim, Sessi
 pub const INSTANCE: &str = "4711";
 pub const REQUEST_ID: &str = "spring-sale";
 
-/// Wall-clock times, in seconds since the request was created: two retries fit before the start deadline (10 min); the
-/// last is past every limit of the protocol.
-pub const STAGES: [i64; 5] = [0, 60, 300, 660, 2 * 24 * 3600];
+/// Wall-clock times, in seconds since the first request was created: a second attempt fits before the start deadline (10
+/// min), and the fourth is past every limit of the protocol.
+pub const STAGES: [i64; 7] = [0, 60, 660, 2 * DAY, 2 * DAY + 60, 2 * DAY + 660, 4 * DAY];
+/// The stages that can be reached while there is trouble; the rest is for requests created late to come to an end.
+pub const TROUBLED_STAGES: usize = 4;
+const DAY: i64 = 24 * 3600;
 const EPOCH: i64 = 1_790_000_000;
 
 /// One stored version of an object. The version number takes the place of the resourceVersion.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Version {
     pub number: u8,
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
+    print: u64,
+}
+
+impl Version {
+    fn new(number: u8, snapshot: Snapshot) -> Self {
+        let print = print(|hasher| hash_snapshot(&snapshot, hasher));
+        Self { number, snapshot: Arc::new(snapshot), print }
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        (self.number, self.print) == (other.number, other.print)
+    }
 }
 
 /// An object of one name over time.
@@ -36,7 +54,7 @@ pub struct Slot {
 const KEPT: usize = 3;
 
 /// A process in the middle of a reconcile.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Worker {
     pub slot: usize,
     pub session: Session,
@@ -46,11 +64,37 @@ pub struct Worker {
     pub paused: bool,
 }
 
+/// A [`Worker`] between two steps.
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub worker: Arc<Worker>,
+    pub print: u64,
+}
+
+impl Process {
+    pub fn new(worker: Worker) -> Self {
+        let print = print(|hasher| worker.hash(hasher));
+        Self { worker: Arc::new(worker), print }
+    }
+}
+
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        self.print == other.print
+    }
+}
+
+fn print(hash: impl FnOnce(&mut DefaultHasher)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Something that left a process and arrives later, or never.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Flight {
-    Object { slot: usize, uid: String, on: u8, next: Box<Snapshot> },
-    Claim(HeldClaim),
+    Object { slot: usize, on: u8, next: Arc<Snapshot> },
+    Claim(Arc<HeldClaim>),
     Flush { uid: String },
 }
 
@@ -69,10 +113,10 @@ pub struct Budget {
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
     pub slots: Vec<Slot>,
-    pub claim: Option<HeldClaim>,
+    pub claim: Option<Arc<HeldClaim>>,
     /// What a stale read of the claim shows.
-    pub claim_before: Option<HeldClaim>,
-    pub workers: [Option<Worker>; 2],
+    pub claim_before: Option<Arc<HeldClaim>>,
+    pub workers: [Option<Process>; 2],
     pub flights: Vec<Flight>,
     pub stage: usize,
     pub settling: bool,
@@ -153,7 +197,7 @@ impl World {
         let uid = format!("uid-{slot}-{generation}");
         let snapshot = fresh_object(slot, &uid, self.stage);
         self.slots[slot].earlier.clear();
-        self.slots[slot].current = Some(Version { number: self.unused_version(slot), snapshot });
+        self.slots[slot].current = Some(Version::new(self.unused_version(slot), snapshot));
     }
 
     /// Stores a new version of an object, or removes it if it is being deleted and nothing holds it any more.
@@ -166,7 +210,7 @@ impl World {
             self.slots[slot].earlier.clear();
             return None;
         }
-        let version = Version { number, snapshot };
+        let version = Version::new(number, snapshot);
         self.slots[slot].current = Some(version.clone());
         Some(version)
     }
@@ -176,10 +220,16 @@ impl World {
         let known = |number: &u8| {
             let stored = &self.slots[slot];
             stored.current.iter().chain(&stored.earlier).any(|version| version.number == *number)
-                || self.workers.iter().flatten().any(|worker| worker.slot == slot && worker.version == *number)
-                || self.flights.iter().any(
-                    |flight| matches!(flight, Flight::Object { slot: of, on, .. } if *of == slot && on == number),
-                )
+                || self
+                    .workers
+                    .iter()
+                    .flatten()
+                    .map(|process| &process.worker)
+                    .any(|worker| worker.slot == slot && worker.version == *number)
+                || self
+                    .flights
+                    .iter()
+                    .any(|flight| matches!(flight, Flight::Object { slot: of, on, .. } if *of == slot && on == number))
         };
         (0..u8::MAX).find(|number| !known(number)).unwrap()
     }
@@ -189,7 +239,12 @@ impl World {
         let known = |id: &str| {
             self.claims().any(|claim| claim.attempt_id == id)
                 || self.snapshots().any(|snapshot| snapshot.attempt_id() == id)
-                || self.workers.iter().flatten().any(|worker| worker.session.fresh_attempt_id == id)
+                || self
+                    .workers
+                    .iter()
+                    .flatten()
+                    .map(|process| &process.worker)
+                    .any(|worker| worker.session.fresh_attempt_id == id)
         };
         (0..u8::MAX).map(|number| format!("attempt-{number}")).find(|id| !known(id)).unwrap()
     }
@@ -200,29 +255,29 @@ impl World {
     }
 
     fn claims(&self) -> impl Iterator<Item = &HeldClaim> {
-        let in_sessions = self.workers.iter().flatten().filter_map(|worker| match &worker.session.claim {
+        let in_sessions = self.workers.iter().flatten().filter_map(|process| match &process.worker.session.claim {
             managed_redis_operator::controllers::flush_request::ClaimView::Present(claim) => Some(claim),
             _ => None,
         });
         let in_flight = self.flights.iter().filter_map(|flight| match flight {
-            Flight::Claim(claim) => Some(claim),
+            Flight::Claim(claim) => Some(&**claim),
             Flight::Object { .. } | Flight::Flush { .. } => None,
         });
-        self.claim.iter().chain(&self.claim_before).chain(in_sessions).chain(in_flight)
+        self.claim.iter().chain(&self.claim_before).map(|claim| &**claim).chain(in_sessions).chain(in_flight)
     }
 
     fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
         let stored = self.slots.iter().flat_map(|slot| slot.current.iter().chain(&slot.earlier));
-        let in_sessions = self.workers.iter().flatten().map(|worker| &worker.session.object);
+        let in_sessions = self.workers.iter().flatten().map(|process| &process.worker.session.object);
         let in_flight = self.flights.iter().filter_map(|flight| match flight {
             Flight::Object { next, .. } => Some(&**next),
             Flight::Claim(_) | Flight::Flush { .. } => None,
         });
-        stored.map(|version| &version.snapshot).chain(in_sessions).chain(in_flight)
+        stored.map(|version| &*version.snapshot).chain(in_sessions).chain(in_flight)
     }
 
     pub fn phases(&self) -> impl Iterator<Item = (FlushPhase, &Snapshot)> {
-        self.slots.iter().flat_map(|slot| &slot.current).map(|version| (version.snapshot.phase(), &version.snapshot))
+        self.slots.iter().flat_map(|slot| &slot.current).map(|version| (version.snapshot.phase(), &*version.snapshot))
     }
 
     pub fn executed_by(&self, uid: &str) -> usize {
@@ -243,21 +298,26 @@ pub fn hash_snapshot(snapshot: &Snapshot, state: &mut impl Hasher) {
 
 impl Hash for Version {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.number.hash(state);
-        hash_snapshot(&self.snapshot, state);
+        (self.number, self.print).hash(state);
     }
 }
 
 impl Hash for Flight {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            Self::Object { slot, uid, on, next } => {
-                (0, slot, uid, on).hash(state);
+            Self::Object { slot, on, next } => {
+                (0, slot, on).hash(state);
                 hash_snapshot(next, state);
             }
             Self::Claim(claim) => (1, claim).hash(state),
             Self::Flush { uid } => (2, uid).hash(state),
         }
+    }
+}
+
+impl Hash for Process {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.print.hash(state);
     }
 }
 

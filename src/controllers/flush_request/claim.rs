@@ -135,9 +135,8 @@ impl HeldClaim {
     #[must_use]
     pub fn from_lease(lease: &Lease) -> Self {
         let meta = &lease.metadata;
-        let annotation = |key| {
-            meta.annotations.as_ref().and_then(|annotations| annotations.get(key)).cloned().unwrap_or_default()
-        };
+        let annotation =
+            |key| meta.annotations.as_ref().and_then(|annotations| annotations.get(key)).cloned().unwrap_or_default();
         let spec = lease.spec.as_ref();
         Self {
             lease_name: meta.name.clone().unwrap_or_default(),
@@ -163,19 +162,23 @@ impl HeldClaim {
     pub fn is_for(&self, request_uid: &str, attempt_id: &str) -> bool {
         self.is_of(request_uid) && !attempt_id.is_empty() && self.attempt_id == attempt_id
     }
+
+    /// Whether its request says of exactly its attempt that it was not executed, so that it may be released at once. The plan
+    /// does that; the sweep makes up for it where the plan could not (no access, a creation that came through late).
+    #[must_use]
+    pub fn is_unused(&self, request: &Snapshot) -> bool {
+        self.is_for(&request.uid, request.attempt_not_executed())
+    }
 }
 
-/// Whether the sweep may delete a claim: not before `retention`, and never while its request could still act on its absence.
+/// Whether the sweep may delete a claim for its age: not before `retention`, and never while its request could still act on its absence.
 ///
 /// `request_still_open` is [`still_open`] for the object of the claim's request UID, false if there is none. A Lease
 /// without a time is never expired, for nothing says how old it is.
 #[must_use]
 pub fn expired(claim: &HeldClaim, now: Timestamp, retention: Duration, request_still_open: bool) -> bool {
     !request_still_open
-        && claim
-            .claimed_at
-            .and_then(|since| since.checked_add(retention).ok())
-            .is_some_and(|until| now >= until)
+        && claim.claimed_at.and_then(|since| since.checked_add(retention).ok()).is_some_and(|until| now >= until)
 }
 
 /// Whether a request still needs its claim: it is not final, or it is final but its deadline has not passed, so that a

@@ -125,8 +125,8 @@ fn verdict_of_claim(s: &Session, now: Timestamp) -> Option<Effect> {
     }
     // A claim of this request for an attempt that the status does not know as not executed: the status was lost or set
     // back after something may have been sent.
-    let known = claim.is_for(&s.object.uid, s.object.attempt_id());
-    (!known).then(|| finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_lost(&s.object, claim)))
+    let message = || say::status_lost(&s.object, claim);
+    (!claim.is_unused(&s.object)).then(|| finish(s, now, FlushPhase::Unknown, "StatusLost", message()))
 }
 
 /// Checks that end the request before anything is sent.
@@ -144,9 +144,8 @@ fn verdict_of_checks(s: &Session, now: Timestamp) -> Option<Effect> {
         | Reference::Target(_) => {}
     }
     let deadline = s.object.deadline();
-    (now >= deadline.at).then(|| {
-        finish(s, now, FlushPhase::Expired, "DeadlineExceeded", say::expired(&s.object, deadline))
-    })
+    (now >= deadline.at)
+        .then(|| finish(s, now, FlushPhase::Expired, "DeadlineExceeded", say::expired(&s.object, deadline)))
 }
 
 fn wanted_target(s: &Session) -> Result<&Target, (&'static str, String)> {
@@ -325,18 +324,12 @@ fn finished(s: &Session, now: Timestamp) -> Effect {
 /// A claim is released only if it carries the attempt of which the status says that it was not executed. The finalizer
 /// stays until that is done, so a crash in between is made up for; a claim nobody can read delays it for a bounded time.
 fn release_own_claim(s: &Session, now: Timestamp) -> Option<Effect> {
-    let not_executed = match s.object.phase() {
-        FlushPhase::Pending | FlushPhase::Failed | FlushPhase::Rejected | FlushPhase::Expired => true,
-        FlushPhase::Sending | FlushPhase::Accepted | FlushPhase::Succeeded | FlushPhase::Unknown => false,
-    };
-    if !not_executed || s.object.attempt_id().is_empty() {
+    if s.object.attempt_not_executed().is_empty() {
         return None;
     }
     match &s.claim {
         ClaimView::NotRead => Some(Effect::ReadClaim(None)),
-        ClaimView::Present(claim) if claim.is_for(&s.object.uid, s.object.attempt_id()) => {
-            Some(Effect::ReleaseClaim(claim.clone()))
-        }
+        ClaimView::Present(claim) if claim.is_unused(&s.object) => Some(Effect::ReleaseClaim(claim.clone())),
         ClaimView::Present(_) | ClaimView::Absent => None,
         ClaimView::Failed(_) => {
             let finished_at = s.object.status.finished_time.as_ref().map(|time| time.0);
@@ -355,13 +348,7 @@ fn finish(s: &Session, now: Timestamp, phase: FlushPhase, reason: &'static str, 
 }
 
 /// Says in the status what is waited for, then waits; never past the deadline.
-fn wait_for(
-    s: &Session,
-    now: Timestamp,
-    reason: &'static str,
-    message: String,
-    instance: Option<&Instance>,
-) -> Effect {
+fn wait_for(s: &Session, now: Timestamp, reason: &'static str, message: String, instance: Option<&Instance>) -> Effect {
     let mut draft = Draft::of(s, now);
     if let Some(instance) = instance {
         draft.found(instance);

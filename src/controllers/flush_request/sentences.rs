@@ -140,7 +140,10 @@ pub(super) fn not_running_again(object: &Snapshot, doubt: &str) -> String {
 }
 
 pub(super) fn deleted_while_accepted(object: &Snapshot) -> String {
-    format!("Deleted after the cloud accepted the flush of instance {}; it is not watched any more.", object.spec.confirm)
+    format!(
+        "Deleted after the cloud accepted the flush of instance {}; it is not watched any more.",
+        object.spec.confirm
+    )
 }
 
 pub(super) fn try_again(outcome: &SendOutcome, next: &Time) -> String {

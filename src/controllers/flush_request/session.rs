@@ -88,6 +88,16 @@ impl Snapshot {
         self.status.attempt.as_ref().map_or("", |attempt| attempt.id.as_str())
     }
 
+    /// The attempt of which the status says that it was not executed, "" if it says that of none. It is a fact about a random
+    /// ID, so it stays true however old the status is.
+    #[must_use]
+    pub fn attempt_not_executed(&self) -> &str {
+        match self.phase() {
+            FlushPhase::Pending | FlushPhase::Failed | FlushPhase::Rejected | FlushPhase::Expired => self.attempt_id(),
+            FlushPhase::Sending | FlushPhase::Accepted | FlushPhase::Succeeded | FlushPhase::Unknown => "",
+        }
+    }
+
     /// The earlier of `notAfter` and creation plus `startDeadline`.
     #[must_use]
     pub fn deadline(&self) -> Deadline {
@@ -287,8 +297,13 @@ impl Session {
     pub fn absorb(&mut self, report: Report) {
         match report {
             Report::Object(object) if object.uid == self.object.uid => {
+                // Whether there is a claim to release is only known by a read that came after what the object says now.
+                let reread = std::mem::take(&mut self.object_is_stale);
+                let left_sending = self.object.phase() == FlushPhase::Sending && object.phase() != FlushPhase::Sending;
+                if reread || (left_sending && self.claim == ClaimView::Absent) {
+                    self.claim = ClaimView::NotRead;
+                }
                 self.object = *object;
-                self.object_is_stale = false;
             }
             Report::Object(_) | Report::Gone => self.gone = true,
             Report::ObjectUncertain => self.object_is_stale = true,
@@ -318,11 +333,7 @@ impl Session {
     /// What the claim of this request on a target is on.
     #[must_use]
     pub fn claim_key(&self, target: &Target) -> ClaimKey {
-        ClaimKey {
-            site: target.site,
-            instance_no: target.instance_no.clone(),
-            request_id: self.object.request_id(),
-        }
+        ClaimKey { site: target.site, instance_no: target.instance_no.clone(), request_id: self.object.request_id() }
     }
 
     fn close_attempt(&mut self, outcome: SendOutcome) {

@@ -128,7 +128,10 @@ impl<'a> Draft<'a> {
     }
 
     fn write(self, phase: FlushPhase, reason: &'static str, message: String, note: Note) -> Effect {
-        Effect::WriteStatus(Box::new(StatusWrite { status: self.into_status(phase, reason, message), note: Some(note) }))
+        Effect::WriteStatus(Box::new(StatusWrite {
+            status: self.into_status(phase, reason, message),
+            note: Some(note),
+        }))
     }
 
     /// The same if it says anything new; the event is recorded only for a new reason, not for every new detail.
