@@ -219,7 +219,6 @@ impl Model {
                 self.edit(world, slot, |object| object.deleted_at = Some(now));
             }
             Action::Strip { slot } => {
-                world.stripped = true;
                 self.edit(world, slot, |object| object.finalizer = false);
             }
             Action::Recreate { slot } => {
@@ -305,20 +304,13 @@ fn without_the_claim_a_second_flush_is_found() {
 
 #[test]
 fn sizes() {
-    for (requests, faults, deletions, creations, restores) in [
-        (1, 0, 0, 0, 0),
-        (1, 0, 1, 1, 0),
-        (1, 1, 0, 0, 0),
-        (1, 1, 1, 1, 0),
-        (1, 1, 1, 1, 1),
-        (2, 0, 0, 0, 0),
-        (2, 1, 0, 0, 0),
-        (1, 2, 0, 0, 0),
-    ] {
+    for (requests, faults, deletions, creations, restores) in
+        [(1, 1, 0, 0, 0), (1, 2, 0, 0, 0), (1, 1, 1, 1, 0), (1, 1, 0, 0, 1), (2, 1, 0, 0, 0), (1, 1, 1, 1, 1)]
+    {
         let start = std::time::Instant::now();
         let budget = Budget { faults, deletions, creations, restores };
         let checker = stateright::Model::checker(model(requests, budget, Flaw::None))
-            .timeout(std::time::Duration::from_secs(40))
+            .timeout(std::time::Duration::from_secs(75))
             .finish_when(HasDiscoveries::AnyFailures)
             .threads(2)
             .spawn_bfs()
