@@ -75,7 +75,7 @@ impl stateright::Model for Model {
                     actions.extend(fates.map(|fate| Action::Step { worker, fate: *fate }));
                     if trouble {
                         actions.push(Action::Crash { worker });
-                        if !busy.paused && busy.session.own.is_some() {
+                        if !busy.paused && busy.session.own.as_ref().is_some_and(|own| own.outcome.is_none()) {
                             actions.push(Action::Pause { worker });
                         }
                     }
@@ -109,6 +109,7 @@ impl stateright::Model for Model {
         };
         world.budget.faults -= u8::from(cost);
         self.act(&mut world, action);
+        world.forget();
         Some(world)
     }
 
@@ -186,11 +187,11 @@ impl Model {
             Action::Start { worker, slot, back } => {
                 let stored = &world.slots[slot];
                 let version = if back == 0 { stored.current.as_ref() } else { stored.earlier.get(back - 1) };
-                let started = version.map(|version| self.start(world, slot, version));
+                let started = version.map(|version| self.start(slot, version));
                 self.go_on(world, worker, started);
             }
             Action::StartMisled { worker, slot, missing } => {
-                let mut started = self.start(world, slot, world.slots[slot].current.as_ref().unwrap());
+                let mut started = self.start(slot, world.slots[slot].current.as_ref().unwrap());
                 started.session.reference = misled(missing);
                 self.go_on(world, worker, Some(started));
             }

@@ -34,7 +34,7 @@ impl Model {
     fn settle(&self, world: &mut World, slot: usize) -> bool {
         for _ in 0..ENOUGH {
             let Some(version) = world.slots[slot].current.clone() else { return true };
-            let mut worker = self.start(world, slot, &version);
+            let mut worker = self.start(slot, &version);
             let last = loop {
                 let effect = self.next_effect(world, &mut worker);
                 match self.perform(world, worker, &effect, Fate::Works) {

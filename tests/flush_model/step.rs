@@ -73,6 +73,9 @@ fn elsewhere() -> Target {
 impl Model {
     /// What the plan wants of a worker next. Reads that nothing races with are answered on the way.
     pub fn next_effect(&self, world: &World, worker: &mut Worker) -> Effect {
+        if worker.session.own.is_none() {
+            worker.session.fresh_attempt_id = world.unused_attempt();
+        }
         loop {
             let effect = plan(&worker.session, world.clock(worker.paused));
             let report = match &effect {
@@ -104,9 +107,9 @@ impl Model {
     }
 
     /// Starts a reconcile from a version of the request.
-    pub fn start(&self, world: &World, slot: usize, version: &Version) -> Worker {
+    pub fn start(&self, slot: usize, version: &Version) -> Worker {
         let object = self.shown(&version.snapshot);
-        let mut session = Session::new(object, world.unused_attempt(), "operator-0".to_owned());
+        let mut session = Session::new(object, String::new(), "operator-0".to_owned());
         if self.flaw == Flaw::Resend
             && session.object.phase() == FlushPhase::Sending
             && let Some(attempt) = session.object.status.attempt.clone()

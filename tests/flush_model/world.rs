@@ -244,7 +244,7 @@ impl World {
                     .iter()
                     .flatten()
                     .map(|process| &process.worker)
-                    .any(|worker| worker.session.fresh_attempt_id == id)
+                    .any(|worker| worker.session.own.as_ref().is_some_and(|own| own.id == id))
         };
         (0..u8::MAX).map(|number| format!("attempt-{number}")).find(|id| !known(id)).unwrap()
     }
@@ -252,6 +252,16 @@ impl World {
     pub fn unused_lease(&self) -> String {
         let known = |id: &str| self.claims().any(|claim| claim.lease_uid == id);
         (0..u8::MAX).map(|number| format!("lease-{number}")).find(|id| !known(id)).unwrap()
+    }
+
+    /// Forgets what nothing can bring back any more, so that worlds that differ in it alone are one.
+    pub fn forget(&mut self) {
+        if self.budget.faults == 0 {
+            self.claim_before = None;
+            if self.budget.restores == 0 {
+                self.slots.iter_mut().for_each(|slot| slot.earlier.clear());
+            }
+        }
     }
 
     fn claims(&self) -> impl Iterator<Item = &HeldClaim> {
@@ -285,15 +295,31 @@ impl World {
     }
 }
 
-/// Hashes what the plan can see of a request. Of the conditions that is the reason of Ready alone; the rest follows from it.
+/// Hashes what the plan decides by, which depends on the phase. The rest (the message of a verdict, the cloud's answer, the
+/// conditions but for the reason of Ready) is only ever copied or shown: worlds that differ in it alone are one.
 pub fn hash_snapshot(snapshot: &Snapshot, state: &mut impl Hasher) {
     let status = &snapshot.status;
     (&snapshot.uid, snapshot.created_at, snapshot.deleted_at, snapshot.finalizer).hash(state);
-    (status.phase, snapshot.attempt_id(), &status.message, &status.target, &status.response).hash(state);
-    for time in [&status.next_attempt_time, &status.finished_time, &status.sent_time] {
-        time.as_ref().map(|time| time.0).hash(state);
+    (status.phase, snapshot.attempt_id()).hash(state);
+    match snapshot.phase() {
+        FlushPhase::Pending | FlushPhase::Accepted => {
+            (&status.message, &status.target).hash(state);
+            for time in [&status.next_attempt_time, &status.sent_time] {
+                time.as_ref().map(|time| time.0).hash(state);
+            }
+            conditions::find(&status.conditions, READY).map(|ready| &ready.reason).hash(state);
+        }
+        FlushPhase::Sending => {}
+        FlushPhase::Succeeded
+        | FlushPhase::Failed
+        | FlushPhase::Unknown
+        | FlushPhase::Rejected
+        | FlushPhase::Expired => {
+            if snapshot.finalizer {
+                status.finished_time.as_ref().map(|time| time.0).hash(state);
+            }
+        }
     }
-    conditions::find(&status.conditions, READY).map(|ready| &ready.reason).hash(state);
 }
 
 impl Hash for Version {
@@ -326,8 +352,10 @@ impl Hash for Worker {
         let session = &self.session;
         (self.slot, self.version, self.paused, session.object_is_stale, session.gone).hash(state);
         hash_snapshot(&session.object, state);
-        (&session.reference, &session.claim, &session.cloud, &session.others).hash(state);
-        (&session.own, &session.fresh_attempt_id).hash(state);
+        (&session.reference, &session.claim, &session.own).hash(state);
+        if session.object.phase() != FlushPhase::Sending {
+            (&session.cloud, &session.others).hash(state);
+        }
     }
 }
 
