@@ -16,7 +16,7 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::{ObjectRef, store};
+use kube::runtime::reflector::store;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -27,8 +27,8 @@ use tracing::{Instrument as _, debug, info_span, warn};
 use super::context::{Context, Objects};
 use super::requeue;
 use super::wake::Wakes;
-use crate::api::conditions::{self, Desired, READY, STALLED, Truth};
 use crate::api::FIELD_MANAGER;
+use crate::api::conditions::{self, Desired, READY, STALLED, Truth};
 
 /// A reconcile that takes longer than this is given up and tried again.
 const DEADLINE: Duration = Duration::from_secs(120);
