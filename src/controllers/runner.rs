@@ -194,7 +194,7 @@ async fn reconcile<K: Reconcile>(
     let work = async {
         match &object.0 {
             Ok(object) => Arc::new(object.clone()).reconcile(Arc::clone(&ctx)).await,
-            Err(invalid) => report_invalid::<K>(&ctx, &namespace, &name, &invalid.error).await,
+            Err(_) => report_invalid::<K>(&ctx, &namespace, &name).await,
         }
     };
     let guarded = AssertUnwindSafe(tokio::time::timeout(DEADLINE, work)).catch_unwind().instrument(span.clone());
@@ -224,20 +224,16 @@ fn back_off<K: Reconcile>(object: Arc<DeserializeGuard<K>>, _: &ReconcileError, 
 }
 
 /// Says in the status of an object that it cannot be read, leaving the rest of the status as it is.
-async fn report_invalid<K: Reconcile>(
-    ctx: &Context,
-    namespace: &str,
-    name: &str,
-    error: &str,
-) -> Result<Outcome, ReconcileError> {
+async fn report_invalid<K: Reconcile>(ctx: &Context, namespace: &str, name: &str) -> Result<Outcome, ReconcileError> {
     let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &ApiResource::erase::<K>(&()));
     let Some(object) = api.get_opt(name).await? else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
     if object.metadata.deletion_timestamp.is_some() {
         release::<K>(&api, &object).await?;
         return Ok(Outcome::applied(requeue::WHEN_CHANGED));
     }
+    let Some(error) = unreadable::<K>(&object) else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
     let before = object.data.get("status").cloned().unwrap_or_else(|| json!({}));
-    let after = invalid_status(&before, object.metadata.generation.unwrap_or_default(), error, Timestamp::now());
+    let after = invalid_status(&before, object.metadata.generation.unwrap_or_default(), &error, Timestamp::now());
     if after == before {
         return Ok(Outcome::settled(requeue::WHEN_CHANGED));
     }
@@ -250,6 +246,16 @@ async fn report_invalid<K: Reconcile>(
     api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await?;
     ctx.metrics.status_written(K::KIND);
     Ok(Outcome::applied(requeue::WHEN_CHANGED))
+}
+
+/// Why an object cannot be read, with the path of the field; none if it can: then the watch brings it.
+fn unreadable<K: Reconcile>(object: &DynamicObject) -> Option<String> {
+    let value = match serde_json::to_value(object) {
+        Ok(value) => value,
+        Err(error) => return Some(error.to_string()),
+    };
+    let error = serde_path_to_error::deserialize::<_, K>(value).err()?;
+    Some(format!("field {}: {}", error.path(), error.inner()))
 }
 
 /// An object that nobody can read holds nothing that is under way: its deletion is let through.

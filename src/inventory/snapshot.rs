@@ -51,6 +51,16 @@ impl PartialEq for Found {
     }
 }
 
+impl Want {
+    /// Whether both ask for the same, whatever is known of it already.
+    pub fn is_for_the_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Name { name, .. }, Self::Name { name: other, .. }) => name == other,
+            _ => self == other,
+        }
+    }
+}
+
 /// What is known of a want.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sight {
@@ -64,6 +74,17 @@ pub enum Sight {
     Ambiguous(Vec<String>),
     /// It is not there: a whole list lacks it, and reading that one cluster confirmed it.
     Absent,
+}
+
+impl Sight {
+    /// Whether it says that there is nothing (or not one thing) to be had, which a newer list may contradict.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Absent | Self::Ambiguous(_) => true,
+            Self::Members(members) => members.is_empty(),
+            Self::NotYet | Self::Found(_) => false,
+        }
+    }
 }
 
 /// What a subscriber is told.
@@ -209,9 +230,18 @@ impl Snapshot {
             .map(|picture| picture.state.as_deref().unwrap_or("unknown"))
     }
 
-    /// What is known of a want; `ticket` is the round that a forced read has to reach, 0 if none was asked for.
-    pub fn observe(&self, want: &Want, ticket: u64) -> Observation {
-        let sight = self.sight(want);
+    /// Whether what was last seen refuses a want, so that somebody who asks for the first time deserves a newer list.
+    pub fn refuses(&self, want: &Want) -> bool {
+        self.sight(want).is_refusal()
+    }
+
+    /// What is known of a want. `ticket` is the round that a forced read has to reach, 0 if none was asked for; a list older
+    /// than round `since` cannot refuse.
+    pub fn observe(&self, want: &Want, ticket: u64, since: u64) -> Observation {
+        let mut sight = self.sight(want);
+        if self.list_round < since && sight.is_refusal() {
+            sight = Sight::NotYet;
+        }
         let engine = match &sight {
             Sight::Found(found) => self.engine(&found.picture),
             _ => None,

@@ -3,9 +3,16 @@
 //! One API server serves all tests; each has a namespace, clouds and an operator process of its own. Nothing here waits for
 //! time: tests watch objects, log lines and the clouds' requests, and ask for fresh reads by annotation.
 
+mod bad_answers;
+mod command_line;
 mod connection_map;
 mod crds;
 mod flush;
 mod harness;
+mod invalid;
+mod process;
 mod reading;
 mod reference;
+mod secrecy;
+mod syncing;
+mod trouble;

@@ -85,6 +85,23 @@ async fn references_with_one_credential_share_one_list_and_one_token() {
 }
 
 #[tokio::test]
+async fn a_list_from_before_is_no_answer_to_who_asks_for_the_first_time() {
+    let env = with_set("first-time").await;
+    env.create::<RedisClusterRef>(kakao("one", "set-1")).await;
+    env.until_condition::<RedisClusterRef>("one", READY).await;
+    // What a person does: a cluster at the cloud, then at once the reference to it.
+    env.clouds().add_kakao_cluster(KakaoCluster::cluster_mode("cluster-2", "sessions")).unwrap();
+    env.create::<RedisClusterRef>(kakao_by_name("other", "sessions")).await;
+    let first_word = env
+        .until("other", "an answer", |reference: &RedisClusterRef| {
+            condition(reference, "Ready").is_some_and(|ready| ready.reason != "Observing")
+        })
+        .await;
+    assert_eq!(condition(&first_word, "Ready").unwrap().reason, "Running");
+    assert_eq!(env.clouds().requests(Operation::KakaoClustersList), 2);
+}
+
+#[tokio::test]
 async fn a_suspended_reference_is_not_read_until_it_is_resumed() {
     let env = with_set("suspend").await;
     env.create::<RedisClusterRef>(kakao("carts", "set-1")).await;

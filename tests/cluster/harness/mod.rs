@@ -5,6 +5,7 @@ mod operator;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -83,8 +84,7 @@ pub async fn server() -> &'static ApiServer {
 
 /// A test's own namespace, clouds and operator.
 pub struct Env {
-    /// The API server.
-    pub server: &'static ApiServer,
+    kubeconfig: PathBuf,
     /// The namespace.
     pub namespace: Namespace,
     /// Both clouds.
@@ -100,19 +100,27 @@ impl Env {
 
     /// As [`Env::start`], with further flags.
     pub async fn start_with(prefix: &str, flags: &[&str]) -> Self {
-        let mut env = Self::without_operator(prefix).await;
-        let operator = env.spawn(flags);
+        Self::without_operator(prefix).await.with_operator(flags).await
+    }
+
+    /// With an operator that is ready.
+    pub async fn with_operator(mut self, flags: &[&str]) -> Self {
+        let operator = self.spawn(flags);
         operator.ready().await;
-        env.operator = Some(operator);
-        env
+        self.operator = Some(operator);
+        self
     }
 
     /// Without an operator.
     pub async fn without_operator(prefix: &str) -> Self {
-        let server = server().await;
+        Self::on(server().await, prefix).await
+    }
+
+    /// Without an operator, on an API server of the test's own.
+    pub async fn on(server: &ApiServer, prefix: &str) -> Self {
         let namespace = server.namespace(prefix).await.expect("a namespace");
         let fake = FakeCloud::start(Seed::default()).await.expect("the clouds start");
-        let env = Self { server, namespace, fake, operator: None };
+        let env = Self { kubeconfig: server.kubeconfig_path().to_owned(), namespace, fake, operator: None };
         env.secret("kakaocloud", kakao_secret()).await;
         env.secret("ncp", ncp_secret()).await;
         env
@@ -132,7 +140,7 @@ impl Env {
             all.push("--leader-election=false".to_owned());
         }
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        Operator::spawn(self.server.kubeconfig_path(), &all)
+        Operator::spawn(&self.kubeconfig, &all)
     }
 
     /// The operator.
@@ -219,13 +227,10 @@ impl Env {
 }
 
 /// Waits until something holds of an object; the failure shows the object as it was last seen.
-pub async fn until<K: Kind>(
-    api: Api<K>,
-    name: &str,
-    what: &str,
-    operator: Option<&Operator>,
-    holds: impl Fn(&K) -> bool,
-) -> K {
+pub async fn until<K>(api: Api<K>, name: &str, what: &str, operator: Option<&Operator>, holds: impl Fn(&K) -> bool) -> K
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + 'static,
+{
     let last: Arc<Mutex<Option<K>>> = Arc::default();
     let seen = Arc::clone(&last);
     let condition = move |object: Option<&K>| {
