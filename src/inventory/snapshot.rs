@@ -165,10 +165,13 @@ impl Snapshot {
                 Some(same) if **same == picture => Arc::clone(same),
                 _ => Arc::new(picture),
             };
+            list.by_id.insert(id, picture);
+        }
+        // From the map, not from the list: a list that comes in pages can show one cluster twice.
+        for (id, picture) in &list.by_id {
             if let Some(name) = &picture.cluster.name {
                 list.by_name.entry(name.clone()).or_default().push(id.clone());
             }
-            list.by_id.insert(id, picture);
         }
         self.list = Some(list);
         self.list_round = self.round;
@@ -332,9 +335,12 @@ impl Snapshot {
         }
     }
 
-    /// One cluster by ID; `named` is the name a cluster that only a single read shows must have.
+    /// One cluster by ID; `named` is the name it must still have.
     fn sight_of(&self, list: &List, id: &str, named: Option<&str>) -> Sight {
         if let Some(picture) = list.by_id.get(id) {
+            if named.is_some() && picture.cluster.name.as_deref() != named {
+                return Sight::Absent;
+            }
             return Sight::Found(self.merged(list, id, picture));
         }
         match self.reads.get(id) {

@@ -210,6 +210,19 @@ async fn a_cluster_that_goes_away_and_comes_back_is_followed() {
 }
 
 #[tokio::test]
+async fn a_cluster_with_another_name_is_not_the_one_that_was_named() {
+    let env = with_neighbour("renamed").await;
+    env.clouds().add_kakao_cluster(KakaoCluster::instance_set("set-1", "carts")).unwrap();
+    env.create::<RedisClusterRef>(kakao_by_name("carts", "carts")).await;
+    env.until_condition::<RedisClusterRef>("carts", READY).await;
+    env.clouds().update_kakao_cluster("set-1", |cluster| cluster.name = "baskets".into()).unwrap();
+    env.ask_again::<RedisClusterRef>("carts").await;
+    stalls(&env, "carts", "ClusterNotFound", "the cloud has no cluster or instance set named carts").await;
+    env.clouds().update_kakao_cluster("set-1", |cluster| cluster.name = "carts".into()).unwrap();
+    heals(&env, "carts").await;
+}
+
+#[tokio::test]
 async fn a_name_of_two_clusters_is_refused_and_both_are_named() {
     let env = with_neighbour("two").await;
     for id in ["set-b", "set-a"] {
