@@ -69,13 +69,13 @@ impl stateright::Model for Model {
             match &world.workers[worker] {
                 None => self.starts(world, worker, trouble, actions),
                 Some(busy) => {
-                    let busy = &busy.worker;
-                    let effect = self.next_effect(world, &mut Worker::clone(busy));
-                    let fates = self.fates(&effect).iter().filter(|fate| trouble || **fate == Fate::Works);
+                    let fates = self.fates(&busy.effect).iter().filter(|fate| trouble || **fate == Fate::Works);
                     actions.extend(fates.map(|fate| Action::Step { worker, fate: *fate }));
                     if trouble {
                         actions.push(Action::Crash { worker });
-                        if !busy.paused && busy.session.own.as_ref().is_some_and(|own| own.outcome.is_none()) {
+                        if !busy.worker.paused
+                            && busy.worker.session.own.as_ref().is_some_and(|own| own.outcome.is_none())
+                        {
                             actions.push(Action::Pause { worker });
                         }
                     }
@@ -196,9 +196,8 @@ impl Model {
                 self.go_on(world, worker, Some(started));
             }
             Action::Step { worker, fate } => {
-                let mut busy = Worker::clone(&world.workers[worker].take().unwrap().worker);
-                let effect = self.next_effect(world, &mut busy);
-                let busy = self.perform(world, busy, &effect, fate);
+                let process = world.workers[worker].take().unwrap();
+                let busy = self.perform(world, Worker::clone(&process.worker), &process.effect, fate);
                 self.go_on(world, worker, busy);
             }
             Action::Crash { worker } => world.workers[worker] = None,
@@ -237,11 +236,12 @@ impl Model {
 
     /// Puts a process back into the world, unless its reconcile is over, and the processes in order: they are alike.
     fn go_on(&self, world: &mut World, worker: usize, busy: Option<Worker>) {
-        let busy = busy.filter(|busy| {
-            !matches!(self.next_effect(world, &mut busy.clone()), Effect::Wait(_) | Effect::Done | Effect::Delete)
+        world.workers[worker] = busy.and_then(|mut busy| {
+            let effect = self.next_effect(world, &mut busy);
+            let over = matches!(effect, Effect::Wait(_) | Effect::Done | Effect::Delete);
+            (!over).then(|| Process::new(busy, effect))
         });
-        world.workers[worker] = busy.map(Process::new);
-        world.workers.sort_by_key(|process| process.as_ref().map(|process| process.print));
+        world.workers.sort_by_key(|process| process.as_ref().map(Process::print));
     }
 
     fn edit(&self, world: &mut World, slot: usize, edit: impl FnOnce(&mut Snapshot)) {
@@ -311,7 +311,7 @@ fn sizes() {
         let start = std::time::Instant::now();
         let budget = Budget { faults, deletions, creations, restores };
         let checker = stateright::Model::checker(model(requests, budget, Flaw::None))
-            .timeout(std::time::Duration::from_secs(75))
+            .timeout(std::time::Duration::from_secs(100))
             .finish_when(HasDiscoveries::AnyFailures)
             .threads(2)
             .spawn_bfs()

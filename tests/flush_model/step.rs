@@ -73,9 +73,7 @@ fn elsewhere() -> Target {
 impl Model {
     /// What the plan wants of a worker next. Reads that nothing races with are answered on the way.
     pub fn next_effect(&self, world: &World, worker: &mut Worker) -> Effect {
-        if worker.session.own.is_none() {
-            worker.session.fresh_attempt_id = world.unused_attempt();
-        }
+        worker.session.fresh_attempt_id = world.unused_attempt();
         loop {
             let effect = plan(&worker.session, world.clock(worker.paused));
             let report = match &effect {
@@ -83,7 +81,11 @@ impl Model {
                 Effect::ReadCloud(_) => Report::Cloud(list(world)),
                 Effect::ReadOthers(_) => Report::Others(others(world, worker.slot)),
                 Effect::GiveUp(_) => Report::Nothing,
-                _ => return effect,
+                Effect::WriteStatus(write) if write.status.phase == Some(FlushPhase::Sending) => return effect,
+                _ => {
+                    worker.session.fresh_attempt_id.clear();
+                    return effect;
+                }
             };
             worker.session.begin(&effect);
             worker.session.absorb(report);
@@ -210,7 +212,7 @@ impl Model {
             namespace: claim.namespace.clone(),
             name: claim.name.clone(),
             attempt_id: claim.attempt_id.clone(),
-            claimed_at: Some(claim.claimed_at),
+            claimed_at: None,
         });
         match fate {
             Fate::RefusedForNow => Report::Claim(ClaimView::Failed("forbidden".to_owned())),

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use managed_redis_operator::api::conditions::{self, READY};
-use managed_redis_operator::api::flush_request::{FlushPhase, RedisFlushRequestSpec};
+use managed_redis_operator::api::flush_request::{FlushPhase, RedisFlushRequestSpec, RedisFlushRequestStatus};
 use managed_redis_operator::api::shared::LocalRef;
-use managed_redis_operator::controllers::flush_request::{Clock, HeldClaim, Session, Snapshot};
+use managed_redis_operator::controllers::flush_request::{Clock, Effect, HeldClaim, Session, Snapshot};
 
 pub const INSTANCE: &str = "4711";
 pub const REQUEST_ID: &str = "spring-sale";
 
 /// Wall-clock times, in seconds since the first request was created: a second attempt fits before the start deadline (10
-/// min), and the fourth is past every limit of the protocol.
+/// min), the third is past it, and the fourth past every limit of the protocol.
 pub const STAGES: [i64; 7] = [0, 60, 660, 2 * DAY, 2 * DAY + 60, 2 * DAY + 660, 4 * DAY];
 /// The stages that can be reached while there is trouble; the rest is for requests created late to come to an end.
-pub const TROUBLED_STAGES: usize = 4;
+pub const TROUBLED_STAGES: usize = 3;
 const DAY: i64 = 24 * 3600;
 const EPOCH: i64 = 1_790_000_000;
 
@@ -64,17 +64,28 @@ pub struct Worker {
     pub paused: bool,
 }
 
-/// A [`Worker`] between two steps.
+/// A [`Worker`] between two steps, with the step it has decided on. The world may change before it is taken.
 #[derive(Clone, Debug)]
 pub struct Process {
     pub worker: Arc<Worker>,
-    pub print: u64,
+    pub effect: Arc<Effect>,
+    print: u64,
 }
 
 impl Process {
-    pub fn new(worker: Worker) -> Self {
-        let print = print(|hasher| worker.hash(hasher));
-        Self { worker: Arc::new(worker), print }
+    pub fn new(worker: Worker, effect: Effect) -> Self {
+        let print = print(|hasher| {
+            worker.hash(hasher);
+            std::mem::discriminant(&effect).hash(hasher);
+            if let Effect::WriteStatus(write) = &effect {
+                hash_status(&write.status, true, hasher);
+            }
+        });
+        Self { worker: Arc::new(worker), effect: Arc::new(effect), print }
+    }
+
+    pub fn print(&self) -> u64 {
+        self.print
     }
 }
 
@@ -239,12 +250,10 @@ impl World {
         let known = |id: &str| {
             self.claims().any(|claim| claim.attempt_id == id)
                 || self.snapshots().any(|snapshot| snapshot.attempt_id() == id)
-                || self
-                    .workers
-                    .iter()
-                    .flatten()
-                    .map(|process| &process.worker)
-                    .any(|worker| worker.session.own.as_ref().is_some_and(|own| own.id == id))
+                || self.workers.iter().flatten().map(|process| &process.worker).any(|worker| {
+                    let session = &worker.session;
+                    session.fresh_attempt_id == id || session.own.as_ref().is_some_and(|own| own.id == id)
+                })
         };
         (0..u8::MAX).map(|number| format!("attempt-{number}")).find(|id| !known(id)).unwrap()
     }
@@ -298,10 +307,13 @@ impl World {
 /// Hashes what the plan decides by, which depends on the phase. The rest (the message of a verdict, the cloud's answer, the
 /// conditions but for the reason of Ready) is only ever copied or shown: worlds that differ in it alone are one.
 pub fn hash_snapshot(snapshot: &Snapshot, state: &mut impl Hasher) {
-    let status = &snapshot.status;
     (&snapshot.uid, snapshot.created_at, snapshot.deleted_at, snapshot.finalizer).hash(state);
-    (status.phase, snapshot.attempt_id()).hash(state);
-    match snapshot.phase() {
+    hash_status(&snapshot.status, snapshot.finalizer, state);
+}
+
+fn hash_status(status: &RedisFlushRequestStatus, finalizer: bool, state: &mut impl Hasher) {
+    (status.phase, status.attempt.as_ref().map(|attempt| &attempt.id)).hash(state);
+    match status.phase.unwrap_or(FlushPhase::Pending) {
         FlushPhase::Pending | FlushPhase::Accepted => {
             (&status.message, &status.target).hash(state);
             for time in [&status.next_attempt_time, &status.sent_time] {
@@ -315,7 +327,7 @@ pub fn hash_snapshot(snapshot: &Snapshot, state: &mut impl Hasher) {
         | FlushPhase::Unknown
         | FlushPhase::Rejected
         | FlushPhase::Expired => {
-            if snapshot.finalizer {
+            if finalizer {
                 status.finished_time.as_ref().map(|time| time.0).hash(state);
             }
         }
