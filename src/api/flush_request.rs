@@ -74,13 +74,17 @@ pub struct RedisFlushRequestStatus {
     /// Where the request stands; the last five phases are final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<FlushPhase>,
-    /// The attempt that holds, or last held, the claim.
+    /// The attempt that is being made, or was made last. In phase Pending it is one that was proven not to be executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
     /// When the flush was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]
     pub sent_time: Option<Time>,
+    /// Before this time no other attempt is made; set when an attempt was not executed and may be made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub next_attempt_time: Option<Time>,
     /// When the request reached a final phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]

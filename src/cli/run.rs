@@ -93,8 +93,8 @@ pub struct Args {
     /// How log lines look
     #[arg(long, env = "MRO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// Which log lines are written, such as info or managed_redis_operator=debug,info
-    #[arg(long, env = "MRO_LOG_FILTER", default_value = "info", value_name = "FILTER")]
+    /// Which log lines are written, such as info or info,managed_redis_operator=debug
+    #[arg(long, env = "MRO_LOG_FILTER", default_value = "info,kube_runtime=warn", value_name = "FILTER")]
     log_filter: String,
 }
 

@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::channel::mpsc::unbounded;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -16,7 +16,7 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::{ObjectRef, store};
+use kube::runtime::reflector::store;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -26,8 +26,9 @@ use tracing::{Instrument as _, debug, info_span, warn};
 
 use super::context::{Context, Objects};
 use super::requeue;
+use super::wake::Wakes;
+use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Desired, READY, STALLED, Truth};
-use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 
 /// A reconcile that takes longer than this is given up and tried again.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -88,38 +89,6 @@ pub trait Reconcile:
 
     /// A finalizer of this operator, to take off objects that cannot be read when they are deleted.
     const FINALIZER: Option<&'static str> = None;
-}
-
-/// Sends an object of a kind back into its queue.
-#[derive(Clone, Debug)]
-pub struct Waker<K: Reconcile>(UnboundedSender<ObjectRef<DeserializeGuard<K>>>);
-
-/// The other end of a [`Waker`].
-pub type Wakes<K> = UnboundedReceiver<ObjectRef<DeserializeGuard<K>>>;
-
-impl<K: Reconcile> Waker<K> {
-    /// A waker and its stream.
-    pub fn channel() -> (Self, Wakes<K>) {
-        let (sender, receiver) = unbounded();
-        (Self(sender), receiver)
-    }
-
-    /// Reconciles the object soon. The queue holds each object once, so it cannot grow beyond the objects there are.
-    pub fn wake(&self, namespace: &str, name: &str) {
-        // It only fails when the controller has ended.
-        let _ = self.0.unbounded_send(ObjectRef::new(name).within(namespace));
-    }
-}
-
-/// A waker for each kind.
-#[derive(Clone, Debug)]
-pub struct Wakers {
-    /// For references.
-    pub cluster_refs: Waker<RedisClusterRef>,
-    /// For parameter syncs.
-    pub parameter_syncs: Waker<RedisParameterSync>,
-    /// For flush requests.
-    pub flush_requests: Waker<RedisFlushRequest>,
 }
 
 /// Which objects a controller watches.

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use super::snapshot::{Observation, Snapshot, Want};
 use super::source::Source;
-use super::{Subscriber, Wake};
+use super::{Question, Subscriber, Wake};
 
 /// How long versions and flavors are believed.
 const CATALOG_FRESH: Duration = Duration::from_secs(3600);
@@ -89,10 +89,9 @@ impl Connection {
         &self.label
     }
 
-    /// Makes an object a subscriber of `want`, at least every `interval`, and tells what is known of it now.
-    ///
-    /// `force` is a token: a new value makes one fresh read, whose end shows in `Observation::forced_read_done`.
-    pub fn subscribe(&self, who: &Subscriber, want: &Want, interval: Duration, force: Option<&str>) -> Observation {
+    /// Makes an object a subscriber, and tells what is known now.
+    pub(super) fn subscribe(&self, question: &Question<'_>) -> Observation {
+        let Question { who, want, interval, force } = *question;
         let mut state = self.lock();
         let next_round = state.snapshot.round() + 1;
         let key = (who.clone(), want.clone());

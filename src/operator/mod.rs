@@ -18,7 +18,9 @@ use self::readiness::Readiness;
 use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::{CloudSettings, HttpCore, SetupError};
 use crate::controllers::context::{Context, Settings};
-use crate::controllers::runner::{self, Scope, Waker, Wakers, Wakes};
+use crate::controllers::flush_request::sweep;
+use crate::controllers::runner::{self, Scope};
+use crate::controllers::wake::{Waker, Wakers, Wakes};
 use crate::inventory::{Inventory, Subscriber, SubscriberKind};
 use crate::metrics::Metrics;
 
@@ -109,7 +111,8 @@ pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
     let (wakers, streams) = channels();
     let inventory = Inventory::new(wake_by_kind(&wakers));
     let core = Arc::new(HttpCore::new(config.cloud.clone(), Arc::clone(&metrics) as _)?);
-    let ctx = Arc::new(Context::new(client.clone(), inventory, core, metrics, config.settings.clone(), wakers));
+    let settings = config.settings.clone();
+    let ctx = Arc::new(Context::new(client, inventory, core, metrics, settings, wakers, shutdown.clone()));
     let admin = admin::serve(config.admin_addr, Arc::clone(&ctx), Arc::clone(&readiness), shutdown.clone()).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -205,6 +208,9 @@ async fn chores(ctx: Arc<Context>, readiness: Arc<Readiness>) {
     loop {
         every.tick().await;
         ctx.inventory.prune(|who| exists(&ctx, who));
+        if let Err(error) = sweep::expired_claims(&ctx).await {
+            warn!(%error, "the flush claims could not be swept; they are looked at again in a minute");
+        }
     }
 }
 

@@ -1,22 +1,37 @@
-//! `RedisFlushRequest`: not reconciled yet; its objects are only known.
+//! `RedisFlushRequest`: one wipe of a cache that leaves the operator at most once.
+//!
+//! The cloud's flush has no idempotency key and no job ID, so the operator has to know by itself whether it was sent.
+//! What decides is one atomic act: the creation of the *claim*, a Lease in the operator's namespace whose name is a hash of
+//! (target, request ID). Its order in the protocol makes the rest simple:
+//!
+//! 1. The status is written `Sending` with a random attempt ID, by a write that carries the resourceVersion.
+//! 2. The claim is created with that attempt ID. Whoever finds one already there does not send.
+//! 3. The process that did both, in the same reconcile, sends; nobody else ever does, not even the same process later.
+//! 4. A claim is deleted only when the status says, of exactly the attempt that the claim carries, that it was not
+//!    executed. That is a fact about a random ID which no crash, stale read or restored status can make untrue.
+//!
+//! [`plan`](plan::plan) is the whole protocol as a pure function from what is known ([`Session`]) to the next single
+//! [`Effect`]; `tests/flush_model` checks that very function against crashes, overlapping leaders and lost answers.
 
-use std::sync::Arc;
+pub mod claim;
+mod executor;
+pub mod outcome;
+pub mod plan;
+mod reconcile;
+pub mod sentences;
+pub mod session;
+pub mod status;
+pub mod sweep;
+pub mod targets;
 
-use super::context::{Context, Objects};
-use super::requeue;
-use super::runner::{Outcome, Reconcile, ReconcileError};
-use crate::api::RedisFlushRequest;
+#[cfg(test)]
+mod tests;
 
-impl Reconcile for RedisFlushRequest {
-    const KIND: &'static str = "RedisFlushRequest";
+pub use claim::{Claim, ClaimKey, HeldClaim};
+pub use outcome::{FailureKind, FlushReply, NotSent, SendError, SendOutcome};
+pub use plan::{Effect, plan};
+pub use session::{ClaimView, Clock, CloudView, Instance, Others, Reference, Report, Session, Snapshot, Target};
+pub use status::{Note, StatusWrite};
 
-    fn objects(ctx: &Context) -> &Objects<Self> {
-        &ctx.flush_requests
-    }
-
-    async fn reconcile(self: Arc<Self>, _: Arc<Context>) -> Result<Outcome, ReconcileError> {
-        Ok(Outcome::settled(requeue::WHEN_CHANGED))
-    }
-
-    fn forget(_: &Context, _: &str, _: &str) {}
-}
+/// Holds a request in the API server from its first attempt until its verdict is written and its claim is settled.
+pub const FINALIZER: &str = "managedredis.dev/flush";

@@ -1,0 +1,392 @@
+//! The protocol: from what is known of a request to the next single thing to do about it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::api::flush_request::FlushPhase;
+
+use super::claim::{Claim, ClaimKey, HeldClaim};
+use super::outcome::{Consequence, NotSent};
+use super::sentences as say;
+use super::session::{ClaimView, Clock, CloudView, Instance, Others, OwnAttempt, Reference, Session, Target};
+use super::status::{self, Draft, Note, StatusWrite};
+
+/// From the first write of Sending to the send: a process that needs longer stood still, and does not send any more.
+pub const SEND_WITHIN: Duration = Duration::from_secs(20);
+/// A running state counts as "running again" without another state seen since the flush once this time passed: a small
+/// cache can be wiped between two reads, but the first read may also come before the cloud has begun.
+pub const SETTLE: Duration = Duration::from_secs(10);
+/// An accepted flush whose instance is not seen running for this long is reported as stalled, and still watched.
+pub const STALLED_AFTER: Duration = Duration::from_mins(30);
+/// An accepted flush whose instance was not seen running for this long is given up as Unknown.
+pub const WATCH_LIMIT: Duration = Duration::from_hours(24);
+/// How long a claim that cannot be released may hold back the finalizer; past it the sweep deletes the claim one day.
+pub const RELEASE_LIMIT: Duration = Duration::from_mins(10);
+
+const POLL: Duration = Duration::from_secs(10);
+const POLL_ACCEPTED: Duration = Duration::from_secs(5);
+const POLL_STALLED: Duration = Duration::from_secs(60);
+const MIN_WAIT: Duration = Duration::from_secs(1);
+
+/// One thing to do. Everything that touches the world is here; the shell does it and reports what came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Read the request from the API server (not from a cache).
+    ReadObject,
+    /// Resolve `spec.clusterRef`.
+    ReadReference,
+    /// Read the claim by its key from the API server; without a key, or if there is none, any claim with the label of this
+    /// request's UID.
+    ReadClaim(Option<ClaimKey>),
+    /// Read the cloud's list for the target's number.
+    ReadCloud(Target),
+    /// Look whether another request for the target is Sending or Accepted.
+    ReadOthers(Target),
+    /// Put the finalizer on, by a write that carries the resourceVersion.
+    AddFinalizer,
+    /// Write the status, by a write that carries the resourceVersion.
+    WriteStatus(Box<StatusWrite>),
+    /// Create the claim; never update one.
+    CreateClaim(Box<Claim>),
+    /// Send the flush, once, unless more than [`SEND_WITHIN`] has passed when the request would leave.
+    Send {
+        /// The instance to wipe.
+        target: Target,
+        /// The attempt, for the log.
+        attempt_id: String,
+    },
+    /// Remember that the attempt of this reconcile is not to be sent. Touches nothing but the session.
+    GiveUp(NotSent),
+    /// Delete the claim, with the UID of its Lease as precondition.
+    ReleaseClaim(HeldClaim),
+    /// Take the finalizer off, by a write that carries the resourceVersion.
+    RemoveFinalizer(Option<Note>),
+    /// Delete the request, with its UID and resourceVersion as preconditions.
+    Delete,
+    /// Nothing to do before this time has passed or something changed.
+    Wait(Duration),
+    /// Nothing to do until the request changes.
+    Done,
+}
+
+/// The next thing to do. Final phases are looked at first: nothing below them can leave one.
+#[must_use]
+pub fn plan(session: &Session, clock: Clock) -> Effect {
+    if session.gone {
+        return Effect::Done;
+    }
+    if session.object_is_stale {
+        return Effect::ReadObject;
+    }
+    match session.object.phase() {
+        FlushPhase::Succeeded
+        | FlushPhase::Failed
+        | FlushPhase::Unknown
+        | FlushPhase::Rejected
+        | FlushPhase::Expired => finished(session, clock.now),
+        FlushPhase::Sending => sending(session, clock),
+        FlushPhase::Accepted => accepted(session, clock.now),
+        FlushPhase::Pending if session.object.deleted_at.is_some() => cancelled(session, clock.now),
+        FlushPhase::Pending => pending(session, clock.now),
+    }
+}
+
+/// Pending: nothing was sent. The verdicts that need no cloud come first, then what has to be waited for.
+fn pending(s: &Session, now: Timestamp) -> Effect {
+    if s.reference == Reference::NotRead {
+        return Effect::ReadReference;
+    }
+    if s.claim == ClaimView::NotRead {
+        return Effect::ReadClaim(s.confirmed_target().map(|target| s.claim_key(target)));
+    }
+    if let Some(verdict) = verdict_of_claim(s, now).or_else(|| verdict_of_checks(s, now)) {
+        return verdict;
+    }
+    let target = match wanted_target(s) {
+        Ok(target) => target,
+        Err((reason, message)) => return wait_for(s, now, reason, message, None),
+    };
+    match &s.claim {
+        ClaimView::NotRead => Effect::ReadClaim(Some(s.claim_key(target))),
+        ClaimView::Failed(why) => wait_for(s, now, "ClaimUnavailable", say::claim_unavailable(why), None),
+        // Of this request and this attempt, or one of the verdicts above would have been reached.
+        ClaimView::Present(claim) => Effect::ReleaseClaim(claim.clone()),
+        ClaimView::Absent => ready_to_send(s, now, target),
+    }
+}
+
+/// A claim that says the request has to end here.
+fn verdict_of_claim(s: &Session, now: Timestamp) -> Option<Effect> {
+    let ClaimView::Present(claim) = &s.claim else { return None };
+    if !claim.is_of(&s.object.uid) {
+        let message = say::already_executed(&s.object.request_id(), claim);
+        return Some(finish(s, now, FlushPhase::Rejected, "AlreadyExecuted", message));
+    }
+    // A claim of this request for an attempt that the status does not know as not executed: the status was lost or set
+    // back after something may have been sent.
+    let message = || say::status_lost(&s.object, claim);
+    (!claim.is_unused(&s.object)).then(|| finish(s, now, FlushPhase::Unknown, "StatusLost", message()))
+}
+
+/// Checks that end the request before anything is sent.
+fn verdict_of_checks(s: &Session, now: Timestamp) -> Option<Effect> {
+    let reject = |reason, message| Some(finish(s, now, FlushPhase::Rejected, reason, message));
+    match &s.reference {
+        Reference::NotNcp => return reject("NotSupported", say::not_supported(&s.object)),
+        Reference::Target(target) if s.confirmed_target().is_none() => {
+            return reject("ConfirmMismatch", say::confirm_mismatch(&s.object, &target.instance_no));
+        }
+        Reference::NotRead
+        | Reference::Missing
+        | Reference::NotReady(_)
+        | Reference::Suspended
+        | Reference::Target(_) => {}
+    }
+    let deadline = s.object.deadline();
+    (now >= deadline.at)
+        .then(|| finish(s, now, FlushPhase::Expired, "DeadlineExceeded", say::expired(&s.object, deadline)))
+}
+
+fn wanted_target(s: &Session) -> Result<&Target, (&'static str, String)> {
+    s.confirmed_target().ok_or_else(|| {
+        let name = &s.object.spec.cluster_ref.name;
+        match &s.reference {
+            Reference::Suspended => ("ReferenceSuspended", say::reference_suspended(name)),
+            Reference::NotReady(why) => ("ReferenceNotReady", say::reference_not_ready(name, why)),
+            Reference::Missing | Reference::NotRead | Reference::NotNcp | Reference::Target(_) => {
+                ("ReferenceNotFound", say::reference_missing(name))
+            }
+        }
+    })
+}
+
+/// Everything but the cloud was checked and no claim exists.
+fn ready_to_send(s: &Session, now: Timestamp, target: &Target) -> Effect {
+    if let Some(not_before) = s.object.status.next_attempt_time.as_ref().filter(|time| now < time.0) {
+        return wait_until(s, now, not_before.0);
+    }
+    let instance = match only_instance(s, target) {
+        Ok(instance) => instance,
+        Err(Unseen::NotRead) => return Effect::ReadCloud(target.clone()),
+        Err(Unseen::Because(reason, message)) => return wait_for(s, now, reason, message, None),
+    };
+    if !is_running(&instance.state) {
+        let message = say::target_not_running(instance);
+        return wait_for(s, now, "TargetNotRunning", message, Some(instance));
+    }
+    match &s.others {
+        Others::NotRead => return Effect::ReadOthers(target.clone()),
+        Others::Busy(by) => return wait_for(s, now, "TargetBusy", say::target_busy(target, by), Some(instance)),
+        Others::Free => {}
+    }
+    if !s.object.finalizer {
+        return Effect::AddFinalizer;
+    }
+    if s.own.as_ref().is_some_and(|own| own.outcome.is_some()) {
+        return Effect::Wait(MIN_WAIT); // one attempt for each reconcile
+    }
+    status::begin_sending(s, now, instance)
+}
+
+/// Sending: only the reconcile that wrote this very attempt goes on with it; for everybody else it is Unknown.
+fn sending(s: &Session, clock: Clock) -> Effect {
+    let now = clock.now;
+    let Some(own) = s.own.as_ref().filter(|own| own.id == s.object.attempt_id()) else {
+        return finish(s, now, FlushPhase::Unknown, "Interrupted", say::interrupted(&s.object));
+    };
+    if let Some(outcome) = &own.outcome {
+        return match outcome.consequence() {
+            Consequence::Accepted => status::accept(s, now, outcome),
+            Consequence::TryAgain(after) => status::try_again(s, now, outcome, after),
+            Consequence::Refused => status::refuse(s, now, outcome),
+            Consequence::Unknown => status::lose(s, now, outcome),
+        };
+    }
+    match target_still_good(s, clock) {
+        Ok(target) => claim_then_send(s, now, own, target),
+        Err(why) => Effect::GiveUp(why),
+    }
+}
+
+/// The checks of Pending that time can undo, once more right before the claim and right before the send.
+fn target_still_good(s: &Session, clock: Clock) -> Result<&Target, NotSent> {
+    if s.object.deleted_at.is_some() {
+        return Err(NotSent::Deleted);
+    }
+    if clock.since_attempt_began > SEND_WITHIN {
+        return Err(NotSent::Paused);
+    }
+    if clock.now >= s.object.deadline().at {
+        return Err(NotSent::DeadlinePassed);
+    }
+    s.confirmed_target().ok_or(NotSent::ReferenceChanged)
+}
+
+fn claim_then_send(s: &Session, now: Timestamp, own: &OwnAttempt, target: &Target) -> Effect {
+    match &s.claim {
+        ClaimView::NotRead => Effect::ReadClaim(Some(s.claim_key(target))),
+        ClaimView::Failed(why) => Effect::GiveUp(NotSent::ClaimUnavailable(why.clone())),
+        ClaimView::Absent => Effect::CreateClaim(Box::new(Claim {
+            key: s.claim_key(target),
+            request_uid: s.object.uid.clone(),
+            namespace: s.object.namespace.clone(),
+            name: s.object.name.clone(),
+            attempt_id: own.id.clone(),
+            operator: s.operator.clone(),
+            claimed_at: now,
+        })),
+        ClaimView::Present(claim)
+            if claim.is_for(&s.object.uid, &own.id) && claim.lease_name == s.claim_key(target).lease_name() =>
+        {
+            Effect::Send { target: target.clone(), attempt_id: own.id.clone() }
+        }
+        ClaimView::Present(claim) if claim.is_of(&s.object.uid) => {
+            finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_lost(&s.object, claim))
+        }
+        ClaimView::Present(claim) => {
+            let message = say::already_executed(&s.object.request_id(), claim);
+            finish(s, now, FlushPhase::Rejected, "AlreadyExecuted", message)
+        }
+    }
+}
+
+/// Accepted: watch until the instance runs again.
+fn accepted(s: &Session, now: Timestamp) -> Effect {
+    if s.object.deleted_at.is_some() {
+        return remove_finalizer(s, Some(Note::warning("NotWatched", say::deleted_while_accepted(&s.object))));
+    }
+    if s.reference == Reference::NotRead {
+        return Effect::ReadReference;
+    }
+    let seen = match wanted_target(s) {
+        Err((_, message)) => Err(message),
+        Ok(target) => match only_instance(s, target) {
+            Err(Unseen::NotRead) => return Effect::ReadCloud(target.clone()),
+            Err(Unseen::Because(_, message)) => Err(message),
+            Ok(instance) => Ok(instance),
+        },
+    };
+    let age = since(status::sent_at(&s.object), now);
+    let mut draft = Draft::of(s, now);
+    let doubt = match seen {
+        Ok(instance) => {
+            draft.saw(instance);
+            match is_running(&instance.state) {
+                true if draft.left_running() || age >= SETTLE => return status::succeed(draft),
+                true => say::STILL_RUNNING.to_owned(),
+                false => say::target_not_running(instance),
+            }
+        }
+        Err(message) => message,
+    };
+    if age >= WATCH_LIMIT {
+        return finish(s, now, FlushPhase::Unknown, "NotRunningAgain", say::not_running_again(&s.object, &doubt));
+    }
+    let stalled = age >= STALLED_AFTER;
+    let poll = if stalled { POLL_STALLED } else { POLL_ACCEPTED };
+    status::watch(draft, stalled, &doubt).unwrap_or(Effect::Wait(poll))
+}
+
+/// Deleted while Pending: nothing was sent and nothing will be; give back what was taken and let go.
+fn cancelled(s: &Session, now: Timestamp) -> Effect {
+    if !s.object.finalizer {
+        return Effect::Done;
+    }
+    if let Some(first) = release_own_claim(s, now) {
+        return first;
+    }
+    remove_finalizer(s, Some(Note::normal("Cancelled", say::CANCELLED.to_owned())))
+}
+
+/// A final phase: settle the claim, let go of the object, delete it when its time has come.
+fn finished(s: &Session, now: Timestamp) -> Effect {
+    if s.object.finalizer {
+        return release_own_claim(s, now).unwrap_or(Effect::RemoveFinalizer(None));
+    }
+    if s.object.deleted_at.is_some() {
+        return Effect::Done;
+    }
+    if let Some(echo) = status::echo(s) {
+        return echo;
+    }
+    let Some(ttl) = s.object.spec.ttl_after_finished.filter(|ttl| !ttl.is_negative()) else { return Effect::Done };
+    let finished_at = s.object.status.finished_time.as_ref().map_or(s.object.created_at, |time| time.0);
+    match finished_at.checked_add(Duration::from(ttl)) {
+        Ok(due) if now >= due => Effect::Delete,
+        Ok(due) => Effect::Wait(since(now, due).max(MIN_WAIT)),
+        Err(_) => Effect::Done,
+    }
+}
+
+/// What has to happen to the claim before the finalizer may go; none if nothing has.
+///
+/// A claim is released only if it carries the attempt of which the status says that it was not executed. The finalizer
+/// stays until that is done, so a crash in between is made up for; a claim nobody can read delays it for a bounded time.
+fn release_own_claim(s: &Session, now: Timestamp) -> Option<Effect> {
+    if s.object.attempt_not_executed().is_empty() {
+        return None;
+    }
+    match &s.claim {
+        ClaimView::NotRead => Some(Effect::ReadClaim(None)),
+        ClaimView::Present(claim) if claim.is_unused(&s.object) => Some(Effect::ReleaseClaim(claim.clone())),
+        ClaimView::Present(_) | ClaimView::Absent => None,
+        ClaimView::Failed(_) => {
+            let finished_at = s.object.status.finished_time.as_ref().map(|time| time.0);
+            let since_when = finished_at.max(s.object.deleted_at).unwrap_or(s.object.created_at);
+            (since(since_when, now) < RELEASE_LIMIT).then_some(Effect::Wait(POLL))
+        }
+    }
+}
+
+fn remove_finalizer(s: &Session, note: Option<Note>) -> Effect {
+    if s.object.finalizer { Effect::RemoveFinalizer(note) } else { Effect::Done }
+}
+
+fn finish(s: &Session, now: Timestamp, phase: FlushPhase, reason: &'static str, message: String) -> Effect {
+    status::finish(Draft::of(s, now), phase, reason, message)
+}
+
+/// Says in the status what is waited for, then waits; never past the deadline.
+fn wait_for(s: &Session, now: Timestamp, reason: &'static str, message: String, instance: Option<&Instance>) -> Effect {
+    let mut draft = Draft::of(s, now);
+    if let Some(instance) = instance {
+        draft.found(instance);
+    }
+    let next = now.checked_add(POLL).unwrap_or(Timestamp::MAX);
+    status::wait(draft, reason, message).unwrap_or_else(|| wait_until(s, now, next))
+}
+
+fn wait_until(s: &Session, now: Timestamp, next: Timestamp) -> Effect {
+    Effect::Wait(since(now, next.min(s.object.deadline().at)).max(MIN_WAIT))
+}
+
+enum Unseen {
+    NotRead,
+    Because(&'static str, String),
+}
+
+/// The one instance of the target's number in the cloud's list.
+fn only_instance<'a>(s: &'a Session, target: &Target) -> Result<&'a Instance, Unseen> {
+    let listed = match &s.cloud {
+        CloudView::NotRead => return Err(Unseen::NotRead),
+        CloudView::Failed { reason, message } => return Err(Unseen::Because(reason, say::cloud_failed(message))),
+        CloudView::Instances(listed) => listed,
+    };
+    let mut same = listed.iter().filter(|instance| instance.instance_no == target.instance_no);
+    match (same.next(), same.next()) {
+        (Some(instance), None) => Ok(instance),
+        (None, _) => Err(Unseen::Because("TargetNotFound", say::target_not_found(target))),
+        (Some(_), Some(_)) => Err(Unseen::Because("TargetAmbiguous", say::target_ambiguous(target))),
+    }
+}
+
+/// NCP's word for an instance that serves (`cloudDBInstanceStatusName`), compared without case.
+pub(super) fn is_running(state: &str) -> bool {
+    state.trim().eq_ignore_ascii_case("running")
+}
+
+/// Time from `start` to `end`, zero if it is the other way round.
+fn since(start: Timestamp, end: Timestamp) -> Duration {
+    Duration::try_from(end.duration_since(start)).unwrap_or_default()
+}

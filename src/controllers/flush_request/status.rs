@@ -1,0 +1,265 @@
+//! The statuses a request goes through: phase, conditions as kstatus reads them, and the event of each transition.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::api::conditions::{self, Desired, READY, RECONCILING, STALLED, SUCCEEDED, Truth};
+use crate::api::flush_request::{Attempt, FlushPhase, FlushTarget, RedisFlushRequestStatus};
+use crate::api::shared::whole_seconds;
+
+use super::outcome::SendOutcome;
+use super::plan::{Effect, is_running};
+use super::sentences as say;
+use super::session::{Instance, Session, Snapshot};
+
+/// Most states that `status.target.statesSeen` keeps; the schema allows no more.
+const MAX_STATES_SEEN: usize = 32;
+/// Least and most time between an attempt that was not executed and the next.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
+/// Longest wait that is taken over from the cloud.
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
+
+/// An event to record with a transition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Note {
+    /// Whether it is of type Warning, else Normal.
+    pub warning: bool,
+    /// Reason, one word.
+    pub reason: &'static str,
+    /// The sentence.
+    pub note: String,
+}
+
+impl Note {
+    /// An event of type Normal.
+    #[must_use]
+    pub fn normal(reason: &'static str, note: String) -> Self {
+        Self { warning: false, reason, note }
+    }
+
+    /// An event of type Warning.
+    #[must_use]
+    pub fn warning(reason: &'static str, note: String) -> Self {
+        Self { warning: true, reason, note }
+    }
+}
+
+/// A status to write, and the event to record once it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusWrite {
+    /// The whole status.
+    pub status: RedisFlushRequestStatus,
+    /// The event, if the write is a transition.
+    pub note: Option<Note>,
+}
+
+/// The next status in the making: the stored one, with what every write brings up to date.
+pub(super) struct Draft<'a> {
+    object: &'a Snapshot,
+    now: Timestamp,
+    next: RedisFlushRequestStatus,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn of(session: &'a Session, now: Timestamp) -> Self {
+        let object = &session.object;
+        let mut next = object.status.clone();
+        next.observed_generation = Some(object.generation);
+        next.last_handled_reconcile_at.clone_from(&object.requested_at);
+        Self { object, now, next }
+    }
+
+    /// Takes over what the cloud's list says of the instance.
+    pub(super) fn found(&mut self, instance: &Instance) {
+        let target = self.next.target.get_or_insert_with(FlushTarget::default);
+        target.cloud_db_instance_no = Some(instance.instance_no.clone());
+        target.service_name.clone_from(&instance.service_name);
+        target.state = (!instance.state.is_empty()).then(|| instance.state.clone());
+    }
+
+    /// The same, and keeps the state as one seen after the flush was accepted.
+    pub(super) fn saw(&mut self, instance: &Instance) {
+        self.found(instance);
+        self.saw_state(&instance.state);
+    }
+
+    fn saw_state(&mut self, state: &str) {
+        let seen = &mut self.next.target.get_or_insert_with(FlushTarget::default).states_seen;
+        if !state.is_empty() && seen.last().is_none_or(|last| last != state) && seen.len() < MAX_STATES_SEEN {
+            seen.push(state.to_owned());
+        }
+    }
+
+    /// Whether a state other than running was seen since the flush was accepted.
+    pub(super) fn left_running(&self) -> bool {
+        self.next.target.iter().flat_map(|target| &target.states_seen).any(|state| !is_running(state))
+    }
+
+    /// The status in this phase; `more` is Reconciling or Stalled, the one that holds.
+    fn into_status(mut self, phase: FlushPhase, reason: &'static str, message: String) -> RedisFlushRequestStatus {
+        let (ready, succeeded) = match phase {
+            FlushPhase::Pending | FlushPhase::Sending | FlushPhase::Accepted => (Truth::False, Truth::Unknown),
+            FlushPhase::Succeeded => (Truth::True, Truth::True),
+            FlushPhase::Unknown => (Truth::False, Truth::Unknown),
+            FlushPhase::Failed | FlushPhase::Rejected | FlushPhase::Expired => (Truth::False, Truth::False),
+        };
+        let mut desired = vec![
+            Desired::new(READY, ready, reason, message.clone()),
+            Desired::new(SUCCEEDED, succeeded, reason, message.clone()),
+        ];
+        match phase {
+            FlushPhase::Succeeded => {}
+            FlushPhase::Accepted if reason == STALLED_REASON => {
+                desired.push(Desired::new(STALLED, Truth::True, reason, message.clone()));
+            }
+            FlushPhase::Pending | FlushPhase::Sending | FlushPhase::Accepted => {
+                desired.push(Desired::new(RECONCILING, Truth::True, reason, message.clone()));
+            }
+            FlushPhase::Failed | FlushPhase::Unknown | FlushPhase::Rejected | FlushPhase::Expired => {
+                desired.push(Desired::new(STALLED, Truth::True, reason, message.clone()));
+            }
+        }
+        self.next.phase = Some(phase);
+        self.next.message = Some(message);
+        self.next.conditions =
+            conditions::merge(&self.object.status.conditions, desired, self.object.generation, self.now);
+        self.next
+    }
+
+    fn write(self, phase: FlushPhase, reason: &'static str, message: String, note: Note) -> Effect {
+        Effect::WriteStatus(Box::new(StatusWrite {
+            status: self.into_status(phase, reason, message),
+            note: Some(note),
+        }))
+    }
+
+    /// The same if it says anything new; the event is recorded only for a new reason, not for every new detail.
+    fn write_if_new(self, phase: FlushPhase, reason: &'static str, message: String, note: Note) -> Option<Effect> {
+        let stored = &self.object.status;
+        let said = conditions::find(&stored.conditions, READY).is_some_and(|ready| ready.reason == reason);
+        let status = self.into_status(phase, reason, message);
+        let note = (!said).then_some(note);
+        (status != *stored).then(|| Effect::WriteStatus(Box::new(StatusWrite { status, note })))
+    }
+}
+
+const STALLED_REASON: &str = "NotRunningAgain";
+
+/// When the flush was sent, as far as the status knows.
+pub(super) fn sent_at(object: &Snapshot) -> Timestamp {
+    let status = &object.status;
+    let attempt = status.attempt.as_ref().map(|attempt| &attempt.started_at);
+    status.sent_time.as_ref().or(attempt).map_or(object.created_at, |time| time.0)
+}
+
+/// Pending, and why; none if the status says so already.
+pub(super) fn wait(draft: Draft<'_>, reason: &'static str, message: String) -> Option<Effect> {
+    let note = Note::normal(reason, message.clone());
+    draft.write_if_new(FlushPhase::Pending, reason, message, note)
+}
+
+/// Pending to Sending: the attempt is recorded by the very write that one process alone can win.
+pub(super) fn begin_sending(s: &Session, now: Timestamp, instance: &Instance) -> Effect {
+    let mut draft = Draft::of(s, now);
+    draft.found(instance);
+    let started_at = whole_seconds(now);
+    let message = say::sending(instance, &started_at);
+    draft.next.attempt =
+        Some(Attempt { id: s.fresh_attempt_id.clone(), started_at: started_at.clone(), operator: s.operator.clone() });
+    draft.next.sent_time = Some(started_at);
+    draft.next.next_attempt_time = None;
+    draft.next.response = None;
+    let note = Note::normal("Sending", message.clone());
+    draft.write(FlushPhase::Sending, "Sending", message, note)
+}
+
+/// The cloud accepted the flush.
+pub(super) fn accept(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effect {
+    let mut draft = Draft::of(s, now);
+    draft.next.response = outcome.response();
+    if let SendOutcome::Replied(reply) = outcome
+        && let Some(state) = &reply.state
+    {
+        draft.saw_state(state);
+    }
+    let message = say::accepted(&s.object);
+    let note = Note::normal("Accepted", message.clone());
+    draft.write(FlushPhase::Accepted, "Accepted", message, note)
+}
+
+/// Proven not executed and worth another attempt: back to Pending. The attempt stays in the status, which from now on says
+/// of it that it was not executed; that is what permits the release of its claim.
+pub(super) fn try_again(s: &Session, now: Timestamp, outcome: &SendOutcome, after: Duration) -> Effect {
+    let mut draft = Draft::of(s, now);
+    let next = whole_seconds(now.checked_add(backoff(&s.object, now, after)).unwrap_or(Timestamp::MAX));
+    let message = say::try_again(outcome, &next);
+    draft.next.response = outcome.response();
+    draft.next.sent_time = None;
+    draft.next.next_attempt_time = Some(next);
+    let note = Note::warning(outcome.reason(), message.clone());
+    draft.write(FlushPhase::Pending, outcome.reason(), message, note)
+}
+
+/// A quarter of the request's age, within bounds: it grows with every attempt without a count of attempts.
+fn backoff(object: &Snapshot, now: Timestamp, retry_after: Duration) -> Duration {
+    let age = Duration::try_from(now.duration_since(object.created_at)).unwrap_or_default();
+    let (least, most) = BACKOFF;
+    // Stored times are cut to whole seconds: one more, so that the cloud is never asked too early.
+    (age / 4).clamp(least, most).max(retry_after.min(MAX_RETRY_AFTER)) + Duration::from_secs(1)
+}
+
+/// Proven not executed, and another attempt would end the same way.
+pub(super) fn refuse(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effect {
+    let mut draft = Draft::of(s, now);
+    draft.next.response = outcome.response();
+    finish(draft, FlushPhase::Failed, outcome.reason(), say::refused(&s.object, outcome))
+}
+
+/// It may have been executed, and nobody can tell.
+pub(super) fn lose(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effect {
+    let mut draft = Draft::of(s, now);
+    draft.next.response = outcome.response();
+    finish(draft, FlushPhase::Unknown, outcome.reason(), say::lost(&s.object, outcome))
+}
+
+/// The instance runs again.
+pub(super) fn succeed(draft: Draft<'_>) -> Effect {
+    let states = draft.next.target.as_ref().map(|target| target.states_seen.clone()).unwrap_or_default();
+    let message = say::succeeded(draft.object, &states);
+    finish(draft, FlushPhase::Succeeded, "FlushSucceeded", message)
+}
+
+/// Accepted and not running again yet; none if the status says so already.
+pub(super) fn watch(draft: Draft<'_>, stalled: bool, doubt: &str) -> Option<Effect> {
+    let message = say::watching(draft.object, doubt, stalled);
+    let (reason, note) = if stalled {
+        (STALLED_REASON, Note::warning(STALLED_REASON, message.clone()))
+    } else {
+        ("Accepted", Note::normal("Accepted", message.clone()))
+    };
+    draft.write_if_new(FlushPhase::Accepted, reason, message, note)
+}
+
+/// A final phase.
+pub(super) fn finish(mut draft: Draft<'_>, phase: FlushPhase, reason: &'static str, message: String) -> Effect {
+    draft.next.finished_time = Some(whole_seconds(draft.now));
+    draft.next.next_attempt_time = None;
+    let never_sent = matches!(phase, FlushPhase::Rejected | FlushPhase::Expired);
+    if never_sent {
+        draft.next.sent_time = None;
+    }
+    let warning = phase != FlushPhase::Succeeded;
+    let note = Note { warning, reason, note: message.clone() };
+    draft.write(phase, reason, message, note)
+}
+
+/// Echoes the requested-at annotation on a finished request; none if there is nothing to echo.
+pub(super) fn echo(s: &Session) -> Option<Effect> {
+    let stored = &s.object.status;
+    (s.object.requested_at.is_some() && s.object.requested_at != stored.last_handled_reconcile_at).then(|| {
+        let status =
+            RedisFlushRequestStatus { last_handled_reconcile_at: s.object.requested_at.clone(), ..stored.clone() };
+        Effect::WriteStatus(Box::new(StatusWrite { status, note: None }))
+    })
+}
