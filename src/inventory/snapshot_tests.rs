@@ -356,7 +356,7 @@ fn news_of_one_cluster_concern_who_wants_it() {
 enum Step {
     Listed(Vec<Picture>),
     Failed,
-    Read(&'static str, Option<Option<Picture>>),
+    Read(&'static str, Option<Option<Box<Picture>>>),
 }
 
 fn pictures() -> impl Strategy<Value = Picture> {
@@ -370,7 +370,8 @@ fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         proptest::collection::vec(pictures(), 0..4).prop_map(Step::Listed),
         Just(Step::Failed),
-        (ids, proptest::option::of(proptest::option::of(pictures()))).prop_map(|(id, outcome)| Step::Read(id, outcome)),
+        (ids, proptest::option::of(proptest::option::of(pictures().prop_map(Box::new))))
+            .prop_map(|(id, outcome)| Step::Read(id, outcome)),
     ]
 }
 
@@ -382,16 +383,11 @@ fn replay(steps: Vec<Step>) -> Snapshot {
             Step::Failed => fail(&mut snapshot),
             Step::Read(id, outcome) => {
                 let outcome = outcome.ok_or_else(|| error(ErrorKind::Unavailable));
-                snapshot.read(
-                    id,
-                    at(second),
-                    outcome.map(|found| {
-                        found.map(|picture| Picture {
-                            cluster: ClusterStatus { id: Some(id.to_owned()), ..picture.cluster },
-                            ..picture
-                        })
-                    }),
-                );
+                let of_that_id = |mut picture: Picture| {
+                    picture.cluster.id = Some(id.to_owned());
+                    picture
+                };
+                snapshot.read(id, at(second), outcome.map(|found| found.map(|picture| of_that_id(*picture))));
             }
         }
     }

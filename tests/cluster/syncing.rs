@@ -84,22 +84,18 @@ async fn it_gives_up_after_the_last_attempt_until_it_is_asked_again() {
     env.clouds().add_kakao_cluster(failing("set-1", 1000)).unwrap();
     env.create::<RedisClusterRef>(kakao("carts", "set-1")).await;
     env.create::<RedisParameterSync>(parameter_sync("carts", quick(by_ref("carts"), 2))).await;
-    let gives_up = async |made: u64| {
-        for number in [made - 1, made] {
-            let reading = env.read_until("carts", "carts", "the attempt", |sync: &RedisParameterSync| {
-                let _ = sync;
+    let gives_up = async |attempts: [u64; 2]| {
+        for number in attempts {
+            env.read_until("carts", "carts", "the attempt", |_: &RedisParameterSync| {
                 env.clouds().applies("set-1") >= number
-            });
-            tokio::select! {
-                _ = reading => {}
-                () = attempt(&env, "set-1", number) => {}
-            }
+            })
+            .await;
             env.clouds().advance(APPLIED);
         }
         env.read_until("carts", "carts", "Stalled", |sync: &RedisParameterSync| condition(sync, "Stalled").is_some())
             .await
     };
-    let stalled = gives_up(2).await;
+    let stalled = gives_up([1, 2]).await;
     assert_eq!(condition(&stalled, "Stalled").unwrap().reason, "RetriesExhausted");
     let message = &condition(&stalled, "Ready").unwrap().message;
     assert!(message.starts_with("Gave up on set-1 after 2 attempts: The sync status is Error-Sync"), "{message}");
@@ -112,7 +108,7 @@ async fn it_gives_up_after_the_last_attempt_until_it_is_asked_again() {
     }
     assert_eq!(env.clouds().applies("set-1"), 2, "exactly maxAttempts");
     env.ask_again::<RedisParameterSync>("carts").await;
-    let stalled = gives_up(4).await;
+    let stalled = gives_up([3, 4]).await;
     assert_eq!(entry(&stalled, "set-1").unwrap().attempts, 2, "a new episode");
     assert_eq!(env.clouds().applies("set-1"), 4);
 }

@@ -368,7 +368,7 @@ fn what_becomes_of_the_config_map() {
         ("stale in an outage", down(), owned(good.clone(), false), stale()),
         ("stale already", down(), owned(good.clone(), true), None),
         ("made in an outage", down(), ConfigMapState::Absent, stale()),
-        ("stale without a credential", blocked(), owned(good.clone(), false), stale()),
+        ("stale without a credential", blocked(), owned(good, false), stale()),
         ("no news after a restart", seen(Sight::NotYet), owned(old.clone(), false), None),
         (
             "kept when the cluster is gone",
@@ -376,7 +376,7 @@ fn what_becomes_of_the_config_map() {
             owned(old.clone(), false),
             Some(ConfigMapWrite { data: old.clone(), stale_since: Some(at(60)) }),
         ),
-        ("kept on", seen(Sight::Absent), owned(old.clone(), true), None),
+        ("kept on", seen(Sight::Absent), owned(old, true), None),
         ("not made without an endpoint", seen(Sight::Absent), ConfigMapState::Absent, None),
         ("somebody else's", running(0), ConfigMapState::NotOwned, None),
     ];

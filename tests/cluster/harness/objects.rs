@@ -53,12 +53,9 @@ pub fn ncp_secret() -> BTreeMap<String, String> {
 }
 
 fn object(kind: &str, name: &str, spec: Value) -> Value {
-    json!({
-        "apiVersion": "managedredis.dev/v1alpha1",
-        "kind": kind,
-        "metadata": { "name": name },
-        "spec": spec,
-    })
+    let mut object = json!({ "apiVersion": "managedredis.dev/v1alpha1", "kind": kind, "metadata": { "name": name } });
+    object["spec"] = spec;
+    object
 }
 
 /// A reference to a KakaoCloud cluster by ID, through the Secret `kakaocloud`.
