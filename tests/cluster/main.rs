@@ -15,6 +15,7 @@ mod bad_answers;
 mod command_line;
 mod connection_map;
 mod crds;
+mod flush;
 mod harness;
 mod invalid;
 mod process;
