@@ -149,6 +149,7 @@ impl Model {
             },
             Effect::ReadClaim(_) => Report::Claim(match fate {
                 Fate::RefusedForNow => ClaimView::Failed("forbidden".to_owned()),
+                _ if self.flaw == Flaw::Claim => ClaimView::Absent,
                 Fate::Stale => view(world.claim_before.as_ref()),
                 _ => view(world.claim.as_ref()),
             }),
@@ -229,7 +230,7 @@ impl Model {
 
     /// The API server's side of the claim's creation: it makes one only where none is.
     pub fn create_claim(&self, world: &mut World, held: Arc<HeldClaim>) -> bool {
-        if world.claim.is_some() && self.flaw != Flaw::Claim {
+        if world.claim.is_some() && !matches!(self.flaw, Flaw::Claim | Flaw::ClaimOverwritten) {
             return false;
         }
         world.claim_before = world.claim.replace(held);
