@@ -30,6 +30,7 @@ async fn add_instance(env: &Env) {
     .await;
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is always a literal")]
 fn request(name: &str, more: Value) -> Value {
     let mut spec = json!({ "clusterRef": { "name": "cart" }, "confirm": NUMBER });
     for (key, value) in more.as_object().unwrap() {
