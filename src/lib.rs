@@ -3,4 +3,9 @@
 //! Dependencies point one way: `cli → operator → controllers → {inventory → cloud, api}`; `docs/architecture.md` has the map.
 
 pub mod api;
+pub mod cli;
+pub mod cloud;
 pub mod controllers;
+pub mod inventory;
+pub mod metrics;
+pub mod operator;

@@ -155,6 +155,9 @@ pub struct RedisClusterRefStatus {
     /// What the cloud offers for the engine (KakaoCloud only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineStatus>,
+    /// Name of the ConfigMap of spec.connectionConfigMap, remembered so that it is removed when the spec names another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_config_map: Option<String>,
 }
 
 impl CommonStatus for RedisClusterRefStatus {

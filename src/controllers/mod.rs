@@ -1,3 +1,15 @@
-//! One folder for each kind: a pure plan, the status it reports, and a thin shell that does what the plan says.
+//! One folder a kind: a thin reconcile (observe → plan → act → report), a pure plan, the status it reports.
+//!
+//! What all kinds share: [`context`] (what a reconcile may touch), [`credentials`], [`report`] (status and events),
+//! [`runner`] (watch, queue, concurrency, deadline, backoff), [`wake`].
 
+pub mod cluster_ref;
+pub mod context;
+pub mod credentials;
 pub mod flush_request;
+pub mod parameter_sync;
+pub mod problem;
+pub mod report;
+pub mod requeue;
+pub mod runner;
+pub mod wake;

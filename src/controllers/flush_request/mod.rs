@@ -14,11 +14,15 @@
 //! [`Effect`]; `tests/flush_model` checks that very function against crashes, overlapping leaders and lost answers.
 
 pub mod claim;
+mod executor;
 pub mod outcome;
 pub mod plan;
+mod reconcile;
 pub mod sentences;
 pub mod session;
 pub mod status;
+pub mod sweep;
+pub mod targets;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,203 @@
+//! `managed-redis-operator discover`: what a credential can see.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::run::EndpointArgs;
+use crate::api::shared::DEFAULT_KAKAO_REGION;
+use crate::cloud::kakao::KakaoCredentials;
+use crate::cloud::ncp::NcpCredentials;
+use crate::cloud::{HttpCore, Provider};
+use crate::inventory::Source;
+use crate::inventory::picture::Picture;
+
+/// The cloud to look into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Cloud {
+    /// KakaoCloud
+    Kakaocloud,
+    /// NAVER Cloud Platform
+    Ncp,
+}
+
+/// How to show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// One line for each Redis
+    Table,
+    /// A RedisClusterRef for each Redis
+    Yaml,
+}
+
+/// Lists what a credential can see. The credential comes from the environment, in the variables that are also the keys of
+/// a Secret: KAKAOCLOUD_APPLICATION_CREDENTIAL_ID and KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET, or KAKAOCLOUD_TOKEN;
+/// NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    endpoints: EndpointArgs,
+    /// Cloud to look into [default: the one the environment has a credential for]
+    #[arg(long, env = "MRO_PROVIDER", value_enum)]
+    provider: Option<Cloud>,
+    /// KakaoCloud region
+    #[arg(long, env = "MRO_REGION", default_value = DEFAULT_KAKAO_REGION)]
+    region: String,
+    /// NCP site: Public, Gov or Fin
+    #[arg(long, env = "MRO_SITE", default_value = "Public")]
+    site: String,
+    /// How to show it
+    #[arg(short, long, env = "MRO_OUTPUT", value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Secret the printed RedisClusterRefs name [default: kakaocloud or ncp]
+    #[arg(long, env = "MRO_SECRET", value_name = "NAME")]
+    secret: Option<String>,
+}
+
+pub(super) async fn main(args: Args) -> Result<(), String> {
+    let environment = environment();
+    let cloud = choose(args.provider, &environment)?;
+    let core = HttpCore::new(args.endpoints.resolve()?, Arc::new(())).map_err(|error| error.to_string())?;
+    let source = match cloud {
+        Cloud::Kakaocloud => {
+            let credentials = KakaoCredentials::from_secret(&environment).map_err(|error| unsuitable(&error))?;
+            Source::kakao(&core, &args.region, credentials)
+        }
+        Cloud::Ncp => {
+            let credentials = NcpCredentials::from_secret(&environment).map_err(|error| unsuitable(&error))?;
+            Source::ncp(&core, &args.site, credentials)
+        }
+    };
+    let source = source.map_err(|error| error.to_string())?;
+    let mut pictures = source.list().await.map_err(|error| error.to_string())?;
+    pictures.sort_by(|a, b| (&a.cluster.name, &a.cluster.id).cmp(&(&b.cluster.name, &b.cluster.id)));
+    match args.output {
+        Output::Table => super::print(&table(&pictures)),
+        Output::Yaml => super::print(&yaml(source.provider(), &args, &pictures)?),
+    }
+}
+
+/// The credential variables of the environment, as if they were a Secret.
+fn environment() -> BTreeMap<String, Vec<u8>> {
+    const KEYS: [&str; 5] = [
+        "KAKAOCLOUD_APPLICATION_CREDENTIAL_ID",
+        "KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET",
+        "KAKAOCLOUD_TOKEN",
+        "NCLOUD_ACCESS_KEY",
+        "NCLOUD_SECRET_KEY",
+    ];
+    KEYS.iter().filter_map(|key| Some(((*key).to_owned(), std::env::var(key).ok()?.into_bytes()))).collect()
+}
+
+fn choose(asked: Option<Cloud>, environment: &BTreeMap<String, Vec<u8>>) -> Result<Cloud, String> {
+    let has = |prefix: &str| environment.keys().any(|key| key.starts_with(prefix));
+    match (asked, has("KAKAOCLOUD_"), has("NCLOUD_")) {
+        (Some(cloud), _, _) => Ok(cloud),
+        (None, true, false) => Ok(Cloud::Kakaocloud),
+        (None, false, true) => Ok(Cloud::Ncp),
+        (None, true, true) => {
+            Err("the environment has credentials for both clouds: choose one with --provider".to_owned())
+        }
+        (None, false, false) => Err("no credential: set KAKAOCLOUD_APPLICATION_CREDENTIAL_ID and \
+             KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET, or KAKAOCLOUD_TOKEN, or NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY"
+            .to_owned()),
+    }
+}
+
+fn unsuitable(error: &crate::cloud::CredentialError) -> String {
+    error.to_string().replace("the Secret", "the environment").replace("of the environment", "in the environment")
+}
+
+fn table(pictures: &[Picture]) -> String {
+    let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let mut rows = vec![["NAME", "ID", "STATE", "MODE", "VERSION", "PARAMETERS", "ENDPOINT"].map(str::to_owned)];
+    rows.extend(pictures.iter().map(|Picture { state, cluster, .. }| {
+        [
+            word(&cluster.name),
+            word(&cluster.id),
+            word(state),
+            word(&cluster.mode),
+            word(&cluster.engine_version),
+            word(&cluster.parameter_group.as_ref().and_then(|group| group.sync_status.clone())),
+            word(&cluster.endpoints.as_ref().and_then(|endpoints| endpoints.primary.clone())),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..7).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", cells.join("   ").trim_end());
+    }
+    text
+}
+
+fn yaml(provider: Provider, args: &Args, pictures: &[Picture]) -> Result<String, String> {
+    let mut text = String::new();
+    let mut taken = std::collections::HashSet::new();
+    for Picture { cluster, .. } in pictures {
+        let Some(id) = &cluster.id else { continue };
+        let mut name = object_name(cluster.name.as_deref().unwrap_or(id));
+        if !taken.insert(name.clone()) {
+            name = object_name(&format!("{name}-{id}"));
+            taken.insert(name.clone());
+        }
+        text.push_str("---\n");
+        let object = reference(provider, args, id, &name);
+        text.push_str(&serde_saphyr::to_string(&object).map_err(|error| error.to_string())?);
+    }
+    Ok(text)
+}
+
+fn reference(provider: Provider, args: &Args, id: &str, name: &str) -> Value {
+    let secret = |default: &str| json!({ "name": args.secret.as_deref().unwrap_or(default) });
+    let spec = match provider {
+        Provider::KakaoCloud => json!({ "kakaoCloud": {
+            "region": args.region, "clusterID": id, "credentialsSecretRef": secret("kakaocloud") } }),
+        Provider::Ncp => json!({ "ncp": {
+            "site": args.site, "cloudDBInstanceNo": id, "credentialsSecretRef": secret("ncp") } }),
+    };
+    json!({
+        "apiVersion": "managedredis.dev/v1alpha1",
+        "kind": "RedisClusterRef",
+        "metadata": { "name": name },
+        "spec": spec,
+    })
+}
+
+/// A name Kubernetes accepts: lower case letters, digits and dashes, at most 63.
+fn object_name(name: &str) -> String {
+    let mapped: String =
+        name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(63).collect();
+    let trimmed = mapped.trim_matches('-');
+    if trimmed.is_empty() { "redis".to_owned() } else { trimmed.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_names_of_objects() {
+        for (name, wanted) in
+            [("orders", "orders"), ("Test_Cluster", "test-cluster"), ("-캐시-", "redis"), ("", "redis")]
+        {
+            assert_eq!(object_name(name), wanted);
+        }
+        assert_eq!(object_name(&"x".repeat(100)).len(), 63);
+    }
+
+    #[test]
+    fn the_cloud_follows_from_the_credential() {
+        let of = |keys: &[&str]| keys.iter().map(|key| ((*key).to_owned(), vec![])).collect::<BTreeMap<_, _>>();
+        assert_eq!(choose(None, &of(&["NCLOUD_ACCESS_KEY"])), Ok(Cloud::Ncp));
+        assert_eq!(choose(None, &of(&["KAKAOCLOUD_TOKEN"])), Ok(Cloud::Kakaocloud));
+        assert!(choose(None, &of(&["KAKAOCLOUD_TOKEN", "NCLOUD_ACCESS_KEY"])).unwrap_err().contains("--provider"));
+        assert!(choose(None, &of(&[])).unwrap_err().starts_with("no credential"));
+        assert_eq!(choose(Some(Cloud::Ncp), &of(&[])), Ok(Cloud::Ncp));
+    }
+}

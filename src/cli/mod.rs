@@ -1,0 +1,81 @@
+//! The command line: flags, their environment variables (prefix `MRO_`), and what each subcommand does.
+
+mod crds;
+mod discover;
+mod run;
+
+use clap::{Parser, Subcommand};
+
+/// Holds managed Redis of KakaoCloud and NAVER Cloud Platform as Kubernetes objects.
+#[derive(Debug, Parser)]
+#[command(name = "managed-redis-operator", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator
+    Run(Box<run::Args>),
+    /// Print the CustomResourceDefinitions as YAML
+    Crds,
+    /// List what a credential can see, as a table or as RedisClusterRef YAML
+    Discover(Box<discover::Args>),
+}
+
+/// Runs the subcommand; the error is one sentence for stderr.
+///
+/// # Errors
+/// Whatever keeps the subcommand from its end.
+pub fn main(cli: Cli) -> Result<(), String> {
+    match cli.command {
+        Command::Run(args) => on_runtime(run::main(*args)),
+        Command::Crds => crds::main(),
+        Command::Discover(args) => on_runtime(discover::main(*args)),
+    }
+}
+
+fn on_runtime(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the async runtime: {error}"))?;
+    let outcome = runtime.block_on(work);
+    // What still hangs (a name lookup, say) must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Writes to stdout; a reader that went away (`| head`) is no error.
+fn print(text: &str) -> Result<(), String> {
+    use std::io::{ErrorKind, Write as _};
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("cannot write to stdout: {error}")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_an_environment_variable_too() {
+        for subcommand in Cli::command().get_subcommands() {
+            for flag in subcommand.get_arguments().filter(|flag| !["help", "version"].contains(&flag.get_id().as_str()))
+            {
+                let long = flag.get_long().unwrap();
+                let wanted = format!("MRO_{}", long.to_uppercase().replace('-', "_"));
+                assert_eq!(flag.get_env().and_then(|name| name.to_str()), Some(wanted.as_str()), "--{long}");
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `managed-redis-operator run`
+
+use std::net::SocketAddr;
+
+use clap::builder::NonEmptyStringValueParser;
+use kube::core::Duration;
+
+use crate::cloud::{CloudSettings, EndpointMap, EndpointSet};
+use crate::controllers::context::Settings;
+use crate::controllers::runner::Scope;
+use crate::operator::telemetry::{self, LogFormat};
+use crate::operator::{self, OperatorConfig};
+
+/// Where the clouds are; the same flags for `run` and `discover`.
+#[derive(Debug, clap::Args)]
+pub struct EndpointArgs {
+    /// KakaoCloud Redis endpoint: REGION=URL (repeatable), or one URL for all known regions
+    #[arg(long, env = "MRO_KAKAO_ENDPOINT", value_name = "[REGION=]URL", value_delimiter = ',')]
+    pub kakao_endpoint: Vec<String>,
+    /// KakaoCloud IAM endpoint: REGION=URL (repeatable), or one URL for all known regions
+    #[arg(long, env = "MRO_KAKAO_IAM_ENDPOINT", value_name = "[REGION=]URL", value_delimiter = ',')]
+    pub kakao_iam_endpoint: Vec<String>,
+    /// NCP API gateway: SITE=URL (Public, Gov, Fin; repeatable), or one URL for all sites
+    #[arg(long, env = "MRO_NCP_ENDPOINT", value_name = "[SITE=]URL", value_delimiter = ',')]
+    pub ncp_endpoint: Vec<String>,
+    /// Requests a second to a cloud, for each connection
+    #[arg(long, env = "MRO_CLOUD_QPS", default_value_t = 5.0)]
+    pub cloud_qps: f64,
+    /// Requests a connection that was idle may send at once
+    #[arg(long, env = "MRO_CLOUD_BURST", default_value_t = 10)]
+    pub cloud_burst: u32,
+    /// Accept http:// endpoints that are not on loopback
+    #[arg(
+        long, env = "MRO_ALLOW_INSECURE_ENDPOINTS", action = clap::ArgAction::Set, num_args = 0..=1,
+        default_value_t = false, default_missing_value = "true", value_name = "BOOL"
+    )]
+    pub allow_insecure_endpoints: bool,
+}
+
+impl EndpointArgs {
+    /// The settings of the HTTP core.
+    pub fn resolve(&self) -> Result<CloudSettings, String> {
+        let parse = |set, flag: &str, values: &[String]| {
+            EndpointMap::parse(set, values, self.allow_insecure_endpoints).map_err(|error| format!("{flag}: {error}"))
+        };
+        Ok(CloudSettings {
+            kakao: parse(EndpointSet::Kakao, "--kakao-endpoint", &self.kakao_endpoint)?,
+            kakao_iam: parse(EndpointSet::KakaoIam, "--kakao-iam-endpoint", &self.kakao_iam_endpoint)?,
+            ncp: parse(EndpointSet::Ncp, "--ncp-endpoint", &self.ncp_endpoint)?,
+            qps: self.cloud_qps,
+            burst: self.cloud_burst,
+            allow_insecure: self.allow_insecure_endpoints,
+            ..CloudSettings::default()
+        })
+    }
+}
+
+/// Flags of `run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    endpoints: EndpointArgs,
+    /// Watch this namespace only (repeatable); all namespaces if absent
+    #[arg(long, env = "MRO_WATCH_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    watch_namespace: Vec<String>,
+    /// Watch objects with these labels only
+    #[arg(long, env = "MRO_LABEL_SELECTOR", value_name = "SELECTOR")]
+    label_selector: Option<String>,
+    /// Reconciles of each kind under way at once
+    #[arg(long, env = "MRO_WORKERS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: u16,
+    /// How often the cloud is read for objects without a pollInterval of their own
+    #[arg(long, env = "MRO_POLL_INTERVAL", default_value = "60s", value_parser = duration)]
+    poll_interval: std::time::Duration,
+    /// How often an unchanged status is written again, for its lastObservedTime
+    #[arg(long, env = "MRO_STATUS_HEARTBEAT", default_value = "10m", value_parser = duration)]
+    status_heartbeat: std::time::Duration,
+    /// How long the claim of a flush outlives its request: so long its requestID cannot flush again
+    #[arg(long, env = "MRO_FLUSH_CLAIM_RETENTION", default_value = "720h", value_parser = duration)]
+    flush_claim_retention: std::time::Duration,
+    /// Work only while holding the Lease; needed with more than one replica
+    #[arg(
+        long, env = "MRO_LEADER_ELECTION", action = clap::ArgAction::Set, num_args = 0..=1,
+        default_value_t = true, default_missing_value = "true", value_name = "BOOL"
+    )]
+    leader_election: bool,
+    /// Namespace of the leader Lease and the flush claims [default: the pod's, else the kubeconfig context's]
+    #[arg(long, env = "MRO_OPERATOR_NAMESPACE", value_name = "NAMESPACE")]
+    operator_namespace: Option<String>,
+    /// Where /metrics, /healthz and /readyz are served
+    #[arg(long, env = "MRO_ADMIN_ADDR", default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT")]
+    admin_addr: SocketAddr,
+    /// How log lines look
+    #[arg(long, env = "MRO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Which log lines are written, such as info or info,managed_redis_operator=debug
+    #[arg(long, env = "MRO_LOG_FILTER", default_value = "info,kube_runtime=warn", value_name = "FILTER")]
+    log_filter: String,
+}
+
+pub(super) async fn main(args: Args) -> Result<(), String> {
+    let config = args.resolve()?;
+    telemetry::init(args.log_format, &args.log_filter)?;
+    operator::run(config).await.map_err(|error| error.to_string())
+}
+
+impl Args {
+    fn resolve(&self) -> Result<OperatorConfig, String> {
+        if let Some(selector) = &self.label_selector {
+            check_selector(selector)?;
+        }
+        let mut namespaces = self.watch_namespace.clone();
+        namespaces.sort();
+        namespaces.dedup();
+        Ok(OperatorConfig {
+            cloud: self.endpoints.resolve()?,
+            settings: Settings {
+                status_heartbeat: self.status_heartbeat,
+                poll_interval: self.poll_interval,
+                flush_claim_retention: self.flush_claim_retention,
+                operator_namespace: self.operator_namespace.clone().unwrap_or_default(),
+                identity: identity(),
+                workers: self.workers,
+            },
+            scope: Scope { namespaces, labels: self.label_selector.clone() },
+            leader_election: self.leader_election,
+            admin_addr: self.admin_addr,
+        })
+    }
+}
+
+/// The host (the pod's name, in a cluster) and a random part, since a restarted process is another one.
+fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .map(|host| host.trim().to_owned())
+        .filter(|host| !host.is_empty())
+        .unwrap_or_else(|| "operator".to_owned());
+    format!("{host}_{:08x}", rand::random::<u32>())
+}
+
+fn check_selector(selector: &str) -> Result<(), String> {
+    if selector.is_empty() || selector.contains(['\n', '\r']) {
+        return Err("--label-selector: write it as kubectl -l has it, such as team=payments".to_owned());
+    }
+    Ok(())
+}
+
+/// A Go-style duration of at least a second.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let parsed: Duration = text.parse().map_err(|error| format!("{error}; write it as 30s, 10m or 720h"))?;
+    let duration = std::time::Duration::from(parsed);
+    if parsed.is_negative() || duration < std::time::Duration::from_secs(1) {
+        return Err("must be at least 1s".to_owned());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_the_go_way() {
+        assert_eq!(duration("1h30m"), Ok(std::time::Duration::from_secs(5400)));
+        for bad in ["", "5", "-5s", "0s", "100ms", "tomorrow"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn identities_differ_between_starts() {
+        assert_ne!(identity(), identity());
+    }
+}

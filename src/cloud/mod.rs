@@ -1,0 +1,67 @@
+//! Typed operations of the two clouds over one HTTP core.
+//!
+//! Nothing here knows Kubernetes. A *connection* is (provider, endpoint, credential): one [`kakao::KakaoClient`] or
+//! [`ncp::NcpClient`], cheap to clone, with its own rate limit, its own Retry-After pause and (KakaoCloud) its own token.
+//!
+//! Invariants:
+//! - a mutation is sent at most once for one call, over a connection of its own, and never follows a redirect;
+//! - an error says whether a mutation may have taken effect ([`Executed`]), and "no" is said only when that is proven;
+//! - no key, secret or token appears in an error, in `Debug` output or in a log line;
+//! - an answer that does not have the documented shape is [`ErrorKind::UnexpectedResponse`], never a panic or a guess.
+
+use std::fmt;
+
+mod credential;
+mod endpoint;
+mod error;
+pub mod kakao;
+mod limits;
+pub mod ncp;
+pub mod normalise;
+mod settings;
+mod transport;
+pub mod words;
+
+pub use credential::{CredentialError, SecretSource};
+pub use endpoint::{EndpointError, EndpointMap, EndpointSet, UnknownEndpoint};
+pub use error::{CloudError, ErrorKind, Executed, SetupError, TransportStage};
+pub use settings::{CloudSettings, MAX_BODY_BYTES, MAX_LIST_BYTES, RetrySettings};
+pub use transport::{Clock, HttpCore};
+
+/// One of the two clouds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Provider {
+    /// KakaoCloud, Redis (MemStore).
+    KakaoCloud,
+    /// NAVER Cloud Platform, Cloud DB (Classic), Redis.
+    Ncp,
+}
+
+impl Provider {
+    /// The name used in statuses, metrics and messages: `KakaoCloud` or `NCP`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KakaoCloud => "KakaoCloud",
+            Self::Ncp => "NCP",
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Is told of every HTTP attempt, for metrics.
+pub trait RequestObserver: Send + Sync {
+    /// One attempt ended after `seconds`. `code` is the HTTP status, or one word for a failure without an answer:
+    /// `connect`, `timeout`, `reset`, `body`, `too_large`, `not_sent`, `transport`.
+    fn observe(&self, provider: Provider, operation: &'static str, code: &str, seconds: f64);
+}
+
+/// Observes nothing.
+impl RequestObserver for () {
+    fn observe(&self, _: Provider, _: &'static str, _: &str, _: f64) {}
+}

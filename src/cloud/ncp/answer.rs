@@ -1,0 +1,168 @@
+//! Opens an NCP answer: which layer speaks, and what it says.
+
+use std::time::SystemTime;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::DATE;
+use serde_json::{Map, Value};
+
+use super::super::error::{ErrorKind, Failure};
+use super::super::transport::{Answer, at_path};
+use super::classify::{Evidence, Layer, error_kind, flush_executed};
+use super::model::ReplyBody;
+use super::xml;
+
+/// The gateway refuses five minutes; our message has to come a little earlier, for the header has whole seconds.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(4);
+
+/// A response that says success: HTTP 2xx and return code 0.
+pub(super) struct Reply {
+    pub(super) return_code: String,
+    pub(super) body: ReplyBody,
+    pub(super) trace_id: Option<String>,
+}
+
+/// Who speaks in a body.
+enum Content {
+    Gateway { code: Option<String>, message: Option<String> },
+    Service { code: Option<String>, message: Option<String> },
+    Response(Map<String, Value>),
+}
+
+/// The success that an answer is, or the failure that it means. Failures carry [`flush_executed`]'s verdict.
+pub(super) fn open(answer: &Answer, operation: &str) -> Result<Reply, Failure> {
+    let document = document(answer).map_err(|problem| unreadable(answer, &problem))?;
+    let request_id = find_request_id(&document);
+    let trace_id = answer.trace_id().or(request_id);
+    let traced = |failure: Failure| failure.trace(trace_id.clone());
+    match recognise(document, operation) {
+        Some(Content::Gateway { code, message }) => Err(traced(refusal(answer, Layer::Gateway, code, message))),
+        Some(Content::Service { code, message }) => Err(traced(refusal(answer, Layer::Service, code, message))),
+        Some(Content::Response(response)) => {
+            read_response(answer, response, operation, trace_id.clone()).map_err(traced)
+        }
+        None => Err(traced(unreadable(answer, "it sent neither a response nor an error of this API"))),
+    }
+}
+
+fn document(answer: &Answer) -> Result<Value, String> {
+    let described = answer.describe_body();
+    if described != "XML" {
+        return serde_json::from_slice(&answer.body).map_err(|error| format!("it sent {described}: {error}"));
+    }
+    xml::parse(&String::from_utf8_lossy(&answer.body))
+}
+
+/// Looks for `error`, then `responseError`, then the response, each at the top or below one outer key.
+fn recognise(document: Value, operation: &str) -> Option<Content> {
+    let Value::Object(mut top) = document else { return None };
+    let below = if top.len() == 1 { top.values().next().and_then(Value::as_object) } else { None };
+    for level in [Some(&top), below].into_iter().flatten() {
+        if let Some(error) = level.get("error").filter(|error| error.get("errorCode").is_some()) {
+            return Some(Content::Gateway { code: scalar(error, "errorCode"), message: gateway_message(error) });
+        }
+        if let Some(error) = level.get("responseError").filter(|error| error.is_object()) {
+            let (code, message) = (scalar(error, "returnCode"), scalar(error, "returnMessage"));
+            return Some(Content::Service { code, message });
+        }
+    }
+    if top.contains_key("returnCode") {
+        return Some(Content::Response(top));
+    }
+    match top.remove(&format!("{operation}Response")) {
+        Some(Value::Object(response)) => Some(Content::Response(response)),
+        _ => None,
+    }
+}
+
+fn gateway_message(error: &Value) -> Option<String> {
+    match (scalar(error, "message"), scalar(error, "details")) {
+        (Some(message), Some(details)) if message != details => Some(format!("{message}: {details}")),
+        (message, details) => message.or(details),
+    }
+}
+
+/// Text or a number of a field, as text; both APIs send codes either way.
+fn scalar(object: &Value, key: &str) -> Option<String> {
+    match object.get(key)? {
+        Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn find_request_id(document: &Value) -> Option<String> {
+    let below = document.as_object()?.values();
+    scalar(document, "requestId")
+        .or_else(|| below.filter(|value| value.is_object()).find_map(|value| scalar(value, "requestId")))
+}
+
+/// Success is HTTP 2xx with return code 0. Another code is the service's refusal; without a code nothing is proven.
+fn read_response(
+    answer: &Answer,
+    response: Map<String, Value>,
+    operation: &str,
+    trace_id: Option<String>,
+) -> Result<Reply, Failure> {
+    let response = Value::Object(response);
+    let Some(return_code) = scalar(&response, "returnCode") else {
+        return Err(unreadable(answer, &format!("field {operation}Response.returnCode is not there")));
+    };
+    if return_code != "0" {
+        return Err(refusal(answer, Layer::Service, Some(return_code), scalar(&response, "returnMessage")));
+    }
+    if !answer.is_success() {
+        return Err(unreadable(answer, "the return code says success and the HTTP status does not"));
+    }
+    let body = serde_path_to_error::deserialize::<_, ReplyBody>(&response).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { format!("{operation}Response") } else { format!("{operation}Response.{path}") };
+        answer.failure(ErrorKind::UnexpectedResponse, at_path(&path, error.inner()))
+    })?;
+    Ok(Reply { return_code, body, trace_id })
+}
+
+/// A refusal by one of the layers.
+fn refusal(answer: &Answer, layer: Layer, code: Option<String>, message: Option<String>) -> Failure {
+    let kind = error_kind(answer.status, layer, code.as_deref());
+    let evidence = Evidence::Answer { http_status: answer.status, layer, code: code.as_deref() };
+    let executed = flush_executed(evidence);
+    let advice = match (layer, kind) {
+        (_, ErrorKind::CredentialsRejected) => {
+            clock_advice(answer).unwrap_or_else(|| "check NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY".to_owned())
+        }
+        (_, ErrorKind::PermissionDenied) => {
+            "check the sub account's permissions and that Cloud DB is subscribed to".to_owned()
+        }
+        (Layer::Gateway, ErrorKind::UnexpectedResponse) => "check the configured endpoint".to_owned(),
+        _ => String::new(),
+    };
+    // Advice stands before the cloud's words, which may be long and would push it out.
+    let said = message.unwrap_or_default();
+    let text = [advice, said].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; it says: ");
+    answer.failure(kind, text).code(code).executed(executed)
+}
+
+/// An answer in which no layer can be recognised: the HTTP status alone says what kind of failure it is.
+fn unreadable(answer: &Answer, problem: &str) -> Failure {
+    let kind = error_kind(answer.status, Layer::Unrecognised, None);
+    let evidence = Evidence::Answer { http_status: answer.status, layer: Layer::Unrecognised, code: None };
+    answer.failure(kind, problem).executed(flush_executed(evidence))
+}
+
+/// What the `Date` header says about our clock, if that is so far off that signatures are refused.
+fn clock_advice(answer: &Answer) -> Option<String> {
+    let date = httpdate::parse_http_date(answer.headers.get(DATE)?.to_str().ok()?).ok()?;
+    clock_offset(answer.received_at, date)
+}
+
+fn clock_offset(ours: Timestamp, theirs: SystemTime) -> Option<String> {
+    let offset = ours.duration_since(Timestamp::try_from(theirs).ok()?);
+    let direction = if offset.is_negative() { "behind" } else { "ahead of" };
+    (offset.abs() > CLOCK_TOLERANCE).then(|| {
+        format!(
+            "the clock is {} s off ({direction} the cloud's): signatures more than 5 minutes off are refused",
+            offset.abs().as_secs()
+        )
+    })
+}

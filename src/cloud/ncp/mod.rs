@@ -1,0 +1,181 @@
+//! NAVER Cloud Platform, Cloud DB (Classic): Redis. `/clouddb/v2` on a site's API gateway, signed with version 2.
+
+mod answer;
+pub mod classify;
+mod model;
+mod ops;
+mod sign;
+mod xml;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::credential::{self, CredentialError, SecretSource};
+use super::error::{CloudError, ErrorKind, Executed, Failure, SetupError};
+use super::transport::{HttpCore, Operation as _, Transport};
+use super::{Provider, words};
+pub use model::{
+    AccessControlGroup, CommonCode, Config, ConfigGroup, Engine, FlushReply, Instance, Region, ServerInstance, Zone,
+};
+use ops::{Filter, FlushCloudDbInstance, GetCloudDbInstanceList, Page};
+use sign::Signer;
+
+/// Key of a Secret: the access key ID.
+pub const ACCESS_KEY: &str = "NCLOUD_ACCESS_KEY";
+/// Key of a Secret: the secret key.
+pub const SECRET_KEY: &str = "NCLOUD_SECRET_KEY";
+/// Pages that a list may have, at [`ops::PAGE_SIZE`] instances each; more is taken for a loop.
+const MAX_PAGES: u32 = 1000;
+
+/// An API authentication key of NCP.
+#[derive(Clone)]
+pub struct NcpCredentials {
+    /// `NCLOUD_ACCESS_KEY`.
+    pub access_key: SecretString,
+    /// `NCLOUD_SECRET_KEY`.
+    pub secret_key: SecretString,
+}
+
+impl NcpCredentials {
+    /// The credential in a Secret.
+    ///
+    /// # Errors
+    /// Names the key that is missing or cannot be used.
+    pub fn from_secret(secret: &dyn SecretSource) -> Result<Self, CredentialError> {
+        match (credential::read(secret, ACCESS_KEY)?, credential::read(secret, SECRET_KEY)?) {
+            (Some(access_key), Some(secret_key)) => Ok(Self { access_key, secret_key }),
+            (Some(_), None) => Err(CredentialError::Missing { expected: "NCLOUD_SECRET_KEY beside NCLOUD_ACCESS_KEY" }),
+            (None, Some(_)) => Err(CredentialError::Missing { expected: "NCLOUD_ACCESS_KEY beside NCLOUD_SECRET_KEY" }),
+            (None, None) => Err(CredentialError::Missing { expected: "NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY" }),
+        }
+    }
+
+    /// Checks that both parts can be sent as they are.
+    ///
+    /// # Errors
+    /// Names the key whose value cannot be used, never the value.
+    pub fn validate(&self) -> Result<(), CredentialError> {
+        credential::check_secret(ACCESS_KEY, &self.access_key)?;
+        credential::check_secret(SECRET_KEY, &self.secret_key)
+    }
+
+    /// A hash that is equal for equal credentials, as a key for connections in memory; not for display.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        credential::fingerprint(&[&self.access_key, &self.secret_key])
+    }
+}
+
+/// Shows neither key.
+impl fmt::Debug for NcpCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NcpCredentials")
+    }
+}
+
+/// One connection to NCP: a site and a credential. Cheap to clone; clones share limits.
+#[derive(Clone)]
+pub struct NcpClient {
+    gateway: Arc<Transport>,
+    signer: Arc<Signer>,
+}
+
+impl NcpClient {
+    /// A connection to the site's gateway (`Public`, `Gov` or `Fin`). Nothing is sent yet.
+    ///
+    /// # Errors
+    /// An unknown site, or a credential that cannot be used.
+    pub fn new(core: &HttpCore, site: &str, credentials: NcpCredentials) -> Result<Self, SetupError> {
+        credentials.validate()?;
+        let gateway = core.connection(Provider::Ncp, core.settings.ncp.lookup(site)?);
+        Ok(Self { gateway: Arc::new(gateway), signer: Arc::new(Signer::new(credentials, core.clock.clone())) })
+    }
+
+    /// All Redis instances (`getCloudDBInstanceList` with `dbKindCode=REDIS`), all pages of them, each number once.
+    ///
+    /// # Errors
+    /// [`CloudError`], also when the pages do not add up to the number of rows that the cloud states: a partial list is
+    /// never returned.
+    pub async fn instances(&self) -> Result<Vec<Instance>, CloudError> {
+        let mut instances = Vec::new();
+        let mut numbers = BTreeSet::new();
+        for page_no in 1..=MAX_PAGES {
+            let page = self.list(Filter::Page(page_no)).await?;
+            let rows = page.instances.len();
+            let before = instances.len();
+            // A page that moved while it was read repeats instances of the one before.
+            instances.extend(page.instances.into_iter().filter(|instance| match &instance.no {
+                Some(no) => numbers.insert(no.clone()),
+                None => true,
+            }));
+            let total = page.total_rows.map(|total| usize::try_from(total).unwrap_or(0));
+            match total {
+                Some(total) if instances.len() >= total => return Ok(instances),
+                None if rows < ops::PAGE_SIZE => return Ok(instances),
+                _ if instances.len() > before => {}
+                _ => return Err(partial_list(instances.len(), total)),
+            }
+        }
+        Err(partial_list(instances.len(), None))
+    }
+
+    /// One Redis instance by its number (`cloudDBInstanceNoList.1`). None proves that it does not exist: the cloud said so
+    /// (5001017), or gave an empty list.
+    ///
+    /// # Errors
+    /// [`CloudError`]; never [`ErrorKind::NotFound`].
+    pub async fn instance(&self, no: &str) -> Result<Option<Instance>, CloudError> {
+        check_number(GetCloudDbInstanceList::NAME, no)?;
+        let page = match self.list(Filter::Number(no.to_owned())).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            outcome => outcome?,
+        };
+        let mut others = false;
+        let mut found = None;
+        for instance in page.instances {
+            if instance.no.as_deref() != Some(no) {
+                others = true;
+            } else if found.replace(instance).is_some() {
+                return Err(unexpected(format!("the list has the instance {no} twice")));
+            }
+        }
+        match found {
+            None if others => Err(unexpected(format!("the list has other instances where only {no} was asked for"))),
+            found => Ok(found),
+        }
+    }
+
+    /// Wipes an instance (`flushCloudDBInstance`): every key is gone. Sent at most once: a POST over a connection of its
+    /// own, with no retry and no redirect. A caller that drops this future must take it for [`Executed::Unknown`].
+    ///
+    /// # Errors
+    /// [`CloudError::executed`] tells whether the flush may have been executed; see [`classify::flush_executed`].
+    pub async fn flush(&self, no: &str) -> Result<FlushReply, CloudError> {
+        check_number(FlushCloudDbInstance::NAME, no)?;
+        self.gateway.run(&FlushCloudDbInstance { no }, &*self.signer).await
+    }
+
+    async fn list(&self, filter: Filter) -> Result<Page, CloudError> {
+        self.gateway.run(&GetCloudDbInstanceList { filter }, &*self.signer).await
+    }
+}
+
+fn check_number(operation: &'static str, no: &str) -> Result<(), CloudError> {
+    if words::is_identifier(no) {
+        return Ok(());
+    }
+    let message = format!("{no:?} is no instance number, so nothing was sent");
+    Err(Failure::not_sent(ErrorKind::BadRequest, message).into_error(Provider::Ncp, operation, &[]))
+}
+
+fn unexpected(message: String) -> CloudError {
+    Failure::unexpected(message).executed(Executed::No).into_error(Provider::Ncp, GetCloudDbInstanceList::NAME, &[])
+}
+
+fn partial_list(read: usize, total: Option<usize>) -> CloudError {
+    let total = total.map_or_else(|| "more".to_owned(), |total| total.to_string());
+    unexpected(format!("the list broke off after {read} of {total} instances"))
+}

@@ -1,0 +1,253 @@
+//! What NCP's Cloud DB answers, normalised. Unknown fields are ignored; every field may be absent, as the vendor says.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+
+use super::super::normalise::{self, de};
+
+/// A Cloud DB instance (a service: one or two servers).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Instance {
+    /// `cloudDBInstanceNo`, its identity.
+    #[serde(rename = "cloudDBInstanceNo", deserialize_with = "de::text")]
+    pub no: Option<String>,
+    /// `cloudDBServiceName`, the name its owner gave it.
+    #[serde(rename = "cloudDBServiceName", deserialize_with = "de::text")]
+    pub service_name: Option<String>,
+    /// `dbKindCode`, e.g. `REDIS`.
+    #[serde(deserialize_with = "de::text")]
+    pub db_kind_code: Option<String>,
+    /// Engine and version, split from `engineVersion` (`"REDIS 4.0.2"`).
+    #[serde(rename = "engineVersion", deserialize_with = "engine")]
+    pub engine: Engine,
+    /// `cpuCount`, virtual CPUs of a server.
+    #[serde(rename = "cpuCount")]
+    pub vcpus: Option<i32>,
+    /// `memorySize` (bytes) in MiB.
+    #[serde(rename = "memorySize", deserialize_with = "de::bytes")]
+    pub memory_mib: Option<i64>,
+    /// `licenseCode`, licence of the engine.
+    #[serde(rename = "licenseCode", deserialize_with = "de::text")]
+    pub license: Option<String>,
+    /// `cloudDBPort`, TCP port of the servers.
+    #[serde(rename = "cloudDBPort")]
+    pub port: Option<u16>,
+    /// `isHa`, whether it has a standby.
+    pub is_ha: Option<bool>,
+    /// `backupTime`, time of day (`"00:45"`, in the region's time).
+    #[serde(deserialize_with = "de::text")]
+    pub backup_time: Option<String>,
+    /// `backupFileRetentionPeriod`, days a backup is kept.
+    #[serde(rename = "backupFileRetentionPeriod")]
+    pub backup_retention_days: Option<i32>,
+    /// `cloudDBInstanceStatusName`, the state in the cloud's own word; see [`crate::cloud::words`].
+    #[serde(rename = "cloudDBInstanceStatusName", deserialize_with = "de::text")]
+    pub status: Option<String>,
+    /// `createDate`.
+    #[serde(rename = "createDate", deserialize_with = "de::time")]
+    pub created_at: Option<Timestamp>,
+    /// `cloudDBImageProductCode`.
+    #[serde(rename = "cloudDBImageProductCode", deserialize_with = "de::text")]
+    pub image_product_code: Option<String>,
+    /// `cloudDBProductCode`: what KakaoCloud calls a flavor.
+    #[serde(rename = "cloudDBProductCode", deserialize_with = "de::text")]
+    pub product_code: Option<String>,
+    /// `isCloudDBConfigNeedReboot`: a changed configuration waits for a restart.
+    #[serde(rename = "isCloudDBConfigNeedReboot")]
+    pub config_needs_reboot: Option<bool>,
+    /// `isCloudDBNeedReboot`.
+    #[serde(rename = "isCloudDBNeedReboot")]
+    pub needs_reboot: Option<bool>,
+    /// `zone`.
+    pub zone: Option<Zone>,
+    /// `region`.
+    pub region: Option<Region>,
+    /// `cloudDBConfigList`.
+    #[serde(rename = "cloudDBConfigList", deserialize_with = "de::list")]
+    pub configs: Vec<Config>,
+    /// `cloudDBConfigGroupList`.
+    #[serde(rename = "cloudDBConfigGroupList", deserialize_with = "de::list")]
+    pub config_groups: Vec<ConfigGroup>,
+    /// `accessControlGroupList`.
+    #[serde(rename = "accessControlGroupList", deserialize_with = "de::list")]
+    pub access_control_groups: Vec<AccessControlGroup>,
+    /// `cloudDBServerInstanceList`.
+    #[serde(rename = "cloudDBServerInstanceList", deserialize_with = "de::list")]
+    pub servers: Vec<ServerInstance>,
+}
+
+/// The two halves of `"REDIS 4.0.2"`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Engine {
+    /// `Redis`.
+    pub name: Option<String>,
+    /// `4.0.2`.
+    pub version: Option<String>,
+}
+
+/// One server of an instance. An entry may lack its number and its status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ServerInstance {
+    /// `cloudDBServerInstanceNo`.
+    #[serde(rename = "cloudDBServerInstanceNo", deserialize_with = "de::text")]
+    pub no: Option<String>,
+    /// `cloudDBServerInstanceStatusName`, in the cloud's own word.
+    #[serde(rename = "cloudDBServerInstanceStatusName", deserialize_with = "de::text")]
+    pub status: Option<String>,
+    /// `cloudDBServerName`.
+    #[serde(rename = "cloudDBServerName", deserialize_with = "de::text")]
+    pub name: Option<String>,
+    /// `cloudDBServerRole`.
+    #[serde(rename = "cloudDBServerRole")]
+    pub role: Option<CommonCode>,
+    /// `privateDnsName`.
+    #[serde(deserialize_with = "de::text")]
+    pub private_dns_name: Option<String>,
+    /// `publicDnsName`; none until a public domain is asked for.
+    #[serde(deserialize_with = "de::text")]
+    pub public_dns_name: Option<String>,
+    /// `dataStorageSize`, bytes.
+    #[serde(rename = "dataStorageSize")]
+    pub storage_bytes: Option<i64>,
+    /// `usedDataStorageSize`, bytes.
+    #[serde(rename = "usedDataStorageSize")]
+    pub used_storage_bytes: Option<i64>,
+    /// `createDate`.
+    #[serde(rename = "createDate", deserialize_with = "de::time")]
+    pub created_at: Option<Timestamp>,
+    /// `uptime`: since when it runs.
+    #[serde(rename = "uptime", deserialize_with = "de::time")]
+    pub started_at: Option<Timestamp>,
+}
+
+impl ServerInstance {
+    /// The role in one word: `Master` for code M, `HiddenMaster` for H, any other code unchanged.
+    #[must_use]
+    pub fn role_name(&self) -> Option<&str> {
+        let role = self.role.as_ref()?;
+        Some(match role.code.as_deref().or(role.name.as_deref())? {
+            "M" => "Master",
+            "H" => "HiddenMaster",
+            other => other,
+        })
+    }
+}
+
+/// NCP's pair of a code and its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct CommonCode {
+    /// `code`.
+    #[serde(deserialize_with = "de::text")]
+    pub code: Option<String>,
+    /// `codeName`.
+    #[serde(rename = "codeName", deserialize_with = "de::text")]
+    pub name: Option<String>,
+}
+
+/// Where an instance lives, within a region.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Zone {
+    /// `zoneNo`.
+    #[serde(rename = "zoneNo", deserialize_with = "de::text")]
+    pub no: Option<String>,
+    /// `zoneCode`.
+    #[serde(rename = "zoneCode", deserialize_with = "de::text")]
+    pub code: Option<String>,
+    /// `zoneName`.
+    #[serde(rename = "zoneName", deserialize_with = "de::text")]
+    pub name: Option<String>,
+}
+
+/// Where an instance lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Region {
+    /// `regionNo`.
+    #[serde(rename = "regionNo", deserialize_with = "de::text")]
+    pub no: Option<String>,
+    /// `regionCode`.
+    #[serde(rename = "regionCode", deserialize_with = "de::text")]
+    pub code: Option<String>,
+    /// `regionName`.
+    #[serde(rename = "regionName", deserialize_with = "de::text")]
+    pub name: Option<String>,
+}
+
+/// One setting of an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// `configName`.
+    #[serde(rename = "configName", deserialize_with = "de::text")]
+    pub name: Option<String>,
+    /// `configValue`.
+    #[serde(rename = "configValue", deserialize_with = "de::text")]
+    pub value: Option<String>,
+}
+
+/// A group of settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ConfigGroup {
+    /// `configGroupNo`.
+    #[serde(rename = "configGroupNo", deserialize_with = "de::code")]
+    pub no: Option<String>,
+    /// `configGroupType`.
+    #[serde(rename = "configGroupType", deserialize_with = "de::text")]
+    pub kind: Option<String>,
+    /// `configGroupName`.
+    #[serde(rename = "configGroupName", deserialize_with = "de::text")]
+    pub name: Option<String>,
+}
+
+/// An access control group (ACG), NCP's security group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct AccessControlGroup {
+    /// `accessControlGroupConfigurationNo`.
+    #[serde(rename = "accessControlGroupConfigurationNo", deserialize_with = "de::text")]
+    pub no: Option<String>,
+    /// `accessControlGroupName`.
+    #[serde(rename = "accessControlGroupName", deserialize_with = "de::text")]
+    pub name: Option<String>,
+}
+
+/// The service accepted a flush (HTTP 2xx and return code 0). It goes on in the background: read the instance until it
+/// is running again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlushReply {
+    /// HTTP status, any 2xx.
+    pub http_status: u16,
+    /// The cloud's identifier of the request: a trace header, else `requestId`.
+    pub trace_id: Option<String>,
+    /// `returnCode`, always `0` here.
+    pub return_code: String,
+    /// `returnMessage`.
+    pub return_message: Option<String>,
+    /// `totalRows`, instances that the flush concerns.
+    pub total_rows: Option<i64>,
+    /// The instances as they are now, as a rule in state `settingup`.
+    pub instances: Vec<Instance>,
+}
+
+/// What every response has.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ReplyBody {
+    #[serde(deserialize_with = "de::text")]
+    pub(super) return_message: Option<String>,
+    /// An integer as text too, as `returnCode` is: both are documented as Integer and born of XML.
+    #[serde(deserialize_with = "de::integer")]
+    pub(super) total_rows: Option<i64>,
+    #[serde(rename = "cloudDBInstanceList")]
+    pub(super) instances: Option<Vec<Instance>>,
+}
+
+fn engine<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Engine, D::Error> {
+    let (name, version) = de::text(deserializer)?.map_or((None, None), |text| normalise::split_engine(&text));
+    Ok(Engine { name, version })
+}

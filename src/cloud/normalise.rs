@@ -1,0 +1,273 @@
+//! Values in one form for both clouds: times in UTC, memory in MiB, no `"-"` and `""`. Words stay as they are.
+//!
+//! The functions in [`de`] are used in serde attributes: they are lenient exactly where the APIs are known to vary and
+//! refuse every other type, so that the error names the field.
+
+use std::cmp::Ordering;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+
+const BYTES_PER_MIB: i64 = 1 << 20;
+const MIB_PER_GIB: f64 = 1024.0;
+/// Integers of at least this size are milliseconds: as seconds it is the year 5138.
+const FIRST_MILLISECONDS: i64 = 100_000_000_000;
+
+/// Text that says something: `""`, blanks and `"-"` are an absent value in both APIs.
+#[must_use]
+pub fn text(value: String) -> Option<String> {
+    (!matches!(value.trim(), "" | "-")).then_some(value)
+}
+
+/// A point in time from RFC 3339, from ISO 8601 with an offset without colon (NCP: `2018-12-28T17:28:00+0900`), or from a
+/// date or date-time without offset, which is taken as UTC.
+#[must_use]
+pub fn parse_time(value: &str) -> Option<Timestamp> {
+    let value = value.trim();
+    let with_offset = || value.parse::<Timestamp>().ok();
+    let basic_offset = || Timestamp::strptime("%Y-%m-%dT%H:%M:%S%z", value).ok();
+    let utc = |at: DateTime| at.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    with_offset()
+        .or_else(basic_offset)
+        .or_else(|| value.parse::<DateTime>().ok().and_then(utc))
+        .or_else(|| value.parse::<Date>().ok().and_then(|date| utc(date.to_datetime(jiff::civil::Time::midnight()))))
+}
+
+/// A point in time from seconds or milliseconds since the epoch, told apart by size.
+#[must_use]
+pub fn time_from_epoch(value: i64) -> Option<Timestamp> {
+    if value.unsigned_abs() >= FIRST_MILLISECONDS.unsigned_abs() {
+        Timestamp::from_millisecond(value).ok()
+    } else {
+        Timestamp::from_second(value).ok()
+    }
+}
+
+/// MiB from bytes, rounded down.
+#[must_use]
+pub const fn mib_from_bytes(bytes: i64) -> i64 {
+    bytes / BYTES_PER_MIB
+}
+
+/// MiB from GiB, rounded; none for a negative or absurd size.
+#[must_use]
+pub fn mib_from_gib(gib: f64) -> Option<i64> {
+    let mib = (gib * MIB_PER_GIB).round();
+    // Up to 2^53 every integer is exact.
+    #[expect(clippy::cast_possible_truncation, reason = "the range was just checked")]
+    (0.0..=9_007_199_254_740_992.0).contains(&mib).then_some(mib as i64)
+}
+
+/// Engine and version of NCP's `"REDIS 4.0.2"`: `Redis` and `4.0.2`. A lone version has no engine and the other way round.
+#[must_use]
+pub fn split_engine(value: &str) -> (Option<String>, Option<String>) {
+    let is_version = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
+    let words: Vec<&str> = value.split_whitespace().collect();
+    let version = words.iter().copied().find(is_version).map(str::to_owned);
+    let name = words.iter().copied().take_while(|word| !is_version(word)).collect::<Vec<_>>().join(" ");
+    let engine = if name.eq_ignore_ascii_case("redis") { Some("Redis".to_owned()) } else { text(name) };
+    (engine, version)
+}
+
+/// Orders versions by their numbers: 6.2.10 is newer than 6.2.9. Parts that are no numbers count as words.
+#[must_use]
+pub fn compare_versions(left: &str, right: &str) -> Ordering {
+    let parts = |version: &str| -> Vec<(u64, String)> {
+        version
+            .split(['.', '-', '+'])
+            .map(|part| part.parse().map_or_else(|_| (0, part.to_owned()), |number| (number, String::new())))
+            .collect()
+    };
+    let (mut left, mut right) = (parts(left), parts(right));
+    let length = left.len().max(right.len());
+    // 7.2 and 7.2.0 are the same version.
+    left.resize(length, (0, String::new()));
+    right.resize(length, (0, String::new()));
+    left.cmp(&right)
+}
+
+/// The newest of a list of versions.
+#[must_use]
+pub fn newest_version(versions: &[String]) -> Option<&str> {
+    versions.iter().map(String::as_str).max_by(|left, right| compare_versions(left, right))
+}
+
+/// Deserialisers for serde attributes.
+pub(crate) mod de {
+    use std::fmt;
+
+    use jiff::Timestamp;
+    use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+
+    /// Text, absent when null, `""` or `"-"`.
+    pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.and_then(super::text))
+    }
+
+    /// A list, empty when null.
+    pub(crate) fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+        Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
+    }
+
+    /// A point in time: text, seconds, milliseconds or null. Text that is no time is absent: no page promises its form.
+    pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(match scalar(deserializer, "a time as text or as an integer")? {
+            Scalar::Null => None,
+            Scalar::Integer(number) => super::time_from_epoch(number),
+            Scalar::Text(value) => super::parse_time(&value),
+        })
+    }
+
+    /// A code, number or text alike.
+    pub(crate) fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+        Ok(match scalar(deserializer, "a code as text or as an integer")? {
+            Scalar::Null => None,
+            Scalar::Integer(number) => Some(number.to_string()),
+            Scalar::Text(value) => super::text(value.trim().to_owned()),
+        })
+    }
+
+    /// An integer, or the text of one.
+    pub(crate) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+        const EXPECTED: &str = "an integer";
+        match scalar(deserializer, EXPECTED)? {
+            Scalar::Null => Ok(None),
+            Scalar::Integer(number) => Ok(Some(number)),
+            Scalar::Text(value) => {
+                value.trim().parse().map(Some).map_err(|_| D::Error::invalid_value(Unexpected::Str(&value), &EXPECTED))
+            }
+        }
+    }
+
+    /// GiB as a number, in MiB.
+    pub(crate) fn gib<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+        let Some(gib) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
+        super::mib_from_gib(gib)
+            .map(Some)
+            .ok_or_else(|| D::Error::invalid_value(Unexpected::Float(gib), &"a size in GiB"))
+    }
+
+    /// Bytes as an integer, in MiB.
+    pub(crate) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+        Ok(Option::<i64>::deserialize(deserializer)?.map(super::mib_from_bytes))
+    }
+
+    enum Scalar {
+        Null,
+        Integer(i64),
+        Text(String),
+    }
+
+    fn scalar<'de, D: Deserializer<'de>>(deserializer: D, expected: &'static str) -> Result<Scalar, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor(expected))
+    }
+
+    struct ScalarVisitor(&'static str);
+
+    impl Visitor<'_> for ScalarVisitor {
+        type Value = Scalar;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str(self.0)
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Scalar, E> {
+            Ok(Scalar::Null)
+        }
+
+        fn visit_i64<E: Error>(self, value: i64) -> Result<Scalar, E> {
+            Ok(Scalar::Integer(value))
+        }
+
+        fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar, E> {
+            i64::try_from(value).map(Scalar::Integer).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+        }
+
+        fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
+            Ok(Scalar::Text(value.to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_in_every_form_that_was_seen() {
+        for (value, expected) in [
+            ("2026-03-06T02:35:13Z", Some("2026-03-06T02:35:13Z")),
+            ("2026-03-06T02:35:13.123456Z", Some("2026-03-06T02:35:13.123456Z")),
+            ("2026-03-06T11:35:13+09:00", Some("2026-03-06T02:35:13Z")),
+            ("2026-03-06T11:35:13+0900", Some("2026-03-06T02:35:13Z")),
+            ("2026-03-06T02:35:13", Some("2026-03-06T02:35:13Z")),
+            ("2026-03-06 02:35:13", Some("2026-03-06T02:35:13Z")),
+            ("2026-03-06", Some("2026-03-06T00:00:00Z")),
+            ("", None),
+            ("-", None),
+            ("yesterday", None),
+            ("2026-13-06T02:35:13Z", None),
+        ] {
+            assert_eq!(parse_time(value).map(|time| time.to_string()).as_deref(), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn epochs_are_told_apart_by_size() {
+        let expected = "2026-03-06T02:35:13Z".parse().ok();
+        assert_eq!(time_from_epoch(1_772_764_513), expected);
+        assert_eq!(time_from_epoch(1_772_764_513_000), expected);
+        assert_eq!(time_from_epoch(i64::MAX), None);
+        assert_eq!(time_from_epoch(i64::MIN), None);
+    }
+
+    #[test]
+    fn sizes_become_mib() {
+        assert_eq!(mib_from_bytes(3_221_225_472), 3072);
+        assert_eq!(mib_from_gib(16.0), Some(16_384));
+        assert_eq!(mib_from_gib(0.5), Some(512));
+        for absurd in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(mib_from_gib(absurd), None, "{absurd}");
+        }
+    }
+
+    #[test]
+    fn engines_are_split() {
+        for (value, engine, version) in [
+            ("REDIS 4.0.2", Some("Redis"), Some("4.0.2")),
+            ("redis 7.0", Some("Redis"), Some("7.0")),
+            ("5.0.6", None, Some("5.0.6")),
+            ("REDIS", Some("Redis"), None),
+            ("Valkey Cluster 8.1", Some("Valkey Cluster"), Some("8.1")),
+            ("", None, None),
+        ] {
+            let owned = (engine.map(str::to_owned), version.map(str::to_owned));
+            assert_eq!(split_engine(value), owned, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered_by_number() {
+        let versions = ["6.2.5", "7.2.6", "7.2.11", "5.0.6", "7.0.15"].map(str::to_owned);
+        assert_eq!(newest_version(&versions), Some("7.2.11"));
+        assert_eq!(newest_version(&[]), None);
+        assert_eq!(compare_versions("7.2", "7.2.0"), Ordering::Equal);
+        assert_eq!(compare_versions("10.0", "9.9"), Ordering::Greater);
+    }
+
+    #[test]
+    fn empty_words_are_absent() {
+        for (value, expected) in [("", None), ("  ", None), ("-", None), ("a-b", Some("a-b")), (" a ", Some(" a "))] {
+            assert_eq!(text(value.to_owned()).as_deref(), expected, "{value:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_panics(value in "\\PC{0,40}", other in "[0-9.a+-]{0,20}", number in proptest::num::i64::ANY) {
+            let _ = (parse_time(&value), split_engine(&value), time_from_epoch(number));
+            assert_eq!(compare_versions(&value, &other), compare_versions(&other, &value).reverse());
+        }
+    }
+}

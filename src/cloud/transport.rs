@@ -1,0 +1,481 @@
+//! The HTTP core: sends one operation over one connection, within its limits, and reads the answer with bounds.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use backon::{ExponentialBuilder, Retryable as _};
+use jiff::Timestamp;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Method, Url};
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use super::endpoint::is_loopback;
+use super::error::{CloudError, ErrorKind, Executed, Failure, SetupError, TransportStage};
+use super::limits::{Gate, Lane, parse_retry_after};
+use super::settings::{CloudSettings, RetrySettings};
+use super::{Provider, RequestObserver};
+
+/// Headers that may carry the cloud's identifier of a request, the most specific first.
+const TRACE_HEADERS: [&str; 6] = [
+    "x-ncp-trace-id",
+    "x-ncp-apigw-trace-id",
+    "x-openstack-request-id",
+    "x-request-id",
+    "x-trace-id",
+    "x-amzn-trace-id",
+];
+
+/// The time now; replaced in tests.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What all connections of the process share: settings, HTTP clients, the observer.
+#[derive(Clone)]
+pub struct HttpCore {
+    pub(crate) settings: Arc<CloudSettings>,
+    clients: Arc<Clients>,
+    observer: Arc<dyn RequestObserver>,
+    pub(crate) clock: Clock,
+}
+
+struct Clients {
+    through_proxy: ClientPair,
+    /// For endpoints on this machine, which no proxy can reach.
+    direct: ClientPair,
+}
+
+#[derive(Clone)]
+struct ClientPair {
+    pooled: Client,
+    /// Never reuses a connection: what it sends is not sent again when an idle connection turns out to be dead.
+    fresh: Client,
+}
+
+impl HttpCore {
+    /// Builds the HTTP clients.
+    ///
+    /// # Errors
+    /// [`SetupError::Settings`] for a rate that makes no sense, [`SetupError::Http`] without usable TLS roots.
+    pub fn new(settings: CloudSettings, observer: Arc<dyn RequestObserver>) -> Result<Self, SetupError> {
+        settings.validate()?;
+        let endpoints = || settings.kakao.urls().chain(settings.kakao_iam.urls()).chain(settings.ncp.urls());
+        let (local, remote) = (endpoints().any(is_loopback), endpoints().any(|url| !is_loopback(url)));
+        // Building a client reads the TLS roots, so there are two pairs only where both are of use.
+        let through_proxy = ClientPair::new(&settings, !remote)?;
+        let direct = if local && remote { ClientPair::new(&settings, true)? } else { through_proxy.clone() };
+        Ok(Self {
+            settings: Arc::new(settings),
+            clients: Arc::new(Clients { through_proxy, direct }),
+            observer,
+            clock: Arc::new(Timestamp::now),
+        })
+    }
+
+    /// The settings, e.g. to look up the endpoint that is part of a connection's identity.
+    #[must_use]
+    pub fn settings(&self) -> &CloudSettings {
+        &self.settings
+    }
+
+    /// The same core with another clock: for signatures, token expiry and the age of a Retry-After date.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// A new connection to `base`, with limits of its own.
+    pub(crate) fn connection(&self, provider: Provider, base: Url) -> Transport {
+        let clients = if is_loopback(&base) { &self.clients.direct } else { &self.clients.through_proxy };
+        Transport {
+            provider,
+            clients: clients.clone(),
+            base,
+            gate: Gate::new(self.settings.qps, self.settings.burst),
+            core: self.clone(),
+        }
+    }
+}
+
+impl ClientPair {
+    fn new(settings: &CloudSettings, direct: bool) -> Result<Self, SetupError> {
+        let build = |idle_connections: usize| {
+            let builder = Client::builder()
+                .user_agent(&settings.user_agent)
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .connect_timeout(settings.connect_timeout)
+                .timeout(settings.request_timeout)
+                .pool_max_idle_per_host(idle_connections)
+                .pool_idle_timeout(Duration::from_secs(30))
+                .referer(false);
+            let builder = if direct { builder.no_proxy() } else { builder };
+            builder.build().map_err(|error| SetupError::Http(describe(&error)))
+        };
+        Ok(Self { pooled: build(4)?, fresh: build(0)? })
+    }
+}
+
+/// One API operation: how it is asked and how its answer is read.
+pub(crate) trait Operation: Sync {
+    /// What a successful answer says.
+    type Output;
+    /// The API's name of the operation, as in metrics and messages.
+    const NAME: &'static str;
+    /// Whether it may be repeated.
+    const LANE: Lane;
+
+    /// The request, without what authorises it.
+    fn request(&self) -> Request;
+
+    /// Largest body that its answer may have.
+    fn max_body(&self, settings: &CloudSettings) -> usize {
+        settings.max_body_bytes
+    }
+
+    /// Reads an answer that is no redirect, of whatever HTTP status.
+    fn decode(&self, answer: &Answer) -> Result<Self::Output, Failure>;
+}
+
+/// A request without host and without authorisation.
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    /// Path segments below the endpoint; escaped when the URL is made.
+    pub(crate) path: Vec<String>,
+    pub(crate) payload: Payload,
+}
+
+pub(crate) enum Payload {
+    Empty,
+    /// Built from a secret, so neither shown nor logged.
+    Json(serde_json::Value),
+    Form(Vec<(String, String)>),
+}
+
+/// The answer to one attempt.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    /// Our clock when the answer came.
+    pub(crate) received_at: Timestamp,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+#[cfg(test)]
+impl Answer {
+    /// An answer as it would come over the wire, received at 2026-11-22T00:00:00Z.
+    pub(crate) fn fixture(status: u16, headers: &[(&'static str, &str)], body: impl Into<Vec<u8>>) -> Self {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let received_at = "2026-11-22T00:00:00Z".parse().unwrap();
+        Self { status, headers, body: body.into(), received_at, retry_after: None }
+    }
+}
+
+impl Answer {
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The cloud's identifier of the request, from the first header that has one.
+    pub(crate) fn trace_id(&self) -> Option<String> {
+        trace_id(&self.headers)
+    }
+
+    /// A failure that carries what every answer has: status, trace ID, Retry-After.
+    pub(crate) fn failure(&self, kind: ErrorKind, message: impl Into<String>) -> Failure {
+        Failure::new(kind, message).status(self.status).trace(self.trace_id()).retry_after(self.retry_after)
+    }
+
+    /// What the body is, for a message about one that cannot be read.
+    pub(crate) fn describe_body(&self) -> &'static str {
+        let start = self.body.trim_ascii_start();
+        let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if start.is_empty() {
+            "an empty body"
+        } else if start.starts_with(b"<") && !declared.contains("html") && !is_html(start) {
+            "XML"
+        } else if start.starts_with(b"<") || declared.contains("html") {
+            "an HTML page (is there a proxy or login page in between?)"
+        } else {
+            "a body that is not valid JSON"
+        }
+    }
+}
+
+fn is_html(start: &[u8]) -> bool {
+    let head = start.get(..start.len().min(32)).unwrap_or_default().to_ascii_lowercase();
+    head.starts_with(b"<!doctype html") || head.starts_with(b"<html")
+}
+
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let text = |name: &&str| headers.get(*name)?.to_str().ok().filter(|text| !text.is_empty()).map(str::to_owned);
+    TRACE_HEADERS.iter().find_map(text)
+}
+
+/// Adds what authorises one attempt.
+pub(crate) trait Authorize: Sync {
+    /// The headers for one attempt; called afresh for each.
+    fn headers(&self, method: &Method, path_and_query: &str) -> Result<HeaderMap, Failure>;
+    /// Texts that no error may show.
+    fn secrets(&self) -> Vec<&SecretString>;
+}
+
+/// One connection: an endpoint and its limits. The credential comes with each call.
+pub(crate) struct Transport {
+    provider: Provider,
+    base: Url,
+    clients: ClientPair,
+    gate: Gate,
+    core: HttpCore,
+}
+
+impl Transport {
+    /// Runs an operation: reads again while that can help and the budget lasts, a mutation once.
+    pub(crate) async fn run<O: Operation>(&self, operation: &O, auth: &dyn Authorize) -> Result<O::Output, CloudError> {
+        let outcome = match O::LANE {
+            Lane::Mutation => self.attempt(operation, auth, Duration::ZERO).await,
+            Lane::Read => self.read(operation, auth).await,
+        };
+        outcome.map_err(|failure| {
+            let executed = if O::LANE == Lane::Read { Executed::No } else { failure.executed };
+            failure.executed(executed).into_error(self.provider, O::NAME, &auth.secrets())
+        })
+    }
+
+    async fn read<O: Operation>(&self, operation: &O, auth: &dyn Authorize) -> Result<O::Output, Failure> {
+        let RetrySettings { max_attempts, base_delay, max_delay, budget } = self.core.settings.retry;
+        let started = Instant::now();
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(base_delay)
+            .with_max_delay(max_delay)
+            .with_max_times(max_attempts.saturating_sub(1))
+            .with_jitter();
+        (|| async { self.attempt(operation, auth, budget.saturating_sub(started.elapsed())).await })
+            .retry(backoff)
+            .when(Failure::is_transient)
+            .adjust(|failure, delay| {
+                let delay = delay?.max(failure.retry_after.unwrap_or_default());
+                (started.elapsed() + delay < budget).then_some(delay)
+            })
+            .notify(|failure, delay| {
+                tracing::debug!(provider = %self.provider, operation = O::NAME, status = failure.http_status,
+                    delay_ms = delay.as_millis(), "cloud request failed, trying again");
+            })
+            .await
+    }
+
+    async fn attempt<O: Operation>(
+        &self,
+        operation: &O,
+        auth: &dyn Authorize,
+        patience: Duration,
+    ) -> Result<O::Output, Failure> {
+        let _permit = self.gate.enter(O::LANE, patience).await.map_err(|paused| {
+            Failure::not_sent(ErrorKind::RateLimited, "nothing was sent, for the cloud asked to wait")
+                .retry_after(Some(paused.remaining))
+        })?;
+        let request = self.build(O::LANE, operation.request(), auth)?;
+        let started = Instant::now();
+        let answer = self.exchange(request, operation.max_body(&self.core.settings)).await;
+        let seconds = started.elapsed().as_secs_f64();
+        let code = match &answer {
+            Ok(answer) => answer.status.to_string(),
+            Err(lost) => lost.code.to_owned(),
+        };
+        self.core.observer.observe(self.provider, O::NAME, &code, seconds);
+        tracing::debug!(provider = %self.provider, operation = O::NAME, code, seconds, "cloud request");
+        let answer = answer.map_err(|lost| lost.failure)?;
+        if (300..400).contains(&answer.status) {
+            // Not even for a mutation is a redirect proof that nothing happened, so `executed` stays unknown.
+            let message = "it answered with a redirect, which is never followed; check the configured endpoint";
+            return Err(answer.failure(ErrorKind::UnexpectedResponse, message));
+        }
+        operation.decode(&answer)
+    }
+
+    fn build(&self, lane: Lane, request: Request, auth: &dyn Authorize) -> Result<reqwest::RequestBuilder, Failure> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| Failure::not_sent(ErrorKind::BadRequest, "the endpoint cannot be a base URL"))?
+            .pop_if_empty()
+            .extend(&request.path);
+        let headers = auth.headers(&request.method, url.path())?;
+        let client = match lane {
+            Lane::Read => &self.clients.pooled,
+            Lane::Mutation => &self.clients.fresh,
+        };
+        let builder = client.request(request.method, url).headers(headers).header("accept", "application/json");
+        Ok(match request.payload {
+            Payload::Empty => builder,
+            Payload::Json(body) => builder.json(&body),
+            Payload::Form(fields) => builder.form(&fields),
+        })
+    }
+
+    /// Sends, and reads the whole answer.
+    async fn exchange(&self, request: reqwest::RequestBuilder, max_body: usize) -> Result<Answer, Lost> {
+        let mut response = request.send().await.map_err(|error| Lost::from_reqwest(&error, None))?;
+        let status = response.status().as_u16();
+        let received_at = (self.core.clock)();
+        let retry_after = self.obey_retry_after(status, response.headers(), received_at);
+        let trace = trace_id(response.headers());
+        let lost = |lost: Lost| lost.in_answer(status, trace.clone(), retry_after);
+        if response.content_length().is_some_and(|length| length > max_body as u64) {
+            return Err(lost(Lost::too_large(max_body)));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| lost(Lost::from_reqwest(&error, Some(status))))?
+        {
+            if body.len() + chunk.len() > max_body {
+                return Err(lost(Lost::too_large(max_body)));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, headers: std::mem::take(response.headers_mut()), body, received_at, retry_after })
+    }
+
+    /// Pauses the whole connection when a 429 or 503 says for how long.
+    fn obey_retry_after(&self, status: u16, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+        if !matches!(status, 429 | 503) {
+            return None;
+        }
+        let wait = parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, SystemTime::from(now))?;
+        self.gate.pause(wait);
+        Some(wait)
+    }
+}
+
+/// An attempt without a whole answer.
+struct Lost {
+    /// The word for metrics.
+    code: &'static str,
+    failure: Failure,
+}
+
+impl Lost {
+    fn from_reqwest(error: &reqwest::Error, answered: Option<u16>) -> Self {
+        let (code, stage) = match answered {
+            _ if error.is_builder() => ("not_sent", TransportStage::NotSent),
+            None if error.is_connect() => ("connect", TransportStage::Connect),
+            _ if error.is_timeout() => ("timeout", TransportStage::Exchange),
+            Some(_) => ("body", TransportStage::Exchange),
+            None if is_closed_early(error) => ("reset", TransportStage::Exchange),
+            None => ("transport", TransportStage::Exchange),
+        };
+        // What a decoder cannot decode will not get better; everything else may.
+        let undecodable = is_undecodable(error);
+        let kind = if undecodable { ErrorKind::UnexpectedResponse } else { ErrorKind::Unavailable };
+        let what = match code {
+            "connect" => "no connection could be made",
+            "timeout" => "no complete answer came in time",
+            "body" if undecodable => "the body cannot be decompressed",
+            "body" => "the answer broke off",
+            "reset" => "the connection was closed before an answer came",
+            "not_sent" => "the request could not be built",
+            _ => "the exchange failed",
+        };
+        let failure = Failure::new(kind, format!("{what} ({})", describe(error))).executed(stage.executed());
+        Self { code, failure }
+    }
+
+    fn too_large(limit: usize) -> Self {
+        let failure = Failure::unexpected(format!("the body is larger than {limit} bytes after decompression"));
+        Self { code: "too_large", failure }
+    }
+
+    fn in_answer(self, status: u16, trace: Option<String>, retry_after: Option<Duration>) -> Self {
+        Self { failure: self.failure.status(status).trace(trace).retry_after(retry_after), ..self }
+    }
+}
+
+/// Whether the body is not what its content encoding says. Everything else that ends a body, the decoder's unexpected end
+/// included, is a body that broke off, though reqwest calls that a decode error too.
+fn is_undecodable(error: &reqwest::Error) -> bool {
+    use std::io::ErrorKind as Io;
+    let io_errors = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    error.is_decode()
+        && io_errors.map(std::io::Error::kind).any(|kind| matches!(kind, Io::InvalidData | Io::InvalidInput))
+}
+
+/// The error and what caused it, the outermost first.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| cause.source())
+}
+
+/// Whether the peer closed or reset the connection in mid-exchange.
+fn is_closed_early(error: &reqwest::Error) -> bool {
+    use std::io::ErrorKind as Io;
+    const CLOSED: [Io; 5] =
+        [Io::ConnectionReset, Io::ConnectionAborted, Io::BrokenPipe, Io::UnexpectedEof, Io::NotConnected];
+    causes(error).any(|cause| match cause.downcast_ref::<std::io::Error>() {
+        Some(io) => CLOSED.contains(&io.kind()),
+        // hyper's words for a connection that ended before the head of an answer.
+        None => cause.to_string() == "connection closed before message completed",
+    })
+}
+
+/// The innermost cause: the outer layers repeat the URL and say "error sending request".
+fn describe(error: &reqwest::Error) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Reads a JSON answer; a failure names the field by its path, e.g. `clusters[3].port`.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
+    let mut json = serde_json::Deserializer::from_slice(&answer.body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let message = match error.inner().classify() {
+            serde_json::error::Category::Data => at_path(&error.path().to_string(), error.inner()),
+            _ => format!("it sent {}: {}", answer.describe_body(), error.inner()),
+        };
+        answer.failure(ErrorKind::UnexpectedResponse, message)
+    })?;
+    json.end().map_err(|error| {
+        answer.failure(ErrorKind::UnexpectedResponse, format!("the JSON goes on after its end: {error}"))
+    })?;
+    Ok(value)
+}
+
+/// The message for a value of the wrong type.
+pub(crate) fn at_path(path: &str, error: &dyn std::fmt::Display) -> String {
+    if path == "." { format!("the answer: {error}") } else { format!("field {path}: {error}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_that_is_none_is_described() {
+        let message = |headers: &[(&'static str, &str)], body: &str| {
+            let failure = read_json::<Vec<String>>(&Answer::fixture(200, headers, body)).unwrap_err();
+            assert_eq!(failure.kind, ErrorKind::UnexpectedResponse, "{body}");
+            failure.message
+        };
+        assert!(message(&[], "").contains("an empty body"));
+        assert!(message(&[], "<html><body>hi</body></html>").contains("HTML"));
+        assert!(message(&[("content-type", "text/html")], "hi").contains("HTML"));
+        assert!(message(&[], "<?xml version=\"1.0\"?><a/>").contains("XML"));
+        assert!(message(&[], "[\"7.2.1").contains("not valid JSON"));
+        assert!(message(&[], "[] []").contains("after its end"));
+        assert!(message(&[], "[\"a\",7]").starts_with("field [1]: invalid type"));
+        assert!(message(&[], "7").starts_with("the answer: invalid type"));
+    }
+
+    #[test]
+    fn nesting_without_end_is_an_error_and_not_the_end_of_the_stack() {
+        for deep in ["[".repeat(1_000_000), "{\"a\":".repeat(1_000_000)] {
+            let answer = Answer::fixture(200, &[], deep);
+            assert_eq!(read_json::<serde_json::Value>(&answer).unwrap_err().kind, ErrorKind::UnexpectedResponse);
+            assert_eq!(read_json::<Vec<String>>(&answer).unwrap_err().kind, ErrorKind::UnexpectedResponse);
+        }
+    }
+
+    #[test]
+    fn the_most_specific_trace_header_wins() {
+        let answer = Answer::fixture(200, &[("x-request-id", "b"), ("x-ncp-trace-id", "a")], "");
+        assert_eq!(answer.trace_id().as_deref(), Some("a"));
+        assert_eq!(Answer::fixture(200, &[("x-request-id", "")], "").trace_id(), None);
+    }
+}

@@ -1,0 +1,381 @@
+//! From what was observed to what is reported: the whole status of a RedisClusterRef and what becomes of its ConfigMap.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::api::cluster_ref::{ClusterStatus, RedisClusterRefSpec, RedisClusterRefStatus};
+use crate::api::conditions::{self, Desired, READY, RECONCILING, STALLED, SYNCED, Truth};
+use crate::api::shared::whole_seconds;
+use crate::cloud::words::{StateMeaning, state_meaning};
+use crate::controllers::problem::Problem;
+use crate::controllers::requeue;
+use crate::inventory::{Found, Observation, Sight};
+
+/// After so many intervals without a good read, the picture is stale.
+const STALE_INTERVALS: u32 = 3;
+
+/// Everything a plan looks at.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// What is wanted.
+    pub spec: &'a RedisClusterRefSpec,
+    /// The object's metadata.generation.
+    pub generation: i64,
+    /// The reconcile-requested-at annotation.
+    pub requested_at: Option<String>,
+    /// The status as it stands.
+    pub previous: &'a RedisClusterRefStatus,
+    /// What there is to see.
+    pub view: View,
+    /// The ConfigMap the spec names, as it stands.
+    pub config_map: ConfigMapState,
+    /// How often an unchanged status is written again, for its lastObservedTime.
+    pub heartbeat: Duration,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What there is to see.
+#[derive(Debug)]
+pub enum View {
+    /// The spec says not to look.
+    Suspended,
+    /// The cloud could not even be asked.
+    Blocked(Problem),
+    /// What the inventory has.
+    Seen(Observation),
+}
+
+/// The ConfigMap of `spec.connectionConfigMap`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigMapState {
+    /// None is wanted.
+    NotWanted,
+    /// There is none of that name.
+    Absent,
+    /// It belongs to this object.
+    Owned {
+        /// Its data.
+        data: BTreeMap<String, String>,
+        /// Whether it carries the stale annotation.
+        stale: bool,
+    },
+    /// Somebody else's.
+    NotOwned,
+}
+
+/// What to write into the ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigMapWrite {
+    /// The keys applications mount.
+    pub data: BTreeMap<String, String>,
+    /// Since when the picture is stale, if it is.
+    pub stale_since: Option<Timestamp>,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub struct Plan {
+    /// The whole status to stand.
+    pub status: RedisClusterRefStatus,
+    /// The ConfigMap to apply, if it has to change.
+    pub config_map: Option<ConfigMapWrite>,
+    /// When to look again, if nothing happens before.
+    pub requeue_after: Duration,
+}
+
+/// The whole decision.
+pub fn plan(input: &Input<'_>) -> Plan {
+    let interval = Duration::from(input.spec.poll_interval);
+    let picture = picture(input);
+    let mut desired = judge(input, &picture, interval);
+    let config_map = config_map(input, &picture, &mut desired);
+    let handled = match &input.view {
+        View::Seen(observation) if !observation.forced_read_done => input.previous.last_handled_reconcile_at.clone(),
+        _ => input.requested_at.clone().or_else(|| input.previous.last_handled_reconcile_at.clone()),
+    };
+    let mut status = RedisClusterRefStatus {
+        observed_generation: Some(input.generation),
+        last_handled_reconcile_at: handled,
+        last_observed_time: picture.read_at.map(whole_seconds),
+        conditions: conditions::merge(&input.previous.conditions, desired, input.generation, input.now),
+        provider: Some(provider(input.spec).to_owned()),
+        state: picture.state,
+        cluster: picture.cluster,
+        engine: picture.engine,
+        connection_config_map: input.spec.connection_config_map.as_ref().map(|wanted| wanted.name.clone()),
+    };
+    keep_observed_time(&mut status, input.previous, input.heartbeat);
+    let requeue_after = match &input.view {
+        View::Suspended => requeue::WHEN_CHANGED,
+        View::Blocked(_) | View::Seen(_) => interval,
+    };
+    Plan { status, config_map, requeue_after }
+}
+
+/// The last known picture, fresh or from the status.
+struct Picture {
+    state: Option<String>,
+    cluster: Option<ClusterStatus>,
+    engine: Option<crate::api::cluster_ref::EngineStatus>,
+    read_at: Option<Timestamp>,
+}
+
+fn picture(input: &Input<'_>) -> Picture {
+    if let View::Seen(Observation { sight: Sight::Found(found), engine, .. }) = &input.view {
+        let Found { picture, read_at, .. } = found;
+        return Picture {
+            state: picture.state.clone(),
+            cluster: Some(picture.cluster.clone()),
+            engine: engine.clone(),
+            read_at: Some(*read_at),
+        };
+    }
+    let gone = matches!(
+        &input.view,
+        View::Seen(Observation { sight: Sight::Absent | Sight::Ambiguous(_) | Sight::Members(_), .. })
+    );
+    if gone || !describes_target(input.spec, input.previous) {
+        return Picture { state: None, cluster: None, engine: None, read_at: None };
+    }
+    Picture {
+        state: input.previous.state.clone(),
+        cluster: input.previous.cluster.clone(),
+        engine: input.previous.engine.clone(),
+        read_at: input.previous.last_observed_time.as_ref().map(|time| time.0),
+    }
+}
+
+/// Whether the picture in the status is one of the target the spec names now.
+fn describes_target(spec: &RedisClusterRefSpec, status: &RedisClusterRefStatus) -> bool {
+    let Some(cluster) = &status.cluster else { return false };
+    let (id, name) = match (&spec.kakao_cloud, &spec.ncp) {
+        (Some(kakao), _) => (&kakao.cluster_id, &kakao.cluster_name),
+        (_, Some(ncp)) => (&ncp.cloud_db_instance_no, &ncp.cloud_db_service_name),
+        (None, None) => return false,
+    };
+    status.provider.as_deref() == Some(provider(spec))
+        && id.as_ref().is_none_or(|id| cluster.id.as_ref() == Some(id))
+        && name.as_ref().is_none_or(|name| cluster.name.as_ref() == Some(name))
+}
+
+/// The provider a spec names, as `status.provider` has it.
+pub fn provider(spec: &RedisClusterRefSpec) -> &'static str {
+    if spec.kakao_cloud.is_some() { "KakaoCloud" } else { "NCP" }
+}
+
+fn judge(input: &Input<'_>, picture: &Picture, interval: Duration) -> Vec<Desired> {
+    match &input.view {
+        View::Suspended => suspended(input.previous),
+        View::Blocked(problem) => troubled(input, picture, problem, interval),
+        View::Seen(observation) => {
+            let problem = observation.problem.as_ref().map(Problem::from);
+            let target = describe_target(input.spec);
+            match (&observation.sight, problem) {
+                (_, Some(problem)) => troubled(input, picture, &problem, interval),
+                (Sight::Found(_), None) => by_state(picture.state.as_deref()),
+                (Sight::Absent, None) => stalled(&Problem::stalled(
+                    "ClusterNotFound",
+                    format!("the cloud has no {target}; it is looked for again every {}", words(interval)),
+                )),
+                (Sight::Ambiguous(ids), None) => stalled(&Problem::stalled(
+                    "AmbiguousName",
+                    format!("{} clusters are a {target}: refer to one of them by ID ({})", ids.len(), few(ids)),
+                )),
+                (Sight::NotYet | Sight::Members(_), None) => waiting(picture),
+            }
+        }
+    }
+}
+
+/// No read has come back yet: what stood goes on standing.
+fn waiting(picture: &Picture) -> Vec<Desired> {
+    let mut desired = match &picture.cluster {
+        Some(_) => by_state(picture.state.as_deref()),
+        None => vec![Desired::new(READY, Truth::Unknown, "Observing", "the cloud is being read for the first time")],
+    };
+    desired.retain(|condition| condition.type_ != SYNCED && condition.type_ != RECONCILING);
+    desired.push(Desired::new(SYNCED, Truth::Unknown, "Observing", "the cloud is being read"));
+    desired.push(Desired::new(RECONCILING, Truth::True, "Observing", "the cloud is being read"));
+    desired
+}
+
+fn by_state(state: Option<&str>) -> Vec<Desired> {
+    let word = state.unwrap_or_default();
+    let mut desired = vec![Desired::new(SYNCED, Truth::True, "ObserveSucceeded", "the cloud was read with success")];
+    let ready = match state_meaning(word) {
+        StateMeaning::Serving => Desired::new(READY, Truth::True, "Running", format!("the cloud says {word}")),
+        StateMeaning::Transitional => {
+            let message = format!("the cloud says {word}; waiting until it is running");
+            desired.push(Desired::new(RECONCILING, Truth::True, "Progressing", message.clone()));
+            Desired::new(READY, Truth::False, "Progressing", message)
+        }
+        StateMeaning::Down => Desired::new(READY, Truth::False, "NotRunning", format!("the cloud says {word}")),
+        StateMeaning::Unknown if word.is_empty() => {
+            Desired::new(READY, Truth::Unknown, "UnknownState", "the cloud names no state for this Redis")
+        }
+        StateMeaning::Unknown => Desired::new(
+            READY,
+            Truth::Unknown,
+            "UnknownState",
+            format!("the cloud says {word}, a state this version of the operator does not know"),
+        ),
+    };
+    desired.push(ready);
+    desired
+}
+
+/// The last talk failed: what needs a person is Stalled, what heals by itself keeps the picture until that is stale.
+fn troubled(input: &Input<'_>, picture: &Picture, problem: &Problem, interval: Duration) -> Vec<Desired> {
+    if problem.needs_a_person {
+        return stalled(problem);
+    }
+    let synced = Desired::new(SYNCED, Truth::False, problem.reason, problem.message.clone());
+    let stale_after = SignedDuration::try_from(interval * STALE_INTERVALS).unwrap_or(SignedDuration::MAX);
+    let Some(read_at) = picture.read_at.filter(|_| picture.cluster.is_some()) else {
+        return vec![
+            Desired::new(READY, Truth::Unknown, problem.reason, problem.message.clone()),
+            Desired::new(RECONCILING, Truth::True, problem.reason, "the cloud is asked again"),
+            synced,
+        ];
+    };
+    if input.now.duration_since(read_at) > stale_after {
+        let message = format!("last seen at {}, since then: {}", whole_seconds(read_at).0, problem.message);
+        return vec![
+            Desired::new(READY, Truth::Unknown, "ObservationStale", message),
+            Desired::new(RECONCILING, Truth::True, "ObservationStale", "the cloud is asked again"),
+            synced,
+        ];
+    }
+    let mut desired = by_state(picture.state.as_deref());
+    desired.retain(|condition| condition.type_ != SYNCED);
+    desired.push(synced);
+    desired
+}
+
+fn stalled(problem: &Problem) -> Vec<Desired> {
+    vec![
+        Desired::new(READY, Truth::False, problem.reason, problem.message.clone()),
+        Desired::new(STALLED, Truth::True, problem.reason, problem.message.clone()),
+        Desired::new(SYNCED, Truth::False, problem.reason, problem.message.clone()),
+    ]
+}
+
+/// Reading stopped on purpose: Ready stands as it was last known.
+fn suspended(previous: &RedisClusterRefStatus) -> Vec<Desired> {
+    let note = "reading is suspended by spec.suspend; the picture is that of lastObservedTime";
+    let ready = match conditions::find(&previous.conditions, READY) {
+        Some(Condition { status, .. }) if status == "True" => Desired::new(READY, Truth::True, "Suspended", note),
+        Some(Condition { status, .. }) if status == "False" => Desired::new(READY, Truth::False, "Suspended", note),
+        _ => Desired::new(READY, Truth::Unknown, "Suspended", note),
+    };
+    vec![ready, Desired::new(SYNCED, Truth::False, "Suspended", note)]
+}
+
+/// An unchanged status keeps its lastObservedTime until the heartbeat, so that it need not be written.
+fn keep_observed_time(status: &mut RedisClusterRefStatus, previous: &RedisClusterRefStatus, heartbeat: Duration) {
+    let (Some(fresh), Some(old)) = (&status.last_observed_time, &previous.last_observed_time) else { return };
+    if fresh.0.duration_since(old.0).unsigned_abs() >= heartbeat {
+        return;
+    }
+    let unchanged = RedisClusterRefStatus { last_observed_time: Some(old.clone()), ..status.clone() };
+    if unchanged == *previous {
+        *status = unchanged;
+    }
+}
+
+/// What the ConfigMap should hold; a foreign one turns into conditions.
+fn config_map(input: &Input<'_>, picture: &Picture, desired: &mut Vec<Desired>) -> Option<ConfigMapWrite> {
+    let name = &input.spec.connection_config_map.as_ref()?.name;
+    if input.config_map == ConfigMapState::NotOwned {
+        if !desired.iter().any(|condition| condition.type_ == STALLED) {
+            let message = format!(
+                "ConfigMap {name} exists and does not belong to this object, so it is left alone: delete it or name another"
+            );
+            desired.retain(|condition| condition.type_ == SYNCED);
+            desired.push(Desired::new(READY, Truth::False, "ConfigMapNotOwned", message.clone()));
+            desired.push(Desired::new(STALLED, Truth::True, "ConfigMapNotOwned", message));
+        }
+        return None;
+    }
+    let fresh = matches!(&input.view, View::Seen(o) if o.problem.is_none() && matches!(o.sight, Sight::Found(_)));
+    let data = picture.cluster.as_ref().and_then(connection);
+    let stale_since = (!fresh).then_some(picture.read_at).flatten();
+    match (&input.config_map, data) {
+        (ConfigMapState::Absent, Some(data)) => Some(ConfigMapWrite { data, stale_since }),
+        (ConfigMapState::Owned { data: have, stale }, Some(data)) => {
+            let differs = *have != data || *stale != stale_since.is_some();
+            // Until the first read after a start there is no news: what stands is neither refreshed nor called stale.
+            let waiting = matches!(&input.view, View::Seen(Observation { sight: Sight::NotYet, problem: None, .. }));
+            (differs && !waiting).then_some(ConfigMapWrite { data, stale_since })
+        }
+        (ConfigMapState::Owned { data, stale: false }, None) if !fresh => {
+            Some(ConfigMapWrite { data: data.clone(), stale_since: Some(input.now) })
+        }
+        _ => None,
+    }
+}
+
+/// The keys applications mount; none while no endpoint is known.
+fn connection(cluster: &ClusterStatus) -> Option<BTreeMap<String, String>> {
+    let endpoints = cluster.endpoints.as_ref()?;
+    let host = endpoints.primary.clone()?;
+    let port = cluster.port.unwrap_or(6379);
+    let user = cluster.user_name.clone();
+    let at = user.as_ref().map(|user| format!("{}@", percent_encode(user))).unwrap_or_default();
+    let mut data = BTreeMap::from([
+        ("url".to_owned(), format!("redis://{at}{host}:{port}")),
+        ("host".to_owned(), host),
+        ("port".to_owned(), port.to_string()),
+    ]);
+    let optional = [("readHost", endpoints.read.clone()), ("mode", cluster.mode.clone()), ("username", user)];
+    data.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+    Some(data)
+}
+
+/// A user name as the user part of a URL (RFC 3986: unreserved characters stay).
+fn percent_encode(user: &str) -> String {
+    user.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// What the spec refers to, for a sentence.
+fn describe_target(spec: &RedisClusterRefSpec) -> String {
+    match (&spec.kakao_cloud, &spec.ncp) {
+        (Some(kakao), _) => match (&kakao.cluster_id, &kakao.cluster_name) {
+            (Some(id), _) => format!("cluster or instance set {id} in {}", kakao.region),
+            (None, name) => {
+                format!("cluster or instance set named {} in {}", name.as_deref().unwrap_or("?"), kakao.region)
+            }
+        },
+        (None, Some(ncp)) => match (&ncp.cloud_db_instance_no, &ncp.cloud_db_service_name) {
+            (Some(number), _) => format!("Redis instance {number} at site {}", ncp.site.as_str()),
+            (None, name) => {
+                format!("Redis instance named {} at site {}", name.as_deref().unwrap_or("?"), ncp.site.as_str())
+            }
+        },
+        (None, None) => "target".to_owned(),
+    }
+}
+
+fn few(ids: &[String]) -> String {
+    match ids {
+        [first, second, third, _, ..] => format!("{first}, {second}, {third}, …"),
+        _ => ids.join(", "),
+    }
+}
+
+fn words(interval: Duration) -> String {
+    crate::api::shared::Duration::from(interval).to_string()
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,184 @@
+//! What a reconcile may touch.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use kube::core::DeserializeGuard;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::credentials::Secrets;
+use super::flush_request::targets::Targets;
+use super::wake::Wakers;
+use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
+use crate::cloud::HttpCore;
+use crate::inventory::Inventory;
+use crate::metrics::Metrics;
+
+/// What the operator's flags decide about reconciling.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How often an unchanged status is written again.
+    pub status_heartbeat: Duration,
+    /// How often a connection is read for objects that name no interval of their own.
+    pub poll_interval: Duration,
+    /// How long a flush claim outlives its request.
+    pub flush_claim_retention: Duration,
+    /// Namespace of the operator's own objects: leader lease and flush claims.
+    pub operator_namespace: String,
+    /// Identity of this process, unique for each start.
+    pub identity: String,
+    /// Reconciles of one kind under way at once.
+    pub workers: u16,
+}
+
+/// The objects of one kind, as last watched; one store for each watched namespace.
+pub struct Objects<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    stores: RwLock<Vec<Store<DeserializeGuard<K>>>>,
+    /// How many stores are still to be filled for the first time; none before the watches have begun.
+    unfilled: watch::Sender<Option<usize>>,
+}
+
+impl<K> Default for Objects<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    fn default() -> Self {
+        Self { stores: RwLock::default(), unfilled: watch::Sender::new(None) }
+    }
+}
+
+impl<K> Objects<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+    K::DynamicType: Eq + Hash,
+{
+    /// Sets the stores, one for each watch.
+    pub fn watch(&self, stores: Vec<Store<DeserializeGuard<K>>>) {
+        self.unfilled.send_replace(Some(stores.len()));
+        *self.stores.write().unwrap_or_else(PoisonError::into_inner) = stores;
+    }
+
+    /// One of the stores was filled for the first time.
+    pub fn filled(&self) {
+        self.unfilled.send_modify(|left| *left = left.map(|left| left.saturating_sub(1)));
+    }
+
+    /// The object of that name, if it is there and can be read.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<DeserializeGuard<K>>> {
+        let key = ObjectRef::new(name).within(namespace);
+        self.stores.read().unwrap_or_else(PoisonError::into_inner).iter().find_map(|store| store.get(&key))
+    }
+
+    /// All objects that can be read and for which `keep` holds.
+    pub fn filter(&self, keep: impl Fn(&K) -> bool) -> Vec<Arc<DeserializeGuard<K>>> {
+        let stores = self.stores.read().unwrap_or_else(PoisonError::into_inner);
+        stores.iter().flat_map(|store| store.state_filter(|object| object.0.as_ref().is_ok_and(&keep))).collect()
+    }
+
+    /// Whether every store has been filled once: before, an object that is not found says nothing.
+    pub fn is_filled(&self) -> bool {
+        *self.unfilled.borrow() == Some(0)
+    }
+
+    /// Resolves when every store has been filled once.
+    ///
+    /// `Store::wait_until_ready` would not do: it wakes only the last of its waiters, and the controller is one.
+    pub async fn ready(&self) {
+        // It cannot fail: the sender lives in self.
+        let _ = self.unfilled.subscribe().wait_for(|left| *left == Some(0)).await;
+    }
+}
+
+/// How often each object failed in a row.
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<HashMap<(&'static str, String, String), u32>>);
+
+impl Failures {
+    /// Counts a failure; how many there are now in a row.
+    pub fn add(&self, kind: &'static str, namespace: &str, name: &str) -> u32 {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry((kind, namespace.to_owned(), name.to_owned())).or_insert(0);
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// The object was reconciled, or is gone.
+    pub fn reset(&self, kind: &'static str, namespace: &str, name: &str) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !failures.is_empty() {
+            failures.remove(&(kind, namespace.to_owned(), name.to_owned()));
+        }
+    }
+}
+
+/// What a reconcile may touch.
+pub struct Context {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// The clouds, as last read.
+    pub inventory: Inventory,
+    /// Builds clients of the clouds.
+    pub cloud: Arc<HttpCore>,
+    /// Credentials of the tenants.
+    pub secrets: Secrets,
+    /// The references, as last watched.
+    pub cluster_refs: Objects<RedisClusterRef>,
+    /// The parameter syncs, as last watched.
+    pub parameter_syncs: Objects<RedisParameterSync>,
+    /// The flush requests, as last watched.
+    pub flush_requests: Objects<RedisFlushRequest>,
+    /// Which flush request is at which target.
+    pub flush_targets: Targets,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Publishes events.
+    pub recorder: Recorder,
+    /// Backoff of each object.
+    pub failures: Failures,
+    /// Flags.
+    pub settings: Settings,
+    /// Wakes objects of other kinds.
+    pub wakers: Wakers,
+    /// Cancelled when the process is about to end: nothing that cannot be undone may be begun any more.
+    pub stopping: CancellationToken,
+}
+
+impl Context {
+    /// A context with empty stores.
+    pub fn new(
+        client: Client,
+        inventory: Inventory,
+        cloud: Arc<HttpCore>,
+        metrics: Arc<Metrics>,
+        settings: Settings,
+        wakers: Wakers,
+        stopping: CancellationToken,
+    ) -> Self {
+        let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            secrets: Secrets::new(client.clone()),
+            client,
+            inventory,
+            cloud,
+            cluster_refs: Objects::default(),
+            parameter_syncs: Objects::default(),
+            flush_requests: Objects::default(),
+            flush_targets: Targets::default(),
+            metrics,
+            failures: Failures::default(),
+            settings,
+            wakers,
+            stopping,
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Does one effect of the plan and reports what came of it. Everything of this kind that touches the world is here.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::DeserializeGuard;
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::FINALIZER;
+use super::claim::{Claim, ClaimKey, HeldClaim, REQUEST_UID_LABEL};
+use super::outcome::{FailureKind, FlushReply, NotSent, SendError, SendOutcome};
+use super::plan::{Effect, SEND_WITHIN};
+use super::session::{ClaimView, CloudView, Instance, Others, Reference, Report, Session, Snapshot, Target};
+use super::status::{Note, StatusWrite};
+use crate::api::conditions::{self, READY, STALLED};
+use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest};
+use crate::cloud::ncp::NcpClient;
+use crate::cloud::{CloudError, ErrorKind, Executed, ncp};
+use crate::controllers::cluster_ref::target;
+use crate::controllers::context::Context;
+use crate::controllers::problem::Problem;
+use crate::controllers::report;
+use crate::controllers::runner::ReconcileError;
+use crate::inventory::Source;
+
+/// The hands of one reconcile.
+pub(super) struct Executor {
+    ctx: Arc<Context>,
+    object: RedisFlushRequest,
+    reference: Option<RedisClusterRef>,
+    /// When this reconcile first began to write Sending, on a clock that never stands still or jumps.
+    pub(super) attempt_began: Option<Instant>,
+}
+
+impl Executor {
+    pub(super) fn new(ctx: Arc<Context>, object: RedisFlushRequest) -> Self {
+        Self { ctx, object, reference: None, attempt_began: None }
+    }
+
+    /// Does what the plan wants; `Wait` and `Done` are the caller's.
+    pub(super) async fn carry_out(&mut self, session: &Session, effect: &Effect) -> Result<Report, ReconcileError> {
+        Ok(match effect {
+            Effect::ReadObject => self.read_object(session).await?,
+            Effect::ReadReference => Report::Reference(self.read_reference().await?),
+            Effect::ReadClaim(key) => Report::Claim(self.read_claim(session, key.as_ref()).await),
+            Effect::ReadCloud(target) => Report::Cloud(self.read_cloud(target).await),
+            Effect::ReadOthers(target) => Report::Others(self.read_others(session, target)),
+            Effect::AddFinalizer => self.set_finalizer(session, true).await,
+            Effect::RemoveFinalizer(note) => {
+                let report = self.set_finalizer(session, false).await;
+                self.publish_if_done(&report, note.as_ref()).await;
+                report
+            }
+            Effect::WriteStatus(write) => self.write_status(session, write).await,
+            Effect::CreateClaim(claim) => self.create_claim(claim).await,
+            Effect::Send { target, attempt_id } => Report::Sent(self.send(session, target, attempt_id).await),
+            Effect::ReleaseClaim(claim) => self.release_claim(claim).await,
+            Effect::Delete => self.delete(session).await,
+            Effect::GiveUp(_) | Effect::Wait(_) | Effect::Done => Report::Nothing,
+        })
+    }
+
+    fn requests(&self) -> Api<RedisFlushRequest> {
+        Api::namespaced(self.ctx.client.clone(), &self.object.namespace().unwrap_or_default())
+    }
+
+    fn claims(&self) -> Api<Lease> {
+        Api::namespaced(self.ctx.client.clone(), &self.ctx.settings.operator_namespace)
+    }
+
+    async fn read_object(&mut self, session: &Session) -> Result<Report, ReconcileError> {
+        let found = self.requests().get_opt(&session.object.name).await?;
+        Ok(found.map_or(Report::Gone, |object| self.now_at(object)))
+    }
+
+    /// Takes over the request as the API server returned it.
+    fn now_at(&mut self, object: RedisFlushRequest) -> Report {
+        match Snapshot::of(&object) {
+            Some(snapshot) => {
+                self.object = object;
+                Report::Object(Box::new(snapshot))
+            }
+            None => Report::ObjectUncertain,
+        }
+    }
+
+    async fn read_reference(&mut self) -> Result<Reference, ReconcileError> {
+        let namespace = self.object.namespace().unwrap_or_default();
+        let api: Api<DeserializeGuard<RedisClusterRef>> = Api::namespaced(self.ctx.client.clone(), &namespace);
+        self.reference = None;
+        let Some(found) = api.get_opt(&self.object.spec.cluster_ref.name).await? else { return Ok(Reference::Missing) };
+        let Ok(reference) = found.0 else {
+            return Ok(Reference::NotReady("it cannot be read, its conditions say why.".to_owned()));
+        };
+        let resolved = resolve(&reference);
+        self.reference = Some(reference);
+        Ok(resolved)
+    }
+
+    async fn read_claim(&self, session: &Session, key: Option<&ClaimKey>) -> ClaimView {
+        let failed = |error: &kube::Error| {
+            ClaimView::Failed(format!(
+                "the claims in namespace {} cannot be read ({error}).",
+                self.ctx.settings.operator_namespace
+            ))
+        };
+        if let Some(key) = key {
+            match self.claims().get_opt(&key.lease_name()).await {
+                Ok(Some(lease)) => return ClaimView::Present(HeldClaim::from_lease(&lease)),
+                Ok(None) => {}
+                Err(error) => return failed(&error),
+            }
+        }
+        let mine = ListParams::default().labels(&format!("{REQUEST_UID_LABEL}={}", session.object.uid));
+        match self.claims().list(&mine).await {
+            Ok(leases) => {
+                leases.items.first().map_or(ClaimView::Absent, |lease| ClaimView::Present(HeldClaim::from_lease(lease)))
+            }
+            Err(error) => failed(&error),
+        }
+    }
+
+    async fn read_cloud(&self, target: &Target) -> CloudView {
+        let client = match self.client(false).await {
+            Ok(client) => client,
+            Err(problem) => return CloudView::Failed { reason: problem.reason, message: sentence(&problem.message) },
+        };
+        let mut seen = client.instance(&target.instance_no).await;
+        if matches!(&seen, Err(error) if error.kind == ErrorKind::CredentialsRejected) {
+            // The Secret may have changed meanwhile.
+            if let Ok(client) = self.client(true).await {
+                seen = client.instance(&target.instance_no).await;
+            }
+        }
+        match seen {
+            Ok(found) => CloudView::Instances(found.into_iter().map(|instance| entry(&instance, target)).collect()),
+            Err(error) => {
+                let problem = Problem::from(&error);
+                CloudView::Failed { reason: problem.reason, message: sentence(&problem.message) }
+            }
+        }
+    }
+
+    /// The client of the reference's connection.
+    async fn client(&self, anew: bool) -> Result<NcpClient, Problem> {
+        let gone = || Problem::stalled("ReferenceNotFound", "the reference is gone");
+        let reference = self.reference.as_ref().ok_or_else(gone)?;
+        match target::client(&self.ctx, reference, anew).await? {
+            Source::Ncp(client) => Ok(client),
+            Source::Kakao(_) => Err(Problem::stalled("NotSupported", "the reference is not one of NCP")),
+        }
+    }
+
+    fn read_others(&self, session: &Session, target: &Target) -> Others {
+        let me = request_key(&session.object.namespace, &session.object.name);
+        if let Err(other) = self.ctx.flush_targets.take(target, &me) {
+            return Others::Busy(other);
+        }
+        let at_it = |request: &RedisFlushRequest| {
+            let status = request.status.as_ref();
+            let phase = status.and_then(|status| status.phase);
+            let no = status.and_then(|status| status.target.as_ref()?.cloud_db_instance_no.as_deref());
+            use crate::api::flush_request::FlushPhase::{Accepted, Sending};
+            request.uid().as_deref() != Some(&session.object.uid)
+                && matches!(phase, Some(Sending | Accepted))
+                && no == Some(&target.instance_no)
+        };
+        match self.ctx.flush_requests.filter(at_it).first() {
+            Some(other) => Others::Busy(request_key(&other.namespace().unwrap_or_default(), &other.name_any())),
+            None => Others::Free,
+        }
+    }
+
+    /// A write of the finalizer that carries the resourceVersion.
+    async fn set_finalizer(&mut self, session: &Session, wanted: bool) -> Report {
+        let mut finalizers: Vec<&str> =
+            self.object.finalizers().iter().map(String::as_str).filter(|have| *have != FINALIZER).collect();
+        if wanted {
+            finalizers.push(FINALIZER);
+        }
+        let version = &session.object.resource_version;
+        let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let written = self.requests().patch(&session.object.name, &params, &Patch::Merge(&patch)).await;
+        self.after_write("finalizer", written)
+    }
+
+    async fn write_status(&mut self, session: &Session, write: &StatusWrite) -> Report {
+        use crate::api::flush_request::FlushPhase;
+        if write.status.phase == Some(FlushPhase::Sending) && self.attempt_began.is_none() {
+            self.attempt_began = Some(Instant::now());
+        }
+        let patch = json!({
+            "apiVersion": RedisFlushRequest::api_version(&()),
+            "kind": RedisFlushRequest::kind(&()),
+            "metadata": {
+                "name": session.object.name,
+                "uid": session.object.uid,
+                "resourceVersion": session.object.resource_version,
+            },
+            "status": write.status,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let written = self.requests().patch_status(&session.object.name, &params, &Patch::Apply(&patch)).await;
+        let report = self.after_write("status", written);
+        if matches!(report, Report::Object(_)) {
+            self.ctx.metrics.status_written("RedisFlushRequest");
+            if let Some(phase) = write.status.phase.filter(|phase| *phase != session.object.phase()) {
+                self.ctx.metrics.flush_phase(phase.as_str());
+                info!(phase = phase.as_str(), message = write.status.message.as_deref(), "flush request");
+            }
+        }
+        self.publish_if_done(&report, write.note.as_ref()).await;
+        report
+    }
+
+    /// A refused write, and one of which nobody knows whether it was done, are settled by reading the request again.
+    fn after_write(&mut self, what: &str, written: Result<RedisFlushRequest, kube::Error>) -> Report {
+        match written {
+            Ok(object) => self.now_at(object),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Report::Gone,
+            Err(error) => {
+                warn!(what, %error, "a write of the request failed; reading it again");
+                Report::ObjectUncertain
+            }
+        }
+    }
+
+    async fn publish_if_done(&self, report: &Report, note: Option<&Note>) {
+        let (Report::Object(_), Some(note)) = (report, note) else { return };
+        let note = report::Note { warning: note.warning, reason: note.reason.to_owned(), message: note.note.clone() };
+        report::publish(&self.ctx, &self.object, &note).await;
+    }
+
+    async fn create_claim(&self, claim: &Claim) -> Report {
+        let lease = claim.to_lease(&self.ctx.settings.operator_namespace);
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        match self.claims().create(&params, &lease).await {
+            Ok(created) => Report::Claim(ClaimView::Present(HeldClaim::from_lease(&created))),
+            Err(kube::Error::Api(status)) if !status.is_already_exists() && (400..500).contains(&status.code) => {
+                let namespace = &self.ctx.settings.operator_namespace;
+                let why = format!("the claim cannot be created in namespace {namespace} ({}).", status.message);
+                Report::Claim(ClaimView::Failed(why))
+            }
+            Err(error) => {
+                warn!(%error, "the claim was not created, or nobody knows; reading it");
+                Report::ClaimUncertain
+            }
+        }
+    }
+
+    async fn release_claim(&self, claim: &HeldClaim) -> Report {
+        match delete_claim(&self.claims(), claim).await {
+            Ok(true) => Report::Released,
+            Ok(false) => Report::ClaimUncertain,
+            Err(error) => Report::Claim(ClaimView::Failed(format!("the claim cannot be deleted ({error})."))),
+        }
+    }
+
+    async fn delete(&self, session: &Session) -> Report {
+        let params = DeleteParams::default().preconditions(Preconditions {
+            uid: Some(session.object.uid.clone()),
+            resource_version: Some(session.object.resource_version.clone()),
+        });
+        match self.requests().delete(&session.object.name, &params).await {
+            Ok(_) => Report::Gone,
+            Err(kube::Error::Api(status)) if status.is_not_found() => Report::Gone,
+            Err(_) => Report::ObjectUncertain,
+        }
+    }
+
+    /// The one send of an attempt.
+    async fn send(&self, session: &Session, target: &Target, attempt_id: &str) -> SendOutcome {
+        let client = match self.client(false).await {
+            Ok(client) => client,
+            Err(problem) => return not_sent_for(&problem),
+        };
+        // A process that is about to end could be cut off before the answer; another one sends instead.
+        if self.ctx.stopping.is_cancelled() {
+            return SendOutcome::NotSent(NotSent::Stopping);
+        }
+        // Last look before the request leaves: a process that stood still in between must not send.
+        if self.attempt_began.is_none_or(|began| began.elapsed() > SEND_WITHIN) {
+            return SendOutcome::NotSent(NotSent::Paused);
+        }
+        info!(instance = %target.instance_no, attempt = attempt_id, request = %session.object.request_id(), "sending the flush");
+        let outcome = match client.flush(&target.instance_no).await {
+            Ok(reply) => SendOutcome::Replied(of_reply(reply, target)),
+            Err(error) => SendOutcome::Failed(of_error(error)),
+        };
+        info!(instance = %target.instance_no, attempt = attempt_id, outcome = outcome.reason(), "the flush came back");
+        outcome
+    }
+}
+
+/// `<namespace>/<name>`.
+pub(super) fn request_key(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
+/// Deletes exactly this claim; false if another one stands in its place.
+pub(super) async fn delete_claim(claims: &Api<Lease>, claim: &HeldClaim) -> Result<bool, kube::Error> {
+    let uid = Some(claim.lease_uid.clone());
+    let params = DeleteParams::default().preconditions(Preconditions { uid, resource_version: None });
+    match claims.delete(&claim.lease_name, &params).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a reference leads to. Its instance is taken from a status that belongs to its present spec.
+fn resolve(reference: &RedisClusterRef) -> Reference {
+    let Some(ncp) = &reference.spec.ncp else { return Reference::NotNcp };
+    if reference.spec.suspend {
+        return Reference::Suspended;
+    }
+    let status = reference.status.as_ref();
+    let observed = status.and_then(|status| status.observed_generation);
+    let Some(status) = status.filter(|_| observed.is_some() && observed == reference.metadata.generation) else {
+        return Reference::NotReady("its status is not up to date yet.".to_owned());
+    };
+    if let Some(stalled) = conditions::find(&status.conditions, STALLED) {
+        return Reference::NotReady(sentence(&stalled.message));
+    }
+    let seen = status.cluster.as_ref();
+    let Some(instance_no) = seen.and_then(|cluster| cluster.id.clone()) else {
+        let why = conditions::find(&status.conditions, READY).map(|ready| sentence(&ready.message));
+        return Reference::NotReady(why.unwrap_or_else(|| "its instance was not read yet.".to_owned()));
+    };
+    let service_name = seen.and_then(|cluster| cluster.name.clone());
+    Reference::Target(Target { site: ncp.site, instance_no, service_name })
+}
+
+/// Ends a text with a full stop.
+fn sentence(text: &str) -> String {
+    format!("{}.", text.trim_end_matches('.'))
+}
+
+fn entry(instance: &ncp::Instance, target: &Target) -> Instance {
+    Instance {
+        instance_no: instance.no.clone().unwrap_or_else(|| target.instance_no.clone()),
+        service_name: instance.service_name.clone(),
+        state: instance.status.clone().unwrap_or_default(),
+    }
+}
+
+/// There was no client to send with, so nothing was sent.
+fn not_sent_for(problem: &Problem) -> SendOutcome {
+    let kind = match problem.reason {
+        "CredentialsNotFound" | "CredentialsRejected" => FailureKind::CredentialsRejected,
+        _ => FailureKind::Unavailable,
+    };
+    SendOutcome::Failed(SendError {
+        kind,
+        maybe_executed: false,
+        http_status: None,
+        code: None,
+        message: problem.message.clone(),
+        trace_id: None,
+        retry_after: None,
+    })
+}
+
+fn of_reply(reply: ncp::FlushReply, target: &Target) -> FlushReply {
+    let is_it = |instance: &&ncp::Instance| instance.no.as_ref() == Some(&target.instance_no);
+    FlushReply {
+        http_status: Some(reply.http_status),
+        state: reply.instances.iter().find(is_it).and_then(|instance| instance.status.clone()),
+        trace_id: reply.trace_id,
+        return_code: Some(reply.return_code),
+        return_message: reply.return_message,
+        total_rows: reply.total_rows.and_then(|rows| i32::try_from(rows).ok()),
+    }
+}
+
+fn of_error(error: CloudError) -> SendError {
+    let kind = match error.kind {
+        ErrorKind::CredentialsRejected => FailureKind::CredentialsRejected,
+        ErrorKind::PermissionDenied => FailureKind::PermissionDenied,
+        ErrorKind::NotFound => FailureKind::NotFound,
+        ErrorKind::RateLimited => FailureKind::RateLimited,
+        ErrorKind::Busy => FailureKind::Busy,
+        ErrorKind::BadRequest => FailureKind::BadRequest,
+        ErrorKind::Unavailable => FailureKind::Unavailable,
+        ErrorKind::UnexpectedResponse => FailureKind::UnexpectedResponse,
+    };
+    SendError {
+        kind,
+        maybe_executed: error.executed == Executed::Unknown,
+        http_status: error.http_status,
+        code: error.code,
+        message: error.message,
+        trace_id: error.trace_id,
+        retry_after: error.retry_after,
+    }
+}

@@ -1,0 +1,90 @@
+//! The loop: ask the plan for one effect, do it, tell the plan, until there is nothing to do.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::api::Api;
+use tracing::error;
+
+use super::FINALIZER;
+use super::executor::{Executor, request_key};
+use super::plan::{Effect, plan};
+use super::session::{Clock, Session, Snapshot};
+use crate::api::RedisFlushRequest;
+use crate::api::flush_request::FlushPhase;
+use crate::controllers::context::{Context, Objects};
+use crate::controllers::requeue;
+use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
+
+/// More effects than any request needs in one reconcile; beyond it something goes in circles.
+const MAX_EFFECTS: usize = 200;
+
+impl Reconcile for RedisFlushRequest {
+    const KIND: &'static str = "RedisFlushRequest";
+    const FINALIZER: Option<&'static str> = Some(FINALIZER);
+
+    fn objects(ctx: &Context) -> &Objects<Self> {
+        &ctx.flush_requests
+    }
+
+    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> Result<Outcome, ReconcileError> {
+        let namespace = self.metadata.namespace.clone().unwrap_or_default();
+        let name = self.metadata.name.clone().unwrap_or_default();
+        let me = request_key(&namespace, &name);
+        // The cache only says that there is something to look at; what is decided on is read fresh.
+        let api: Api<RedisFlushRequest> = Api::namespaced(ctx.client.clone(), &namespace);
+        let Some(current) = api.get_opt(&name).await? else {
+            ctx.flush_targets.give_back(&me);
+            return Ok(Outcome::settled(requeue::WHEN_CHANGED));
+        };
+        let Some(snapshot) = Snapshot::of(&current) else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
+        let session = Session::new(snapshot, attempt_id(), ctx.settings.identity.clone());
+        let mut run = Run { executor: Executor::new(Arc::clone(&ctx), current), session, wrote: false };
+        let result = run.drive().await;
+        let at_target =
+            !run.session.gone && matches!(run.session.object.phase(), FlushPhase::Sending | FlushPhase::Accepted);
+        if !at_target {
+            ctx.flush_targets.give_back(&me);
+        }
+        result
+    }
+
+    fn forget(ctx: &Context, namespace: &str, name: &str) {
+        ctx.flush_targets.give_back(&request_key(namespace, name));
+    }
+}
+
+struct Run {
+    executor: Executor,
+    session: Session,
+    wrote: bool,
+}
+
+impl Run {
+    async fn drive(&mut self) -> Result<Outcome, ReconcileError> {
+        for _ in 0..MAX_EFFECTS {
+            let since_attempt_began = self.executor.attempt_began.map(|began| began.elapsed()).unwrap_or_default();
+            let effect = plan(&self.session, Clock { now: Timestamp::now(), since_attempt_began });
+            match effect {
+                Effect::Wait(wait) => return Ok(self.outcome(wait)),
+                Effect::Done => return Ok(self.outcome(requeue::WHEN_CHANGED)),
+                Effect::WriteStatus(_) | Effect::AddFinalizer | Effect::RemoveFinalizer(_) => self.wrote = true,
+                _ => {}
+            }
+            self.session.begin(&effect);
+            let report = self.executor.carry_out(&self.session, &effect).await?;
+            self.session.absorb(report);
+        }
+        error!("a flush request went in circles; this is a bug of the operator");
+        Ok(self.outcome(requeue::after_failures(u32::MAX)))
+    }
+
+    fn outcome(&self, requeue_after: std::time::Duration) -> Outcome {
+        if self.wrote { Outcome::applied(requeue_after) } else { Outcome::settled(requeue_after) }
+    }
+}
+
+/// 128 random bits: no two attempts ever share an ID.
+fn attempt_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}

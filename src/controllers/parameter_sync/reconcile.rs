@@ -1,0 +1,221 @@
+//! The thin shell: resolve the clusters, plan, write, ask the cloud, write again.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use kube::api::Api;
+use tracing::{info, warn};
+
+use super::targets::{Resolved, resolve};
+use super::{ApplyResult, ErrorKind, Event, EventType, Input, Plan, plan};
+use crate::api::shared::generation;
+use crate::api::{RedisParameterSync, RedisParameterSyncStatus, reconcile_requested_at};
+use crate::cloud::{self, CloudError, Executed};
+use crate::controllers::context::{Context, Objects};
+use crate::controllers::report::{self, Note};
+use crate::controllers::requeue;
+use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
+use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
+
+/// Requests for application of one object under way at once.
+const CONCURRENT_APPLIES: usize = 4;
+
+impl Reconcile for RedisParameterSync {
+    const KIND: &'static str = "RedisParameterSync";
+
+    fn objects(ctx: &Context) -> &Objects<Self> {
+        &ctx.parameter_syncs
+    }
+
+    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> Result<Outcome, ReconcileError> {
+        if self.metadata.deletion_timestamp.is_some() {
+            ctx.inventory.forget(&subscriber(&self));
+            return Ok(Outcome::settled(requeue::WHEN_CHANGED));
+        }
+        let resolved = resolve(&ctx, &self, &subscriber(&self)).await;
+        let planned = decide(&ctx, &self, &resolved);
+        if planned.applies.is_empty() {
+            return settle(&ctx, &self, planned).await;
+        }
+        // Attempts are counted in the status, so the copy they are counted in must not be an old one.
+        let Some(current) = current(&ctx, &self).await? else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
+        let planned = decide(&ctx, &current, &resolved);
+        if planned.applies.is_empty() {
+            return settle(&ctx, &current, planned).await;
+        }
+        report::apply_status_at(&ctx, &*current, current.metadata.resource_version.as_deref(), &planned.status).await?;
+        publish(&ctx, &current, &planned.events).await;
+        let answers = ask(&ctx, &planned, &resolved).await;
+        let recorded = planned.record(&answers, Timestamp::now(), rand::random());
+        report::apply_status(&ctx, &*current, &recorded.status).await?;
+        publish(&ctx, &current, &recorded.events).await;
+        measure(&ctx, &current, &recorded.status);
+        Ok(Outcome::applied(recorded.requeue_after))
+    }
+
+    fn forget(ctx: &Context, namespace: &str, name: &str) {
+        ctx.metrics.forget_parameter_sync(namespace, name);
+        ctx.inventory.forget(&Subscriber {
+            kind: SubscriberKind::ParameterSync,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        });
+    }
+}
+
+fn subscriber(sync: &RedisParameterSync) -> Subscriber {
+    Subscriber {
+        kind: SubscriberKind::ParameterSync,
+        namespace: sync.metadata.namespace.clone().unwrap_or_default(),
+        name: sync.metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved) -> Plan {
+    let asked = reconcile_requested_at(sync);
+    let handled = sync.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
+    let requested_at = if resolved.forced_reads_done { asked } else { handled };
+    plan(&Input {
+        spec: &sync.spec,
+        generation: generation(sync),
+        requested_at: requested_at.as_deref(),
+        previous: sync.status.as_ref(),
+        targets: resolved.targets.as_deref(),
+        now: Timestamp::now(),
+        poll_interval: ctx.settings.poll_interval,
+        jitter: rand::random(),
+    })
+}
+
+/// A pass that asks for nothing.
+async fn settle(ctx: &Context, sync: &RedisParameterSync, planned: Plan) -> Result<Outcome, ReconcileError> {
+    measure(ctx, sync, &planned.status);
+    if sync.status.as_ref() == Some(&planned.status) {
+        return Ok(Outcome::settled(planned.requeue_after));
+    }
+    report::apply_status(ctx, sync, &planned.status).await?;
+    publish(ctx, sync, &planned.events).await;
+    Ok(Outcome::applied(planned.requeue_after))
+}
+
+async fn current(ctx: &Context, sync: &RedisParameterSync) -> Result<Option<Arc<RedisParameterSync>>, ReconcileError> {
+    let namespace = sync.metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<RedisParameterSync> = Api::namespaced(ctx.client.clone(), namespace);
+    let current = api.get_opt(sync.metadata.name.as_deref().unwrap_or_default()).await?;
+    Ok(current.filter(|current| current.metadata.uid == sync.metadata.uid).map(Arc::new))
+}
+
+/// Asks the cloud for every application of the plan; each is sent once.
+async fn ask(ctx: &Context, planned: &Plan, resolved: &Resolved) -> Vec<(String, ApplyResult)> {
+    // Owned items: a borrowing closure is not general enough for a Send future.
+    futures::stream::iter(planned.applies.clone())
+        .map(|apply| async move {
+            let result = match resolved.connections.get(&apply.id) {
+                Some(connection) => apply_one(connection, &apply.id).await,
+                None => ApplyResult::Error {
+                    code: None,
+                    message: "the cluster's connection is gone".to_owned(),
+                    kind: ErrorKind::NotSent,
+                },
+            };
+            match &result {
+                ApplyResult::Accepted => info!(cluster = %apply.name, attempt = apply.attempt, "application accepted"),
+                ApplyResult::Busy => info!(cluster = %apply.name, "the cluster is busy; asked again later"),
+                ApplyResult::Error { message, .. } => {
+                    warn!(cluster = %apply.name, attempt = apply.attempt, error = %message, "application failed");
+                }
+            }
+            ctx.metrics.parameter_apply(match &result {
+                ApplyResult::Accepted => "accepted",
+                ApplyResult::Busy => "busy",
+                ApplyResult::Error { .. } => "failed",
+            });
+            (apply.id, result)
+        })
+        .buffer_unordered(CONCURRENT_APPLIES)
+        .collect()
+        .await
+}
+
+async fn apply_one(connection: &Connection, id: &str) -> ApplyResult {
+    let Source::Kakao(client) = connection.source() else {
+        let message = "only KakaoCloud applies parameter groups".to_owned();
+        return ApplyResult::Error { code: None, message, kind: ErrorKind::NotSent };
+    };
+    match client.apply_parameter_group(id).await {
+        Ok(_) => ApplyResult::Accepted,
+        Err(error) => answer(&error),
+    }
+}
+
+fn answer(error: &CloudError) -> ApplyResult {
+    if error.kind == cloud::ErrorKind::Busy {
+        return ApplyResult::Busy;
+    }
+    let never_arrived = error.executed == Executed::No && error.http_status.is_none();
+    let kind = match error.kind {
+        // Turned away at the door: the cloud did nothing about the cluster.
+        cloud::ErrorKind::RateLimited => ErrorKind::NotSent,
+        _ if never_arrived => ErrorKind::NotSent,
+        _ => ErrorKind::Failed,
+    };
+    let code = error.code.clone().or_else(|| error.http_status.map(|status| status.to_string()));
+    ApplyResult::Error { code, message: error.to_string(), kind }
+}
+
+fn measure(ctx: &Context, sync: &RedisParameterSync, status: &RedisParameterSyncStatus) {
+    let who = subscriber(sync);
+    let failing = i64::from(status.failing.unwrap_or_default());
+    ctx.metrics.parameter_sync_failing(&who.namespace, &who.name, failing);
+}
+
+async fn publish(ctx: &Context, sync: &RedisParameterSync, events: &[Event]) {
+    for event in events {
+        let note = Note {
+            warning: event.type_ == EventType::Warning,
+            reason: event.reason.to_owned(),
+            message: event.note.clone(),
+        };
+        report::publish(ctx, sync, &note).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::Provider;
+
+    fn error(kind: cloud::ErrorKind, http_status: Option<u16>, executed: Executed) -> CloudError {
+        CloudError {
+            provider: Provider::KakaoCloud,
+            operation: "applyParameterGroup",
+            kind,
+            http_status,
+            code: None,
+            message: String::new(),
+            trace_id: None,
+            retry_after: None,
+            executed,
+        }
+    }
+
+    #[test]
+    fn only_what_reached_the_cluster_is_an_attempt() {
+        use crate::cloud::ErrorKind as Kind;
+        let kind_of = |error: &CloudError| match answer(error) {
+            ApplyResult::Error { kind, .. } => Some(kind),
+            ApplyResult::Accepted | ApplyResult::Busy => None,
+        };
+        assert_eq!(answer(&error(Kind::Busy, Some(409), Executed::No)), ApplyResult::Busy);
+        for (error, wanted) in [
+            (error(Kind::Unavailable, None, Executed::No), ErrorKind::NotSent),
+            (error(Kind::Unavailable, None, Executed::Unknown), ErrorKind::Failed),
+            (error(Kind::Unavailable, Some(500), Executed::Unknown), ErrorKind::Failed),
+            (error(Kind::RateLimited, Some(429), Executed::No), ErrorKind::NotSent),
+            (error(Kind::BadRequest, Some(400), Executed::No), ErrorKind::Failed),
+        ] {
+            assert_eq!(kind_of(&error), Some(wanted), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What the object says of itself.
+
+use super::*;
+use crate::api::parameter_sync::ParameterGroupTarget;
+use crate::api::shared::{KakaoParameterGroup, SecretRef};
+
+fn unavailable(reason: CloudProblem) -> Outcome {
+    Outcome::Unavailable { reason, message: "the cloud cannot be read because of a test".into() }
+}
+
+/// `(Ready, Reconciling, Stalled)` of a status, each as `status/reason`.
+fn kstatus(status: &RedisParameterSyncStatus) -> [String; 3] {
+    [READY, RECONCILING, STALLED].map(|type_| match find(&status.conditions, type_) {
+        Some(condition) => format!("{}/{}", condition.status, condition.reason),
+        None => "-".into(),
+    })
+}
+
+#[test]
+fn each_outcome_has_its_conditions() {
+    let not_found = || Outcome::NotFound { message: "KakaoCloud has no cluster 1-2-3.".into() };
+    let not_supported = || Outcome::NotSupported { message: "NCP has no parameter groups.".into() };
+    for (outcome, expected, synced) in [
+        (Outcome::Pending, ["False/Waiting", "True/Waiting", "-"], "Unknown/NotRead"),
+        (not_found(), ["False/ClusterNotFound", "-", "True/ClusterNotFound"], "True/ObserveSucceeded"),
+        (not_supported(), ["False/NotSupported", "-", "True/NotSupported"], "Unknown/NotRead"),
+        (
+            unavailable(CloudProblem::CredentialsNotFound),
+            ["False/CredentialsNotFound", "-", "True/CredentialsNotFound"],
+            "False/CredentialsNotFound",
+        ),
+        (
+            unavailable(CloudProblem::CredentialsRejected),
+            ["False/CredentialsRejected", "-", "True/CredentialsRejected"],
+            "False/CredentialsRejected",
+        ),
+        (
+            unavailable(CloudProblem::PermissionDenied),
+            ["False/PermissionDenied", "-", "True/PermissionDenied"],
+            "False/PermissionDenied",
+        ),
+        (
+            unavailable(CloudProblem::CloudUnavailable),
+            ["False/CloudUnavailable", "True/CloudUnavailable", "-"],
+            "False/CloudUnavailable",
+        ),
+        (Outcome::Observed(observation(Some("In-Sync"), 0)), ["True/InSync", "-", "-"], "True/ObserveSucceeded"),
+        (
+            Outcome::Observed(observation(Some("Pending"), 0)),
+            ["False/Waiting", "True/Waiting", "-"],
+            "True/ObserveSucceeded",
+        ),
+        (
+            Outcome::Observed(observation(Some("Suspended"), 0)),
+            ["False/Applying", "True/Applying", "-"],
+            "True/ObserveSucceeded",
+        ),
+    ] {
+        let mut story = Story::new();
+        let status = story.pass(&[target("a", outcome.clone())], 0).status;
+        assert_eq!(kstatus(&status), expected, "{outcome:?}");
+        assert_eq!(format!("{}/{}", truth(&status, SYNCED), reason(&status, SYNCED)), synced, "{outcome:?}");
+        assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(1)));
+    }
+}
+
+#[test]
+fn each_problem_has_its_conditions() {
+    let text = || "because of a test".to_owned();
+    for (problem, expected) in [
+        (Problem::Pending, ["False/Waiting", "True/Waiting", "-"]),
+        (Problem::ReferenceNotFound { message: text() }, ["False/ReferenceNotFound", "-", "True/ReferenceNotFound"]),
+        (Problem::InvalidSelector { message: text() }, ["False/InvalidSelector", "-", "True/InvalidSelector"]),
+        (Problem::NoClusters { message: text() }, ["False/NoClusters", "-", "-"]),
+        (
+            Problem::Unavailable { reason: CloudProblem::PermissionDenied, message: text() },
+            ["False/PermissionDenied", "-", "True/PermissionDenied"],
+        ),
+        (
+            Problem::Unavailable { reason: CloudProblem::RateLimited, message: text() },
+            ["False/RateLimited", "True/RateLimited", "-"],
+        ),
+    ] {
+        let plan = Story::new().plan(Err(&problem), 0);
+        assert_eq!(kstatus(&plan.status), expected, "{problem:?}");
+        assert_eq!((plan.status.total, plan.status.in_sync), (Some(0), Some(0)));
+    }
+}
+
+#[test]
+fn an_empty_list_of_a_group_is_an_answer() {
+    let mut story = Story::new();
+    story.spec.cluster_ref = None;
+    story.spec.parameter_group = Some(ParameterGroupTarget {
+        kakao_cloud: KakaoParameterGroup {
+            region: "kr-central-2".into(),
+            id: Some("pg-1".into()),
+            name: None,
+            credentials_secret_ref: SecretRef { name: "kakaocloud".into() },
+        },
+    });
+    let status = story.pass(&[], 0).status;
+    assert_eq!((reason(&status, READY), truth(&status, SYNCED)), ("NoClusters", "True"));
+}
+
+#[test]
+fn a_list_that_cannot_be_read_keeps_the_last_picture() {
+    let mut story = Story::new();
+    story.pass(&[seen("a", "In-Sync", 0), seen("b", "Error-Sync", 0)], 0);
+    let before = story.status.clone().unwrap();
+    for problem in
+        [Problem::Pending, Problem::Unavailable { reason: CloudProblem::CloudUnavailable, message: "no route".into() }]
+    {
+        let status = story.plan(Err(&problem), 100).status;
+        assert_eq!(status.clusters, before.clusters);
+        assert_eq!((status.total, status.in_sync), (Some(2), Some(1)));
+    }
+    let gone = story.plan(Err(&Problem::ReferenceNotFound { message: "no sessions".into() }), 100).status;
+    assert_eq!((gone.clusters.len(), gone.total), (0, Some(0)));
+}
+
+#[test]
+fn a_restart_does_not_shake_a_ready_object() {
+    let mut story = Story::new();
+    story.pass(&[seen("a", "In-Sync", 0)], 0);
+    let before = story.status.clone();
+    let plan = story.pass(&[target("a", Outcome::Pending)], 500);
+    assert_eq!(Some(plan.status), before);
+    for outcome in [
+        Outcome::NotSupported { message: "NCP has no parameter groups.".into() },
+        Outcome::NotFound { message: "no such cluster".into() },
+    ] {
+        let mut story = Story::new();
+        story.pass(&[target("a", outcome)], 0);
+        let before = story.status.clone();
+        assert_eq!(Some(story.pass(&[target("a", Outcome::Pending)], 500).status), before);
+    }
+}
+
+#[test]
+fn an_error_that_went_away_leaves_no_trace() {
+    let mut story = Story::new();
+    for outcome in [
+        unavailable(CloudProblem::CredentialsRejected),
+        Outcome::NotFound { message: "no such cluster".into() },
+        Outcome::NotSupported { message: "no parameter group".into() },
+    ] {
+        story.pass(&[target("a", outcome)], 0);
+        assert!(is_true(&story.status.as_ref().unwrap().conditions, STALLED));
+        let status = story.word("In-Sync", 10).status;
+        assert_eq!(kstatus(&status), ["True/InSync", "-", "-"]);
+        assert_eq!((truth(&status, SYNCED), &status.clusters[0].last_error), ("True", &None));
+    }
+}
+
+#[test]
+fn an_outage_leaves_ready_for_three_polls() {
+    let mut story = Story::new();
+    story.word("In-Sync", 0);
+    for (second, ready) in [(60, "True"), (239, "True"), (240, "Unknown")] {
+        let status = story.pass(&[target("a", unavailable(CloudProblem::CloudUnavailable))], second).status;
+        assert_eq!((truth(&status, READY), truth(&status, SYNCED)), (ready, "False"), "second {second}");
+    }
+    assert_eq!(truth(&story.word("In-Sync", 300).status, READY), "True");
+}
+
+#[test]
+fn suspended_freezes_everything_but_ready() {
+    let mut story = Story::new();
+    story.pass(&[seen("a", "Error-Sync", 0), seen("b", "In-Sync", 0)], 0);
+    let before = story.status.clone().unwrap();
+    story.spec.suspend = true;
+    story.generation = 2;
+    story.requested_at = Some("now".into());
+    let plan = story.pass(&[seen("a", "Error-Sync", 500), seen("b", "Error-Sync", 500)], 500);
+    assert!(plan.applies.is_empty() && plan.events.is_empty());
+    assert_eq!(kstatus(&plan.status), ["False/Suspended", "-", "-"]);
+    assert_eq!((&plan.status.clusters, plan.status.in_sync), (&before.clusters, before.in_sync));
+    assert_eq!(plan.status.last_handled_reconcile_at, None, "it is handled when the object goes on");
+    assert_eq!((plan.status.observed_generation, truth(&plan.status, SYNCED)), (Some(2), "True"));
+    assert_eq!(plan.clone().record(&[("a".into(), ApplyResult::Busy)], at(501), 0.0).status, plan.status);
+
+    story.spec.suspend = false;
+    story.generation = 3;
+    let plan = story.pass(&[seen("a", "Error-Sync", 600), seen("b", "Error-Sync", 600)], 600);
+    assert_eq!(plan.applies.len(), 2, "a new spec is a new episode");
+    assert_eq!(plan.status.last_handled_reconcile_at.as_deref(), Some("now"));
+
+    let mut fresh = Story::new();
+    fresh.spec.suspend = true;
+    let status = fresh.word("Error-Sync", 0).status;
+    assert_eq!((reason(&status, READY), reason(&status, SYNCED)), ("Suspended", "Suspended"));
+}
+
+#[test]
+fn the_worst_cluster_speaks_for_all() {
+    let mut story = Story::new();
+    story.spec.retry.max_attempts = 1;
+    story.pass_answered(&[seen("a", "Error-Sync", 0)], 0, &refused());
+    let status = story
+        .pass(
+            &[
+                seen("a", "Error-Sync", 50),
+                seen("b", "Error-Sync", 50),
+                seen("c", "In-Sync", 50),
+                target("d", Outcome::Pending),
+                target("e", unavailable(CloudProblem::CloudUnavailable)),
+            ],
+            50,
+        )
+        .status;
+    assert_eq!(kstatus(&status), ["False/RetriesExhausted", "-", "True/RetriesExhausted"]);
+    assert!(message(&status, READY).starts_with("Gave up on name-a after 1 attempt: Internal error. "));
+    assert!(message(&status, READY).ends_with(" 1 of 5 clusters are In-Sync."), "{}", message(&status, READY));
+    assert_eq!((status.total, status.in_sync, status.failing), (Some(5), Some(1), Some(1)));
+    assert_eq!(reason(&status, SYNCED), "CloudUnavailable");
+}
+
+#[test]
+fn ready_names_the_first_clusters() {
+    let mut story = Story::new();
+    let targets: Vec<Target> = ["e", "d", "c", "b", "a"].map(|id| seen(id, "Error-Sync", 0)).to_vec();
+    let status = story.pass(&targets, 0).status;
+    assert_eq!(
+        message(&status, READY),
+        "Waiting for the parameter group to be applied to name-a, name-b, name-c and 2 more. 0 of 5 clusters are In-Sync."
+    );
+    let synced: Vec<Target> = ["a", "b", "c", "d", "e"].map(|id| seen(id, "In-Sync", 10)).to_vec();
+    assert_eq!(message(&story.pass(&synced, 10).status, READY), "All 5 clusters are In-Sync.");
+    assert_eq!(message(&story.pass(&synced[..1], 10).status, READY), "name-a is In-Sync.");
+}

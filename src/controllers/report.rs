@@ -1,0 +1,124 @@
+//! Writing what a plan decided: a status, only if it differs, and events, only on change.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tracing::warn;
+
+use super::context::Context;
+use crate::api::FIELD_MANAGER;
+use crate::api::conditions::{self, READY};
+
+/// The Events API refuses longer notes.
+const MAX_NOTE_BYTES: usize = 1000;
+
+/// Something worth telling once, when it changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Whether a person should look.
+    pub warning: bool,
+    /// What happened, in a word.
+    pub reason: String,
+    /// What happened, as a sentence.
+    pub message: String,
+}
+
+/// Applies a whole status by server-side apply. Does nothing if the object is gone or was re-created meanwhile.
+///
+/// # Errors
+/// Whatever else the Kubernetes API refuses.
+pub async fn apply_status<K, S>(ctx: &Context, object: &K, status: &S) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+    S: Serialize,
+{
+    apply_status_at(ctx, object, None, status).await
+}
+
+/// As [`apply_status`], refused with a conflict if the object is not at `version` any more.
+///
+/// # Errors
+/// The conflict, and whatever else the Kubernetes API refuses.
+pub async fn apply_status_at<K, S>(
+    ctx: &Context,
+    object: &K,
+    version: Option<&str>,
+    status: &S,
+) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+    S: Serialize,
+{
+    let namespace = object.namespace().unwrap_or_default();
+    // The UID keeps a status from landing on another object of the same name.
+    let mut metadata = json!({ "name": object.name_any(), "uid": object.uid() });
+    if let Some(version) = version {
+        metadata["resourceVersion"] = json!(version);
+    }
+    let patch =
+        json!({ "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status });
+    let api: Api<kube::core::PartialObjectMeta<K>> = Api::namespaced(ctx.client.clone(), &namespace);
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    match api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await {
+        Ok(_) => {
+            ctx.metrics.status_written(kind_name::<K>());
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_conflict() && status.message.contains("uid") => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The kind as a metric label.
+fn kind_name<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::kind(&()) {
+        std::borrow::Cow::Borrowed(kind) => kind,
+        std::borrow::Cow::Owned(_) => "other",
+    }
+}
+
+/// Publishes an event; a failure is logged and costs nothing else.
+pub async fn publish<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: &Note) {
+    let event = Event {
+        type_: if note.warning { EventType::Warning } else { EventType::Normal },
+        reason: note.reason.clone(),
+        note: Some(cut(&note.message)),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = ctx.recorder.publish(&event, &object.object_ref(&())).await {
+        warn!(reason = %note.reason, %error, "an event could not be published");
+    }
+}
+
+/// The event for a change of the Ready condition, if it changed.
+pub fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Note> {
+    let now = conditions::find(after, READY)?;
+    let same = conditions::find(before, READY).is_some_and(|was| was.status == now.status && was.reason == now.reason);
+    let warning = conditions::find(after, conditions::STALLED).is_some();
+    // The moment before the first read comes back is not worth an event.
+    (!same && now.reason != "Observing").then(|| Note {
+        warning,
+        reason: now.reason.clone(),
+        message: now.message.clone(),
+    })
+}
+
+fn cut(note: &str) -> String {
+    let mut end = note.len().min(MAX_NOTE_BYTES);
+    while !note.is_char_boundary(end) {
+        end -= 1;
+    }
+    note[..end].to_owned()
+}

@@ -1,0 +1,38 @@
+//! When an object is looked at again.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+/// For objects at rest: a change wakes them; the long requeue is only a net below missed events.
+pub const WHEN_CHANGED: Duration = Duration::from_secs(3600);
+
+/// A wait of roughly `duration` (up to a tenth less), so that objects created together do not stay in step.
+pub fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(1.0 - rand::rng().random_range(0.0..0.1))
+}
+
+/// The wait after so many failures in a row: 1 s, 2 s, 4 s … 5 minutes.
+pub fn after_failures(failures: u32) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(300);
+    Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(9)).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_back_off_to_a_bound() {
+        let waits: Vec<u64> = [0, 1, 2, 3, 9, 10, u32::MAX].map(|n| after_failures(n).as_secs()).to_vec();
+        assert_eq!(waits, [1, 1, 2, 4, 256, 300, 300]);
+    }
+
+    #[test]
+    fn jitter_never_lengthens() {
+        for _ in 0..100 {
+            let wait = jittered(Duration::from_secs(60));
+            assert!(wait <= Duration::from_secs(60) && wait >= Duration::from_secs(54));
+        }
+    }
+}

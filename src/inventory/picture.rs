@@ -1,0 +1,125 @@
+//! One managed Redis as both clouds describe it, in the terms of `RedisClusterRef`.
+
+use crate::api::cluster_ref::{
+    BackupStatus, ClusterStatus, EndpointsStatus, FlavorStatus, NodeStatus, ParameterGroupStatus, SubnetAssignment,
+};
+use crate::api::shared::whole_seconds;
+use crate::cloud::{kakao, ncp};
+
+/// What one cloud says of one Redis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    /// State in the provider's own word.
+    pub state: Option<String>,
+    /// Everything else.
+    pub cluster: ClusterStatus,
+    /// Whether this is all the cloud knows; KakaoCloud's list can lack the parameter group, which a single read then has.
+    pub complete: bool,
+}
+
+/// A KakaoCloud cluster or instance set.
+pub fn of_kakao(cluster: kakao::Cluster) -> Picture {
+    let complete = cluster.parameter_group_id.is_some() && cluster.parameter_group_sync_status.is_some();
+    let group = ParameterGroupStatus {
+        id: cluster.parameter_group_id,
+        name: cluster.parameter_group_name,
+        sync_status: cluster.parameter_group_sync_status,
+    };
+    let endpoints = EndpointsStatus { primary: cluster.endpoints.primary, read: cluster.endpoints.read };
+    let flavor =
+        FlavorStatus { id: cluster.flavor_id, name: None, vcpus: cluster.vcpus, memory_mib: cluster.memory_mib };
+    Picture {
+        state: cluster.status,
+        complete,
+        cluster: ClusterStatus {
+            id: Some(cluster.id),
+            name: cluster.name,
+            description: cluster.description,
+            project_id: cluster.project_id,
+            engine: Some("Redis".to_owned()),
+            engine_version: cluster.version,
+            port: cluster.port.map(i32::from),
+            mode: cluster.cluster_enabled.map(|on| if on { "Cluster" } else { "Standalone" }.to_owned()),
+            high_availability: cluster.recovery_enabled,
+            shard_count: cluster.shard_count,
+            node_count: cluster.total_node_count,
+            flavor: present(flavor),
+            endpoints: present(endpoints),
+            user_name: cluster.user_name,
+            subnet_ids: cluster.subnet_ids,
+            subnet_assignments: cluster
+                .subnet_assignments
+                .into_iter()
+                .map(|shard| SubnetAssignment { primary: shard.primary, replicas: shard.replicas })
+                .collect(),
+            security_group_ids: cluster.security_group_ids,
+            backup: cluster
+                .backup_schedule
+                .map(|backup| BackupStatus { schedule: backup.cron, retention_days: backup.retention_days }),
+            creator: cluster.creator,
+            license: cluster.license,
+            created_at: cluster.created_at.map(whole_seconds),
+            parameter_group: present(group),
+            nodes: Vec::new(),
+        },
+    }
+}
+
+/// An NCP Cloud DB for Redis instance. Its endpoint is the master's private domain; it is never sharded.
+pub fn of_ncp(instance: ncp::Instance) -> Picture {
+    let flavor =
+        FlavorStatus { id: instance.product_code, name: None, vcpus: instance.vcpus, memory_mib: instance.memory_mib };
+    let group = instance.config_groups.into_iter().next().map(|group| ParameterGroupStatus {
+        id: group.no,
+        name: group.name,
+        sync_status: None,
+    });
+    let nodes: Vec<NodeStatus> = instance.servers.into_iter().map(node).collect();
+    let is_master = |node: &&NodeStatus| node.role.as_deref() == Some("Master");
+    let endpoints = EndpointsStatus {
+        primary: nodes.iter().find(is_master).and_then(|master| master.private_domain.clone()),
+        read: None,
+    };
+    let backup = BackupStatus { schedule: instance.backup_time, retention_days: instance.backup_retention_days };
+    Picture {
+        state: instance.status,
+        complete: true,
+        cluster: ClusterStatus {
+            id: instance.no,
+            name: instance.service_name,
+            engine: instance.engine.name,
+            engine_version: instance.engine.version,
+            port: instance.port.map(i32::from),
+            mode: Some("Standalone".to_owned()),
+            high_availability: instance.is_ha,
+            node_count: i32::try_from(nodes.len()).ok().filter(|count| *count > 0),
+            flavor: present(flavor),
+            endpoints: present(endpoints),
+            security_group_ids: instance.access_control_groups.into_iter().filter_map(|group| group.no).collect(),
+            backup: present(backup),
+            license: instance.license,
+            created_at: instance.created_at.map(whole_seconds),
+            parameter_group: group.and_then(present),
+            nodes,
+            ..ClusterStatus::default()
+        },
+    }
+}
+
+fn node(server: ncp::ServerInstance) -> NodeStatus {
+    NodeStatus {
+        role: server.role_name().map(str::to_owned),
+        id: server.no,
+        name: server.name,
+        state: server.status,
+        private_domain: server.private_dns_name,
+        public_domain: server.public_dns_name,
+        created_at: server.created_at.map(whole_seconds),
+        started_at: server.started_at.map(whole_seconds),
+    }
+}
+
+/// A group of fields, absent when none of them is known.
+fn present<T: Default + PartialEq>(value: T) -> Option<T> {
+    (value != T::default()).then_some(value)
+}

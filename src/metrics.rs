@@ -1,0 +1,281 @@
+//! What the operator counts and measures, under the prefix `managed_redis_`.
+//!
+//! A leaf: controllers and the inventory report here, `operator` serves it. No label holds a key or a secret; object names
+//! are labels only of the two gauges that alerts are written on, and their series end with the object.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::cloud::{Provider, RequestObserver};
+
+/// Buckets of durations, from 1 ms to 65 s.
+const SECONDS: [f64; 9] = [0.001, 0.004, 0.016, 0.064, 0.256, 1.024, 4.096, 16.384, 65.536];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reconcile {
+    controller: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Controller {
+    controller: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Request {
+    provider: &'static str,
+    operation: &'static str,
+    code: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Operation {
+    provider: &'static str,
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Connection {
+    provider: &'static str,
+    connection: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct State {
+    provider: &'static str,
+    state: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Object {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Phase {
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+type SecondsGauge = Gauge<f64, AtomicU64>;
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+fn histogram() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Reconcile, Counter>,
+    reconcile_seconds: Histograms<Controller>,
+    requests: Family<Request, Counter>,
+    request_seconds: Histograms<Operation>,
+    poll_age: Family<Connection, SecondsGauge>,
+    clusters: Family<State, Gauge>,
+    cluster_ready: Family<Object, Gauge>,
+    parameter_sync_failing: Family<Object, Gauge>,
+    parameter_applies: Family<Outcome, Counter>,
+    flush_requests: Family<Phase, Counter>,
+    status_writes: Family<Kind, Counter>,
+    leader: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A fresh set, all zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            reconciles: Family::default(),
+            reconcile_seconds: Family::new_with_constructor(histogram),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(histogram),
+            poll_age: Family::default(),
+            clusters: Family::default(),
+            cluster_ready: Family::default(),
+            parameter_sync_failing: Family::default(),
+            parameter_applies: Family::default(),
+            flush_requests: Family::default(),
+            status_writes: Family::default(),
+            leader: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let mut root = Registry::default();
+        let registry = root.sub_registry_with_prefix("managed_redis");
+        registry.register("reconcile", "Reconciles, by what came of them", self.reconciles.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Time one reconcile took",
+            Unit::Seconds,
+            self.reconcile_seconds.clone(),
+        );
+        registry.register("cloud_requests", "HTTP requests to the clouds", self.requests.clone());
+        registry.register_with_unit(
+            "cloud_request_duration",
+            "Time one HTTP request to a cloud took",
+            Unit::Seconds,
+            self.request_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "poll_age",
+            "Time since a connection was last read with success",
+            Unit::Seconds,
+            self.poll_age.clone(),
+        );
+        registry.register("clusters", "Managed Redis the connections list, by state", self.clusters.clone());
+        registry.register("cluster_ready", "1 if the RedisClusterRef is Ready, else 0", self.cluster_ready.clone());
+        let failing = self.parameter_sync_failing.clone();
+        registry.register("parameter_sync_failing", "Clusters of a RedisParameterSync that fail", failing);
+        registry.register("parameter_apply", "Parameter group applications asked for", self.parameter_applies.clone());
+        registry.register("flush_requests", "Flush requests that came to a phase", self.flush_requests.clone());
+        registry.register("status_writes", "Writes of an object's status", self.status_writes.clone());
+        registry.register("leader", "1 while this process leads, else 0", self.leader.clone());
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The running program", build);
+        self.registry = root;
+    }
+
+    /// The metrics in OpenMetrics text; `Err` only if a label cannot be written.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// One reconcile ended.
+    pub fn reconciled(&self, controller: &'static str, outcome: &'static str, seconds: f64) {
+        self.reconciles.get_or_create(&Reconcile { controller, outcome }).inc();
+        self.reconcile_seconds.get_or_create(&Controller { controller }).observe(seconds);
+    }
+
+    /// How long ago a connection was last read with success, in seconds.
+    pub fn poll_age(&self, provider: Provider, connection: &str, seconds: f64) {
+        let labels = Connection { provider: provider.as_str(), connection: connection.to_owned() };
+        self.poll_age.get_or_create(&labels).set(seconds);
+    }
+
+    /// Forgets connections and states, which are told anew at every scrape.
+    pub fn reset_inventory(&self) {
+        self.poll_age.clear();
+        self.clusters.clear();
+    }
+
+    /// How many listed clusters are in a state.
+    pub fn clusters(&self, provider: Provider, state: &str, count: i64) {
+        self.clusters.get_or_create(&State { provider: provider.as_str(), state: state.to_owned() }).set(count);
+    }
+
+    /// Whether a RedisClusterRef is Ready.
+    pub fn cluster_ready(&self, namespace: &str, name: &str, ready: bool) {
+        self.cluster_ready.get_or_create(&object(namespace, name)).set(i64::from(ready));
+    }
+
+    /// How many clusters of a RedisParameterSync fail.
+    pub fn parameter_sync_failing(&self, namespace: &str, name: &str, failing: i64) {
+        self.parameter_sync_failing.get_or_create(&object(namespace, name)).set(failing);
+    }
+
+    /// A RedisClusterRef is gone.
+    pub fn forget_cluster(&self, namespace: &str, name: &str) {
+        self.cluster_ready.remove(&object(namespace, name));
+    }
+
+    /// A RedisParameterSync is gone.
+    pub fn forget_parameter_sync(&self, namespace: &str, name: &str) {
+        self.parameter_sync_failing.remove(&object(namespace, name));
+    }
+
+    /// A parameter group application was asked for.
+    pub fn parameter_apply(&self, outcome: &'static str) {
+        self.parameter_applies.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A flush request came to a phase.
+    pub fn flush_phase(&self, phase: &'static str) {
+        self.flush_requests.get_or_create(&Phase { phase }).inc();
+    }
+
+    /// A status was written.
+    pub fn status_written(&self, kind: &'static str) {
+        self.status_writes.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// Whether this process leads.
+    pub fn leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+}
+
+impl RequestObserver for Metrics {
+    fn observe(&self, provider: Provider, operation: &'static str, code: &str, seconds: f64) {
+        let provider = provider.as_str();
+        self.requests.get_or_create(&Request { provider, operation, code: code.to_owned() }).inc();
+        self.request_seconds.get_or_create(&Operation { provider, operation }).observe(seconds);
+    }
+}
+
+fn object(namespace: &str, name: &str) -> Object {
+    Object { namespace: namespace.to_owned(), name: name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_contract() {
+        let metrics = Metrics::new();
+        metrics.reconciled("RedisClusterRef", "applied", 0.01);
+        metrics.observe(Provider::Ncp, "flushCloudDBInstance", "200", 0.1);
+        metrics.poll_age(Provider::KakaoCloud, "0a1b2c3d", 3.0);
+        metrics.clusters(Provider::Ncp, "running", 2);
+        metrics.cluster_ready("a", "b", true);
+        metrics.parameter_sync_failing("a", "b", 1);
+        metrics.parameter_apply("accepted");
+        metrics.flush_phase("Succeeded");
+        metrics.status_written("RedisClusterRef");
+        metrics.leader(true);
+        let text = metrics.encode().unwrap();
+        for line in [
+            r#"managed_redis_reconcile_total{controller="RedisClusterRef",outcome="applied"} 1"#,
+            r#"managed_redis_reconcile_duration_seconds_count{controller="RedisClusterRef"} 1"#,
+            r#"managed_redis_cloud_requests_total{provider="NCP",operation="flushCloudDBInstance",code="200"} 1"#,
+            r#"managed_redis_cloud_request_duration_seconds_count{provider="NCP",operation="flushCloudDBInstance"} 1"#,
+            r#"managed_redis_poll_age_seconds{provider="KakaoCloud",connection="0a1b2c3d"} 3.0"#,
+            r#"managed_redis_clusters{provider="NCP",state="running"} 2"#,
+            r#"managed_redis_cluster_ready{namespace="a",name="b"} 1"#,
+            r#"managed_redis_parameter_sync_failing{namespace="a",name="b"} 1"#,
+            r#"managed_redis_parameter_apply_total{outcome="accepted"} 1"#,
+            r#"managed_redis_flush_requests_total{phase="Succeeded"} 1"#,
+            r#"managed_redis_status_writes_total{kind="RedisClusterRef"} 1"#,
+            "managed_redis_leader 1",
+            "managed_redis_build_info{",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

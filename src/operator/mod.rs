@@ -1,0 +1,261 @@
+//! Wiring: from a typed configuration to a running operator, and back to rest.
+
+pub mod admin;
+pub mod leader;
+pub mod readiness;
+pub mod telemetry;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use self::readiness::Readiness;
+use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
+use crate::cloud::{CloudSettings, HttpCore, SetupError};
+use crate::controllers::context::{Context, Settings};
+use crate::controllers::flush_request::sweep;
+use crate::controllers::runner::{self, Scope};
+use crate::controllers::wake::{Waker, Wakers, Wakes};
+use crate::inventory::{Inventory, Subscriber, SubscriberKind};
+use crate::metrics::Metrics;
+
+/// How long what is under way may take to finish after a SIGTERM.
+const GRACE: Duration = Duration::from_secs(9);
+/// How often subscriptions of objects whose deletion nobody saw are dropped.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// Everything `run` needs, resolved from flags.
+#[derive(Clone, Debug)]
+pub struct OperatorConfig {
+    /// How the clouds are reached.
+    pub cloud: CloudSettings,
+    /// How objects are reconciled. `operator_namespace` is filled in from the client if empty.
+    pub settings: Settings,
+    /// Which objects are watched.
+    pub scope: Scope,
+    /// Whether a lease decides which replica works.
+    pub leader_election: bool,
+    /// Where /metrics, /healthz and /readyz are served.
+    pub admin_addr: SocketAddr,
+}
+
+/// Why the operator could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// Neither a kubeconfig nor a pod's service account.
+    #[error("no Kubernetes cluster to work with: {0}")]
+    NoCluster(String),
+    /// The admin address cannot be listened on.
+    #[error("cannot listen on --admin-addr {addr}: {source}")]
+    AdminAddress {
+        /// The address.
+        addr: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The clouds' HTTP core cannot be set up.
+    #[error(transparent)]
+    Cloud(#[from] SetupError),
+    /// The lease cannot be used.
+    #[error("leader election: {0}")]
+    LeaderElection(String),
+    /// Another replica may lead now, so this one must not go on.
+    #[error("leadership was lost; exiting so that another replica, or a restart of this one, takes over")]
+    LeadershipLost,
+    /// Signals cannot be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// A client for the cluster the kubeconfig or the pod's service account names, and its default namespace.
+///
+/// # Errors
+/// When there is neither.
+pub async fn connect() -> Result<(Client, String), OperatorError> {
+    let no_cluster = |error: &dyn std::error::Error| OperatorError::NoCluster(with_causes(error));
+    let config = kube::Config::infer().await.map_err(|error| no_cluster(&error))?;
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config).map_err(|error| no_cluster(&error))?;
+    Ok((client, namespace))
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Runs until SIGTERM or SIGINT; returns when everything under way is finished and the lease is released.
+///
+/// # Errors
+/// When it cannot start, or must not go on.
+pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
+    let shutdown = CancellationToken::new();
+    stop_on_signal(shutdown.clone())?;
+    let (client, default_namespace) = connect().await?;
+    if config.settings.operator_namespace.is_empty() {
+        config.settings.operator_namespace = default_namespace;
+    }
+    let metrics = Arc::new(Metrics::new());
+    let readiness = Arc::new(Readiness::default());
+    let (wakers, streams) = channels();
+    let inventory = Inventory::new(wake_by_kind(&wakers));
+    let core = Arc::new(HttpCore::new(config.cloud.clone(), Arc::clone(&metrics) as _)?);
+    let settings = config.settings.clone();
+    let ctx = Arc::new(Context::new(client, inventory, core, metrics, settings, wakers, shutdown.clone()));
+    let admin = admin::serve(config.admin_addr, Arc::clone(&ctx), Arc::clone(&readiness), shutdown.clone()).await?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        identity = %config.settings.identity,
+        namespace = %config.settings.operator_namespace,
+        admin = %admin.addr,
+        "starting"
+    );
+    let outcome = work(&config, &ctx, &readiness, streams, &shutdown).await;
+    shutdown.cancel();
+    admin.stopped().await;
+    info!("stopped");
+    outcome
+}
+
+/// Waits for the CRDs, for leadership, and runs the controllers.
+async fn work(
+    config: &OperatorConfig,
+    ctx: &Arc<Context>,
+    readiness: &Arc<Readiness>,
+    streams: Streams,
+    shutdown: &CancellationToken,
+) -> Result<(), OperatorError> {
+    if !readiness::wait_for_crds(&ctx.client, readiness, shutdown).await {
+        return Ok(());
+    }
+    if !config.leader_election {
+        warn!("leader election is off: run one replica only");
+        ctx.metrics.leader(true);
+        controllers(config, ctx, readiness, streams, shutdown.clone()).await;
+        return Ok(());
+    }
+    let lease = leader::Election::join(&ctx.client, &ctx.settings, shutdown.clone()).await?;
+    readiness.stand_by();
+    if !lease.lead().await {
+        lease.release().await;
+        return Ok(());
+    }
+    info!("leading");
+    readiness.lead();
+    ctx.metrics.leader(true);
+    let stop = shutdown.child_token();
+    let running = controllers(config, ctx, readiness, streams, stop.clone());
+    tokio::pin!(running);
+    let outcome = tokio::select! {
+        () = &mut running => Ok(()),
+        () = lease.lost() => {
+            // Nothing more may be begun; what is under way is cut off with the process.
+            stop.cancel();
+            Err(OperatorError::LeadershipLost)
+        }
+    };
+    ctx.metrics.leader(false);
+    lease.release().await;
+    outcome
+}
+
+async fn controllers(
+    config: &OperatorConfig,
+    ctx: &Arc<Context>,
+    readiness: &Arc<Readiness>,
+    streams: Streams,
+    stop: CancellationToken,
+) {
+    let mut tasks = JoinSet::new();
+    let scope = &config.scope;
+    tasks.spawn(runner::run::<RedisClusterRef>(Arc::clone(ctx), scope.clone(), streams.cluster_refs, stop.clone()));
+    tasks.spawn(runner::run::<RedisParameterSync>(
+        Arc::clone(ctx),
+        scope.clone(),
+        streams.parameter_syncs,
+        stop.clone(),
+    ));
+    tasks.spawn(runner::run::<RedisFlushRequest>(Arc::clone(ctx), scope.clone(), streams.flush_requests, stop.clone()));
+    let chores = tokio::spawn(chores(Arc::clone(ctx), Arc::clone(readiness)));
+    stop.cancelled().await;
+    info!("stopping; finishing what is under way");
+    let finish = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, finish).await.is_err() {
+        error!("not everything finished within {} s; it will be picked up after the next start", GRACE.as_secs());
+    }
+    chores.abort();
+}
+
+/// Readiness once the stores are filled, then what has to be done now and then.
+async fn chores(ctx: Arc<Context>, readiness: Arc<Readiness>) {
+    ctx.cluster_refs.ready().await;
+    ctx.parameter_syncs.ready().await;
+    ctx.flush_requests.ready().await;
+    readiness.controllers_synced();
+    info!("watching; all objects are known");
+    let mut every = tokio::time::interval(PRUNE_EVERY);
+    loop {
+        every.tick().await;
+        ctx.inventory.prune(|who| exists(&ctx, who));
+        if let Err(error) = sweep::expired_claims(&ctx).await {
+            warn!(%error, "the flush claims could not be swept; they are looked at again in a minute");
+        }
+    }
+}
+
+fn exists(ctx: &Context, who: &Subscriber) -> bool {
+    match who.kind {
+        SubscriberKind::ClusterRef => ctx.cluster_refs.get(&who.namespace, &who.name).is_some(),
+        SubscriberKind::ParameterSync => ctx.parameter_syncs.get(&who.namespace, &who.name).is_some(),
+    }
+}
+
+struct Streams {
+    cluster_refs: Wakes<RedisClusterRef>,
+    parameter_syncs: Wakes<RedisParameterSync>,
+    flush_requests: Wakes<RedisFlushRequest>,
+}
+
+fn channels() -> (Wakers, Streams) {
+    let (cluster_refs, cluster_ref_stream) = Waker::channel();
+    let (parameter_syncs, parameter_sync_stream) = Waker::channel();
+    let (flush_requests, flush_request_stream) = Waker::channel();
+    let streams = Streams {
+        cluster_refs: cluster_ref_stream,
+        parameter_syncs: parameter_sync_stream,
+        flush_requests: flush_request_stream,
+    };
+    (Wakers { cluster_refs, parameter_syncs, flush_requests }, streams)
+}
+
+fn wake_by_kind(wakers: &Wakers) -> crate::inventory::Wake {
+    let wakers = wakers.clone();
+    Arc::new(move |who: Subscriber| match who.kind {
+        SubscriberKind::ClusterRef => wakers.cluster_refs.wake(&who.namespace, &who.name),
+        SubscriberKind::ParameterSync => wakers.parameter_syncs.wake(&who.namespace, &who.name),
+    })
+}
+
+fn stop_on_signal(shutdown: CancellationToken) -> Result<(), OperatorError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(OperatorError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(OperatorError::Signals)?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM"),
+            _ = interrupt.recv() => info!("SIGINT"),
+        }
+        shutdown.cancel();
+    });
+    Ok(())
+}

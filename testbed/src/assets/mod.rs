@@ -1,0 +1,422 @@
+//! Where the Kubernetes programs come from.
+//!
+//! A program is looked for in three places, in this order:
+//!
+//! 1. the folder that `KUBEBUILDER_ASSETS` names, as laid out by `setup-envtest` (`kube-apiserver`, `etcd`, `kubectl`);
+//! 2. the user's cache, `$XDG_CACHE_HOME` or `~/.cache`, in `managed-redis-operator/FAMILY-VERSION-HASH/PROGRAM`;
+//! 3. its source: the Go modules pinned in `testbed/go/FAMILY/{go.mod,go.sum}`, built into the cache.
+//!
+//! `HASH` covers the pins, the build flags and the platform, so a changed pin never meets an old binary, and a fresh
+//! clone of the same revision on the same machine builds nothing. `go.sum` checks every module that is downloaded.
+//! One `go.mod` serves one family, because the dependencies of two families need not agree.
+
+mod build;
+mod go;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
+
+pub use go::GoVersion;
+
+/// A program the testbed can find or build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Program {
+    /// The store behind the API server.
+    Etcd,
+    /// The Kubernetes API server.
+    KubeApiserver,
+    /// The command line client.
+    Kubectl,
+    /// The built-in controllers: namespace deletion, garbage collection, deployments and so on.
+    KubeControllerManager,
+    /// Assigns pods to nodes.
+    KubeScheduler,
+    /// Runs pods on a node.
+    Kubelet,
+    /// Makes service addresses reachable on a node.
+    KubeProxy,
+}
+
+/// Programs that are built from one `go.mod`.
+struct Family {
+    name: &'static str,
+    /// Version of the main module, as `go.mod` requires it.
+    version: &'static str,
+    /// The `go` directive of `go.mod`: the oldest Go that can build the family.
+    go: GoVersion,
+    go_mod: &'static str,
+    go_sum: &'static str,
+    ldflags: &'static str,
+}
+
+static ETCD: Family = Family {
+    name: "etcd",
+    version: "v3.7.3",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/etcd/go.mod"),
+    go_sum: include_str!("../../go/etcd/go.sum"),
+    ldflags: "-s -w",
+};
+
+static KUBERNETES: Family = Family {
+    name: "kubernetes",
+    version: "v1.36.3",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/kubernetes/go.mod"),
+    go_sum: include_str!("../../go/kubernetes/go.sum"),
+    ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3",
+};
+
+impl Family {
+    /// Name of the family's folder in the cache.
+    fn folder(&self) -> String {
+        let mut hash = Sha256::new();
+        for part in [self.go_mod, self.go_sum, self.ldflags, std::env::consts::OS, std::env::consts::ARCH] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        let hash: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{}-{hash}", self.name, self.version)
+    }
+}
+
+impl Program {
+    /// Every program, in the order a cluster starts them.
+    pub const ALL: [Self; 7] = [
+        Self::Etcd,
+        Self::KubeApiserver,
+        Self::Kubectl,
+        Self::KubeControllerManager,
+        Self::KubeScheduler,
+        Self::Kubelet,
+        Self::KubeProxy,
+    ];
+
+    /// File name of the program.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::KubeApiserver => "kube-apiserver",
+            Self::Kubectl => "kubectl",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
+        }
+    }
+
+    /// Version that is built when neither `KUBEBUILDER_ASSETS` nor the cache has the program.
+    #[must_use]
+    pub fn version(self) -> &'static str {
+        self.family().version
+    }
+
+    fn family(self) -> &'static Family {
+        match self {
+            Self::Etcd => &ETCD,
+            _ => &KUBERNETES,
+        }
+    }
+
+    /// Import path of the Go package, one of the `tool`s of the family's `go.mod`.
+    fn package(self) -> String {
+        match self {
+            Self::Etcd => "go.etcd.io/etcd/server/v3".to_owned(),
+            _ => format!("k8s.io/kubernetes/cmd/{}", self.name()),
+        }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Program {
+    type Err = UnknownProgram;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|program| program.name() == name).ok_or_else(|| UnknownProgram(name.to_owned()))
+    }
+}
+
+/// A program name that the testbed has no pins for.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown program {0:?}: the testbed has {all}", all = Program::ALL.map(Program::name).join(", "))]
+pub struct UnknownProgram(String);
+
+/// Why a program is not available.
+#[derive(Debug, thiserror::Error)]
+pub enum AssetsError {
+    /// `KUBEBUILDER_ASSETS` is set to something that is not a folder.
+    #[error("KUBEBUILDER_ASSETS is set to {}, which is not a folder", .0.display())]
+    NotAFolder(PathBuf),
+    /// Neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
+    #[error("no cache folder: set HOME or XDG_CACHE_HOME to an absolute path")]
+    NoCacheFolder,
+    /// The cache folder cannot be written or read.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        what: &'static str,
+        /// The file or folder in question.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// There is no `go` command.
+    #[error(
+        "{program} has to be built from source with Go {needed} or newer, but there is no `go` on the PATH: \
+         install Go, or set KUBEBUILDER_ASSETS to a folder that has {program}"
+    )]
+    GoMissing {
+        /// The program that was asked for.
+        program: Program,
+        /// The oldest Go that can build it.
+        needed: GoVersion,
+    },
+    /// The `go` command is too old and may not fetch a newer one by itself (`GOTOOLCHAIN`).
+    #[error(
+        "{program} has to be built from source with Go {needed} or newer, but the `go` on the PATH is {found}: \
+         upgrade Go, or set KUBEBUILDER_ASSETS to a folder that has {program}"
+    )]
+    GoTooOld {
+        /// The program that was asked for.
+        program: Program,
+        /// The oldest Go that can build it.
+        needed: GoVersion,
+        /// What `go env GOVERSION` says.
+        found: String,
+    },
+    /// The source could not be downloaded.
+    #[error(
+        "the source of {program} could not be downloaded: building it needs the network once \
+         (`go env GOPROXY` names the server); the last lines of go's output:\n{output}"
+    )]
+    Network {
+        /// The program that was asked for.
+        program: Program,
+        /// The last lines of what `go build` printed.
+        output: String,
+    },
+    /// `go build` failed for another reason.
+    #[error("building {program} failed ({status}); the last lines of go's output:\n{output}")]
+    BuildFailed {
+        /// The program that was asked for.
+        program: Program,
+        /// How `go build` ended.
+        status: std::process::ExitStatus,
+        /// The last lines of what `go build` printed.
+        output: String,
+    },
+}
+
+impl AssetsError {
+    fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+}
+
+/// The folders that programs are looked for in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folders {
+    /// `KUBEBUILDER_ASSETS`: looked at first; what it lacks is looked for in the cache.
+    pub assets: Option<PathBuf>,
+    /// The cache folder of this project.
+    pub cache: PathBuf,
+}
+
+impl Folders {
+    /// The folders this process's environment names.
+    ///
+    /// # Errors
+    /// [`AssetsError::NotAFolder`] and [`AssetsError::NoCacheFolder`].
+    pub fn from_env() -> Result<Self, AssetsError> {
+        Self::from_vars(|name| std::env::var_os(name))
+    }
+
+    /// The folders an environment names: an empty variable counts as unset, and, as the XDG base directory
+    /// specification asks, a relative `XDG_CACHE_HOME` is ignored.
+    ///
+    /// # Errors
+    /// [`AssetsError::NotAFolder`] if `KUBEBUILDER_ASSETS` is set but no folder, so that a typing error does not end in
+    /// a build of many minutes; [`AssetsError::NoCacheFolder`] if nothing says where the cache is.
+    pub fn from_vars(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, AssetsError> {
+        let path = |name| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let assets = path("KUBEBUILDER_ASSETS");
+        if let Some(folder) = assets.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(AssetsError::NotAFolder(folder.clone()));
+        }
+        // The programs are not started in the current folder.
+        let assets = assets.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
+        let cache = path("XDG_CACHE_HOME")
+            .filter(|folder| folder.is_absolute())
+            .or_else(|| path("HOME").filter(|home| home.is_absolute()).map(|home| home.join(".cache")))
+            .ok_or(AssetsError::NoCacheFolder)?
+            .join("managed-redis-operator");
+        Ok(Self { assets, cache })
+    }
+
+    /// The program, if it is there without a build.
+    #[must_use]
+    pub fn find(&self, program: Program) -> Option<PathBuf> {
+        let in_assets = self.assets.iter().map(|folder| folder.join(program.name()));
+        in_assets.chain([self.cached(program)]).find(|path| is_executable(path))
+    }
+
+    /// Where the program is in the cache once it has been built.
+    #[must_use]
+    pub fn cached(&self, program: Program) -> PathBuf {
+        self.cache.join(program.family().folder()).join(program.name())
+    }
+
+    /// The program, built from its source if it is nowhere else. Says on stderr what it builds and for how long.
+    ///
+    /// Safe to call from several processes at once: one builds, the others wait for it.
+    ///
+    /// # Errors
+    /// [`AssetsError`] if it has to be built and cannot be.
+    pub async fn ensure(&self, program: Program) -> Result<PathBuf, AssetsError> {
+        if let Some(path) = self.find(program) {
+            return Ok(path);
+        }
+        let destination = self.cached(program);
+        build::build(program, &destination).await?;
+        Ok(destination)
+    }
+}
+
+/// The program, from the folders that this process's environment names: [`Folders::ensure`].
+///
+/// # Errors
+/// [`AssetsError`] if the environment names no folders, or the program has to be built and cannot be.
+pub async fn ensure(program: Program) -> Result<PathBuf, AssetsError> {
+    Folders::from_env()?.ensure(program).await
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vars<'a>(set: &'a [(&'a str, &'a Path)]) -> impl Fn(&str) -> Option<OsString> + 'a {
+        |name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_os_str().to_owned())
+    }
+
+    fn install(path: &Path, mode: u32) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn assets_come_before_the_cache_and_the_cache_fills_their_gaps() {
+        let root = tempfile::tempdir().unwrap();
+        let assets = root.path().join("assets");
+        install(&assets.join("etcd"), 0o755);
+        let folders =
+            Folders::from_vars(vars(&[("KUBEBUILDER_ASSETS", &assets), ("XDG_CACHE_HOME", root.path())])).unwrap();
+        assert_eq!(folders.find(Program::KubeApiserver), None);
+
+        install(&folders.cached(Program::Etcd), 0o755);
+        install(&folders.cached(Program::KubeApiserver), 0o755);
+        assert_eq!(folders.find(Program::Etcd), Some(assets.join("etcd")));
+        assert_eq!(folders.find(Program::KubeApiserver), Some(folders.cached(Program::KubeApiserver)));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_executed_is_not_a_program() {
+        let root = tempfile::tempdir().unwrap();
+        let folders = Folders::from_vars(vars(&[("XDG_CACHE_HOME", root.path())])).unwrap();
+        install(&folders.cached(Program::Kubectl), 0o644);
+        assert_eq!(folders.find(Program::Kubectl), None);
+        std::fs::create_dir_all(folders.cached(Program::Kubelet)).unwrap();
+        assert_eq!(folders.find(Program::Kubelet), None);
+    }
+
+    #[test]
+    fn cache_folder_follows_the_xdg_specification() {
+        let (home, xdg, relative, empty) = ("/home/a", "/var/cache/a", "cache", "");
+        let cache = |set: &[(&str, &str)]| {
+            let set: Vec<_> = set.iter().map(|(key, value)| (*key, Path::new(*value))).collect();
+            Folders::from_vars(vars(&set)).map(|folders| folders.cache)
+        };
+        let in_home = PathBuf::from("/home/a/.cache/managed-redis-operator");
+        assert_eq!(cache(&[("HOME", home)]).unwrap(), in_home);
+        assert_eq!(cache(&[("HOME", home), ("XDG_CACHE_HOME", relative)]).unwrap(), in_home);
+        assert_eq!(cache(&[("HOME", home), ("XDG_CACHE_HOME", empty)]).unwrap(), in_home);
+        let in_xdg = PathBuf::from("/var/cache/a/managed-redis-operator");
+        assert_eq!(cache(&[("HOME", home), ("XDG_CACHE_HOME", xdg)]).unwrap(), in_xdg);
+        assert!(matches!(cache(&[("HOME", empty)]), Err(AssetsError::NoCacheFolder)));
+    }
+
+    #[test]
+    fn assets_folder_that_is_not_there_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let missing = root.path().join("missing");
+        let error = Folders::from_vars(vars(&[("KUBEBUILDER_ASSETS", &missing), ("HOME", root.path())])).unwrap_err();
+        assert!(matches!(error, AssetsError::NotAFolder(folder) if folder == missing));
+    }
+
+    #[test]
+    fn relative_assets_folder_is_made_absolute() {
+        let set = [("KUBEBUILDER_ASSETS", Path::new("src")), ("HOME", Path::new("/home/a"))];
+        let assets = Folders::from_vars(vars(&set)).unwrap().assets.unwrap();
+        assert_eq!(assets, std::env::current_dir().unwrap().join("src"));
+    }
+
+    #[test]
+    fn families_agree_with_their_go_mod() {
+        for program in Program::ALL {
+            let family = program.family();
+            let lines: Vec<_> = family.go_mod.lines().map(str::trim).collect();
+            let go = format!("go {}", family.go);
+            assert!(lines.contains(&go.as_str()), "{program}: {go}");
+            let package = program.package();
+            assert!(
+                lines.iter().any(|line| line.strip_prefix("tool ").unwrap_or(line) == package),
+                "{program}: {package} is no tool of its go.mod"
+            );
+            assert!(
+                lines.iter().any(|line| {
+                    let line = line.strip_prefix("require ").unwrap_or(line);
+                    line.split_once(' ').is_some_and(|(module, rest)| {
+                        package.starts_with(module) && rest.split(' ').next() == Some(family.version)
+                    })
+                }),
+                "{program}: go.mod does not require {}",
+                family.version
+            );
+            if family.name == "kubernetes" {
+                assert!(family.ldflags.ends_with(family.version), "{program} would report another version");
+            }
+        }
+    }
+
+    #[test]
+    fn names_read_back() {
+        for program in Program::ALL {
+            assert_eq!(program.name().parse::<Program>().unwrap(), program);
+        }
+        let error = "kubeadm".parse::<Program>().unwrap_err().to_string();
+        assert!(error.contains("kubeadm") && error.contains("kube-apiserver"), "{error}");
+    }
+
+    #[test]
+    fn folder_changes_with_the_pins() {
+        let other = Family { go_sum: "", ..KUBERNETES };
+        assert_ne!(other.folder(), KUBERNETES.folder());
+        assert!(KUBERNETES.folder().starts_with("kubernetes-v1.36.3-"));
+    }
+}

@@ -1,0 +1,12 @@
+//! The cloud clients over real HTTP: against the stand-in for both clouds, and against bare sockets where the connection
+//! itself matters.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test helper that fails must fail its test")]
+
+mod connections;
+mod faults;
+mod kakao;
+mod limits;
+mod ncp;
+mod support;
+mod tokens;
