@@ -96,7 +96,7 @@ impl<'a> Draft<'a> {
         self.next.target.iter().flat_map(|target| &target.states_seen).any(|state| !is_running(state))
     }
 
-    /// The status in this phase; `more` is Reconciling or Stalled, the one that holds.
+    /// The status in this phase, with the conditions that follow from it.
     fn into_status(mut self, phase: FlushPhase, reason: &'static str, message: String) -> RedisFlushRequestStatus {
         let (ready, succeeded) = match phase {
             FlushPhase::Pending | FlushPhase::Sending | FlushPhase::Accepted => (Truth::False, Truth::Unknown),
@@ -121,6 +121,7 @@ impl<'a> Draft<'a> {
             }
         }
         self.next.phase = Some(phase);
+        self.next.finished_time = self.next.finished_time.filter(|_| phase.is_terminal());
         self.next.message = Some(message);
         self.next.conditions =
             conditions::merge(&self.object.status.conditions, desired, self.object.generation, self.now);

@@ -1,0 +1,85 @@
+use std::collections::HashSet;
+
+use k8s_openapi::api::coordination::v1::Lease;
+
+use super::super::claim::{self, CLAIM_LABEL, REQUEST_UID_LABEL};
+use super::*;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn key(site: NcpSite, instance_no: &str, request_id: &str) -> ClaimKey {
+    ClaimKey { site, instance_no: instance_no.to_owned(), request_id: request_id.to_owned() }
+}
+
+#[test]
+fn the_name_is_a_function_of_target_and_request_id() {
+    let name = key(NcpSite::Public, "551234", "shop/wipe").lease_name();
+    assert_eq!(
+        name, "flush-8f4786e10baa7505d31b6258cf3cf0aee592ebfd64c9ee93554287ddd",
+        "the name must never change: claims outlive operators"
+    );
+    assert_eq!(name.len(), 63);
+    let different = [
+        key(NcpSite::Public, "551234", "shop/wipe"),
+        key(NcpSite::Gov, "551234", "shop/wipe"),
+        key(NcpSite::Public, "55123", "4shop/wipe"),
+        key(NcpSite::Public, "5512345", "shop/wipe"),
+        key(NcpSite::Public, "551234", "shop/wipe2"),
+        key(NcpSite::Public, "551234s", "hop/wipe"),
+    ];
+    let names: HashSet<_> = different.iter().map(ClaimKey::lease_name).collect();
+    assert_eq!(names.len(), different.len());
+}
+
+#[test]
+fn a_claim_survives_its_lease() {
+    let Effect::CreateClaim(claim) = plan(&won(), clock(6)) else { panic!("no claim") };
+    let lease = claim.to_lease("operators");
+    let labels = lease.metadata.labels.clone().unwrap();
+    assert_eq!((labels[CLAIM_LABEL].as_str(), labels[REQUEST_UID_LABEL].as_str()), ("flush", UID));
+    assert_eq!(lease.metadata.namespace.as_deref(), Some("operators"));
+    let held = HeldClaim::from_lease(&lease);
+    assert!(held.is_for(UID, ATTEMPT));
+    assert_eq!((held.namespace.as_str(), held.name.as_str(), held.claimed_at), ("shop", "wipe", Some(at(6))));
+}
+
+#[test]
+fn a_foreign_lease_permits_nothing() {
+    let held = HeldClaim::from_lease(&Lease::default());
+    assert!(!held.is_of("") && !held.is_for("", "") && !held.is_of(UID));
+    assert!(!claim::expired(&held, Timestamp::MAX, Duration::ZERO, false));
+}
+
+#[test]
+fn claims_expire_by_age_once_nothing_needs_them() {
+    let held = claim_of(UID, "theirs"); // an hour before second 0
+    assert!(!claim::expired(&held, at(0), DAY, false));
+    assert!(!claim::expired(&held, at(23 * 3600 - 1), DAY, false));
+    assert!(claim::expired(&held, at(23 * 3600), DAY, false));
+    assert!(!claim::expired(&held, at(23 * 3600), DAY, true));
+    assert!(!claim::expired(&held, Timestamp::MAX, Duration::MAX, false));
+}
+
+#[test]
+fn a_request_is_open_until_it_is_final_and_could_not_start_anew() {
+    let mut request = request();
+    assert!(claim::still_open(&request, at(100_000)));
+    request.status.phase = Some(FlushPhase::Accepted);
+    assert!(claim::still_open(&request, at(100_000)));
+    request.status.phase = Some(FlushPhase::Succeeded);
+    assert!(claim::still_open(&request, at(599)), "without its status it would start anew");
+    assert!(!claim::still_open(&request, at(600)));
+}
+
+#[test]
+fn a_claim_is_unused_only_by_the_word_of_its_own_attempt() {
+    use FlushPhase::*;
+    for phase in [Pending, Sending, Accepted, Succeeded, Failed, Unknown, Rejected, Expired] {
+        let object = in_phase(phase, "theirs").object;
+        let unused = matches!(phase, Pending | Failed | Rejected | Expired);
+        assert_eq!(claim_of(UID, "theirs").is_unused(&object), unused, "{phase:?}");
+        assert!(!claim_of(UID, "other").is_unused(&object));
+        assert!(!claim_of("another-uid", "theirs").is_unused(&object));
+        assert!(!claim_of(UID, "").is_unused(&in_phase(phase, "").object));
+    }
+}

@@ -1,0 +1,199 @@
+use super::*;
+
+/// Carries out what the plan says, with everything working at once, and returns the names of the effects.
+fn drive(session: &mut Session, seconds: i64, states: &mut dyn FnMut() -> &'static str) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    loop {
+        let effect = plan(session, clock(seconds));
+        session.begin(&effect);
+        let object = |edit: &dyn Fn(&mut Snapshot)| {
+            let mut object = session.object.clone();
+            edit(&mut object);
+            Report::Object(Box::new(object))
+        };
+        let (name, report) = match &effect {
+            Effect::ReadReference => ("ReadReference", Report::Reference(Reference::Target(target()))),
+            Effect::ReadClaim(_) => ("ReadClaim", Report::Claim(ClaimView::Absent)),
+            Effect::ReadCloud(_) => ("ReadCloud", Report::Cloud(CloudView::Instances(vec![instance(states())]))),
+            Effect::ReadOthers(_) => ("ReadOthers", Report::Others(Others::Free)),
+            Effect::AddFinalizer => ("AddFinalizer", object(&|object| object.finalizer = true)),
+            Effect::RemoveFinalizer(_) => ("RemoveFinalizer", object(&|object| object.finalizer = false)),
+            Effect::WriteStatus(write) => {
+                assert_well_formed(&write.status);
+                (write.status.phase.unwrap().as_str(), object(&|object| object.status = write.status.clone()))
+            }
+            Effect::CreateClaim(claim) => {
+                ("CreateClaim", Report::Claim(ClaimView::Present(HeldClaim::from_lease(&claim.to_lease("operators")))))
+            }
+            Effect::Send { .. } => ("Send", Report::Sent(reply("0"))),
+            Effect::Wait(_) | Effect::Done => return names,
+            other => panic!("unexpected {other:?}"),
+        };
+        names.push(name);
+        session.absorb(report);
+    }
+}
+
+#[test]
+fn a_flush_from_beginning_to_end() {
+    let mut session = Session::new(request(), ATTEMPT.to_owned(), "operator-a".to_owned());
+    let mut states = ["running", "settingup"].into_iter();
+    let first = drive(&mut session, 5, &mut || states.next().unwrap());
+    let expected = [
+        "ReadReference",
+        "ReadClaim",
+        "ReadCloud",
+        "ReadOthers",
+        "AddFinalizer",
+        "Sending",
+        "CreateClaim",
+        "Send",
+        "Accepted",
+        "ReadCloud",
+        "Accepted",
+    ];
+    assert_eq!(first, expected);
+    let mut later = Session::new(session.object.clone(), "other".to_owned(), "operator-b".to_owned());
+    let rest = drive(&mut later, 8, &mut || "running");
+    assert_eq!(rest, ["ReadReference", "ReadCloud", "Succeeded", "RemoveFinalizer"]);
+    let status = &later.object.status;
+    assert_eq!(status.target.as_ref().unwrap().states_seen, ["settingup", "running"]);
+    assert_eq!(status.response.as_ref().unwrap().return_code.as_deref(), Some("0"));
+    assert_eq!(status.attempt.as_ref().unwrap().id, ATTEMPT);
+    assert_eq!(
+        (status.sent_time.clone(), status.finished_time.clone()),
+        (Some(whole_seconds(at(5))), Some(whole_seconds(at(8))))
+    );
+    assert_eq!(status.observed_generation, Some(1));
+}
+
+#[test]
+fn what_is_waited_for() {
+    let table: Vec<(&str, fn(&mut Session))> = vec![
+        ("ReferenceNotFound", |s| s.reference = Reference::Missing),
+        ("ReferenceNotReady", |s| s.reference = Reference::NotReady("no such service".to_owned())),
+        ("ReferenceSuspended", |s| s.reference = Reference::Suspended),
+        ("ClaimUnavailable", |s| s.claim = ClaimView::Failed("forbidden".to_owned())),
+        ("CredentialsRejected", |s| {
+            s.cloud = CloudView::Failed { reason: "CredentialsRejected", message: "wrong key".to_owned() };
+        }),
+        ("TargetNotFound", |s| s.cloud = CloudView::Instances(Vec::new())),
+        ("TargetAmbiguous", |s| s.cloud = CloudView::Instances(vec![instance("running"), instance("running")])),
+        ("TargetNotRunning", |s| s.cloud = CloudView::Instances(vec![instance("settingup")])),
+        ("TargetNotRunning", |s| s.cloud = CloudView::Instances(vec![instance("")])),
+        ("TargetBusy", |s| s.others = Others::Busy("shop/other".to_owned())),
+    ];
+    for (expected, edit) in table {
+        let mut session = all_clear();
+        edit(&mut session);
+        let write = written(plan(&session, clock(1)));
+        assert_eq!((write.status.phase.unwrap(), reason(&write.status)), (FlushPhase::Pending, expected));
+        assert_eq!(write.note.unwrap().reason, expected);
+        assert_well_formed(&write.status);
+
+        // Said once: the next look changes nothing, and does not come past the deadline.
+        let said = write.status.message.clone().unwrap();
+        session.object.status = write.status;
+        assert_eq!(plan(&session, clock(9)), Effect::Wait(Duration::from_secs(10)), "{expected}");
+        assert_eq!(plan(&session, clock(597)), Effect::Wait(Duration::from_secs(3)), "{expected}");
+
+        let expired = written(plan(&session, clock(600))).status;
+        assert_eq!((expired.phase, reason(&expired)), (Some(FlushPhase::Expired), "DeadlineExceeded"));
+        assert!(expired.message.unwrap().contains(&said), "{expected}: says what it waited for last");
+    }
+}
+
+#[test]
+fn verdicts_before_anything_is_sent() {
+    use FlushPhase::{Expired, Rejected, Unknown};
+    let elsewhere = || Reference::Target(Target { instance_no: "999".to_owned(), ..target() });
+    let table: Vec<(FlushPhase, &str, Session)> = vec![
+        (Rejected, "NotSupported", Session { reference: Reference::NotNcp, ..all_clear() }),
+        (Rejected, "ConfirmMismatch", Session { reference: elsewhere(), ..all_clear() }),
+        (Rejected, "AlreadyExecuted", Session { claim: held("another-uid", "x"), ..all_clear() }),
+        (Rejected, "AlreadyExecuted", Session { claim: held("", ""), ..all_clear() }),
+        (Unknown, "StatusLost", Session { claim: held(UID, "x"), ..all_clear() }),
+        (Unknown, "StatusLost", Session { claim: held(UID, ""), ..all_clear() }),
+        // Also while the reference leads nowhere: the claim is found by the request's UID.
+        (Unknown, "StatusLost", Session { claim: held(UID, "x"), reference: Reference::Missing, ..all_clear() }),
+        (Unknown, "StatusLost", Session { claim: held(UID, "x"), ..in_phase(FlushPhase::Pending, "y") }),
+    ];
+    for (phase, expected, session) in table {
+        for seconds in [1, 10_000] {
+            let write = written(plan(&session, clock(seconds)));
+            assert_eq!((write.status.phase.unwrap(), reason(&write.status)), (phase, expected));
+            assert!(write.note.unwrap().warning);
+            assert_well_formed(&write.status);
+        }
+    }
+    let mut late = all_clear();
+    assert_eq!(phase_and_reason(plan(&late, clock(600))), (Expired, "DeadlineExceeded".to_owned()));
+    late.object.spec.not_after = Some(whole_seconds(at(30)));
+    assert!(written(plan(&late, clock(30))).status.message.unwrap().contains("notAfter"));
+    assert_eq!(plan(&late, clock(29)), Effect::AddFinalizer);
+}
+
+#[test]
+fn the_rejection_names_the_earlier_request() {
+    let session = Session { claim: held("another-uid", "x"), ..all_clear() };
+    let message = written(plan(&session, clock(1))).status.message.unwrap();
+    assert!(message.contains("shop/earlier") && message.contains("another-uid"), "{message}");
+    assert!(message.contains(&format!("{:.0}", at(-3600))), "{message}");
+}
+
+#[test]
+fn the_finalizer_comes_before_sending() {
+    let mut session = all_clear();
+    assert_eq!(plan(&session, clock(1)), Effect::AddFinalizer);
+    session.object.finalizer = true;
+    let status = written(plan(&session, clock(1))).status;
+    assert_eq!((status.phase, status.attempt.unwrap().id.as_str()), (Some(FlushPhase::Sending), ATTEMPT));
+}
+
+#[test]
+fn an_attempt_that_was_not_executed_is_released_and_made_again_later() {
+    let mut session = in_phase(FlushPhase::Pending, "first");
+    session.object.status.next_attempt_time = Some(whole_seconds(at(40)));
+    session.claim = held(UID, "first");
+    assert_eq!(plan(&session, clock(10)), Effect::ReleaseClaim(claim_of(UID, "first")));
+    session.absorb(Report::Released);
+    assert_eq!(plan(&session, clock(10)), Effect::Wait(Duration::from_secs(30)));
+    let again = written(plan(&session, clock(40))).status;
+    assert_eq!((again.phase, again.attempt.unwrap().id.as_str()), (Some(FlushPhase::Sending), ATTEMPT));
+    assert_eq!(again.next_attempt_time, None);
+}
+
+#[test]
+fn one_reconcile_makes_one_attempt() {
+    let mut session = in_phase(FlushPhase::Pending, ATTEMPT);
+    session.own = Some(OwnAttempt { id: ATTEMPT.to_owned(), outcome: Some(failure(FailureKind::Busy, false)) });
+    assert!(matches!(plan(&session, clock(100)), Effect::Wait(_)));
+}
+
+#[test]
+fn a_deleted_request_sends_nothing() {
+    let mut session = in_phase(FlushPhase::Pending, "first");
+    session.object.deleted_at = Some(at(50));
+    assert!(matches!(plan(&session, clock(51)), Effect::RemoveFinalizer(Some(note)) if note.reason == "Cancelled"));
+    session.claim = held(UID, "first");
+    assert_eq!(plan(&session, clock(51)), Effect::ReleaseClaim(claim_of(UID, "first")));
+    session.claim = held(UID, "unheard-of");
+    assert!(matches!(plan(&session, clock(51)), Effect::RemoveFinalizer(_)), "what may be in use is left alone");
+    session.claim = ClaimView::NotRead;
+    assert_eq!(plan(&session, clock(51)), Effect::ReadClaim(None));
+    session.claim = ClaimView::Failed("forbidden".to_owned());
+    assert!(matches!(plan(&session, clock(51)), Effect::Wait(_)));
+    assert!(matches!(plan(&session, clock(651)), Effect::RemoveFinalizer(_)), "but not for ever");
+    session.object.finalizer = false;
+    assert_eq!(plan(&session, clock(51)), Effect::Done);
+}
+
+#[test]
+fn the_requested_at_annotation_is_echoed() {
+    let mut session = Session { others: Others::Busy("shop/other".to_owned()), ..all_clear() };
+    session.object.status = written(plan(&session, clock(1))).status;
+    session.object.requested_at = Some("now".to_owned());
+    let write = written(plan(&session, clock(2)));
+    assert_eq!(write.status.last_handled_reconcile_at.as_deref(), Some("now"));
+    assert_eq!(write.note, None, "an echo is not news");
+}

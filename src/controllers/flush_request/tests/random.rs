@@ -1,0 +1,144 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn phases() -> impl Strategy<Value = Option<FlushPhase>> {
+    use FlushPhase::*;
+    proptest::option::weighted(
+        0.9,
+        prop::sample::select(vec![Pending, Sending, Accepted, Succeeded, Failed, Unknown, Rejected, Expired]),
+    )
+}
+
+fn references() -> impl Strategy<Value = Reference> {
+    let elsewhere = Target { instance_no: "999".to_owned(), ..target() };
+    prop::sample::select(vec![
+        Reference::NotRead,
+        Reference::Missing,
+        Reference::NotReady("not yet".to_owned()),
+        Reference::Suspended,
+        Reference::NotNcp,
+        Reference::Target(elsewhere),
+        Reference::Target(target()),
+        Reference::Target(target()),
+    ])
+}
+
+fn claims() -> impl Strategy<Value = ClaimView> {
+    prop::sample::select(vec![
+        ClaimView::NotRead,
+        ClaimView::Failed("forbidden".to_owned()),
+        ClaimView::Absent,
+        held(UID, ATTEMPT),
+        held(UID, "theirs"),
+        held(UID, ""),
+        held("another-uid", ATTEMPT),
+    ])
+}
+
+fn clouds() -> impl Strategy<Value = CloudView> {
+    prop::sample::select(vec![
+        CloudView::NotRead,
+        CloudView::Failed { reason: "CloudUnavailable", message: "timeout".to_owned() },
+        CloudView::Instances(Vec::new()),
+        CloudView::Instances(vec![instance("running")]),
+        CloudView::Instances(vec![instance("settingup")]),
+        CloudView::Instances(vec![instance("running"), instance("running")]),
+    ])
+}
+
+fn own() -> impl Strategy<Value = Option<OwnAttempt>> {
+    let outcomes = prop::sample::select(vec![
+        None,
+        Some(reply("0")),
+        Some(reply("9")),
+        Some(failure(FailureKind::Busy, false)),
+        Some(failure(FailureKind::BadRequest, false)),
+        Some(failure(FailureKind::Unavailable, true)),
+        Some(SendOutcome::NotSent(NotSent::Paused)),
+    ]);
+    let ids = prop::sample::select(vec![ATTEMPT, "theirs"]);
+    proptest::option::of((ids, outcomes).prop_map(|(id, outcome)| OwnAttempt { id: id.to_owned(), outcome }))
+}
+
+prop_compose! {
+    fn sessions()(
+        phase in phases(),
+        attempt in prop::sample::select(vec!["", ATTEMPT, "theirs"]),
+        (deleted, finalizer, stale, gone) in (any::<bool>(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.05)),
+        (next, finished, ttl) in (proptest::option::of(0_i64..900), proptest::option::of(0_i64..900), any::<bool>()),
+        (reference, claim, cloud, own) in (references(), claims(), clouds(), own()),
+        others in prop::sample::select(vec![Others::NotRead, Others::Free, Others::Busy("shop/x".to_owned())]),
+    ) -> Session {
+        let mut session = Session { reference, claim, cloud, others, own, gone, ..all_clear() };
+        session.object_is_stale = stale && deleted;
+        session.object.status = RedisFlushRequestStatus {
+            phase,
+            next_attempt_time: next.map(|seconds| whole_seconds(at(seconds))),
+            finished_time: finished.map(|seconds| whole_seconds(at(seconds))),
+            ..status(FlushPhase::Pending, attempt)
+        };
+        session.object.deleted_at = deleted.then(|| at(100));
+        session.object.finalizer = finalizer;
+        session.object.spec.ttl_after_finished = ttl.then(|| Duration::from_secs(60).into());
+        session
+    }
+}
+
+fn may_follow(from: FlushPhase, to: FlushPhase) -> bool {
+    use FlushPhase::*;
+    match from {
+        Pending => matches!(to, Pending | Sending | Rejected | Expired | Unknown),
+        Sending => matches!(to, Pending | Accepted | Failed | Unknown | Rejected),
+        Accepted => matches!(to, Accepted | Succeeded | Unknown),
+        Succeeded | Failed | Unknown | Rejected | Expired => to == from,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn phases_follow_the_diagram(session in sessions(), seconds in 0_i64..100_000) {
+        if let Effect::WriteStatus(write) = plan(&session, clock(seconds)) {
+            let (from, to) = (session.object.phase(), write.status.phase.unwrap());
+            prop_assert!(may_follow(from, to), "{from:?} to {to:?}");
+            if from.is_terminal() {
+                let echoed = RedisFlushRequestStatus {
+                    last_handled_reconcile_at: write.status.last_handled_reconcile_at.clone(),
+                    ..session.object.status.clone()
+                };
+                prop_assert_eq!(write.status, echoed);
+            } else {
+                assert_well_formed(&write.status);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_without_sending_won_and_the_claim_held(session in sessions(), seconds in 0_i64..1000, waited in 0_u64..40) {
+        let clock = Clock { now: at(seconds), since_attempt_began: Duration::from_secs(waited) };
+        if let Effect::Send { target, attempt_id } = plan(&session, clock) {
+            prop_assert_eq!(session.object.phase(), FlushPhase::Sending);
+            prop_assert_eq!(session.object.attempt_id(), &attempt_id);
+            prop_assert_eq!(session.own, Some(OwnAttempt { id: attempt_id.clone(), outcome: None }));
+            prop_assert!(matches!(&session.claim, ClaimView::Present(claim) if claim.is_for(UID, &attempt_id)));
+            prop_assert_eq!(target.instance_no, session.object.spec.confirm);
+            prop_assert!(waited <= 20 && seconds < 600 && session.object.deleted_at.is_none());
+        }
+    }
+
+    #[test]
+    fn only_an_attempt_not_executed_is_released(session in sessions(), seconds in 0_i64..100_000) {
+        if let Effect::ReleaseClaim(claim) = plan(&session, clock(seconds)) {
+            prop_assert!(claim.is_unused(&session.object));
+        }
+    }
+
+    #[test]
+    fn waiting_is_never_a_hot_loop(session in sessions(), seconds in 0_i64..100_000) {
+        if let Effect::Wait(after) = plan(&session, clock(seconds)) {
+            prop_assert!(after >= Duration::from_secs(1));
+        }
+    }
+}
