@@ -26,6 +26,8 @@ pub struct Tally {
     flushes: BTreeMap<u64, u64>,
     /// Requests by the phase they ended in.
     phases: BTreeMap<&'static str, u64>,
+    /// Requests that were removed meanwhile, by their last phase.
+    removed_in: BTreeMap<&'static str, u64>,
     /// By fault.
     kinds: BTreeMap<String, Row>,
     /// By what happened after everything was settled.
@@ -71,6 +73,9 @@ impl Tally {
         *self.flushes.entry(outcome.flushes).or_default() += 1;
         for phase in &outcome.phases {
             *self.phases.entry(phase.as_str()).or_default() += 1;
+        }
+        for phase in &outcome.removed_in {
+            *self.removed_in.entry(phase.as_str()).or_default() += 1;
         }
         for (step, met) in outcome.script.steps.iter().zip(&outcome.met) {
             let row = self.kinds.entry(step.act.kind(step.at.side)).or_default();

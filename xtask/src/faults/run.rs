@@ -56,8 +56,10 @@ pub struct Outcome {
     pub flushes: u64,
     /// The last phase of the main request's last life; none if it was deleted for good.
     pub phase: Option<FlushPhase>,
-    /// Last phases of all lives.
+    /// The phases of all requests that are there in the end.
     pub phases: Vec<FlushPhase>,
+    /// The last phases of those that were removed.
+    pub removed_in: Vec<FlushPhase>,
     /// All writes.
     pub entries: Vec<Entry>,
     /// How many operators were started.
@@ -219,8 +221,14 @@ impl Run<'_> {
                 }
                 return self.keep_one_running().await;
             }
-            Act::Pause => return self.pause(process, fate, None).await,
-            Act::LongPause => return self.pause(process, fate, Some(Instant::now() + LONG_PAUSE)).await,
+            Act::Pause => {
+                self.pause(process, fate, None)?;
+                return self.keep_one_running().await;
+            }
+            Act::LongPause { takeover } => {
+                self.pause(process, fate, Some(Instant::now() + LONG_PAUSE))?;
+                return if takeover { self.keep_one_running().await } else { Ok(()) };
+            }
             Act::Hang => {
                 self.late.push(fate);
                 return Ok(());
@@ -261,19 +269,13 @@ impl Run<'_> {
         Ok(self.scene.change(change, &self.record, writes).await?)
     }
 
-    /// Stops a process; without `until` until everything is settled by another one.
-    async fn pause(
-        &mut self,
-        process: usize,
-        fate: oneshot::Sender<Fate>,
-        until: Option<Instant>,
-    ) -> Result<(), RunError> {
+    /// Stops a process until then; without `until`, until everything is settled by another one.
+    fn pause(&mut self, process: usize, fate: oneshot::Sender<Fate>, until: Option<Instant>) -> io::Result<()> {
         if self.is_running(process) {
             self.processes[process].stop()?;
         }
         self.paused.push(Waiting { process, fate, until });
-        // A long pause ends by itself: it is the guard that is looked at, so half of them have nobody to take over.
-        if until.is_some() && self.script.seed.is_multiple_of(2) { Ok(()) } else { self.keep_one_running().await }
+        Ok(())
     }
 
     async fn wait_until_at_work(&self, process: usize) {
@@ -388,7 +390,9 @@ impl Run<'_> {
         let (flushes, flushes_elsewhere) = self.scene.flushes();
         let entries = self.desk.entries();
         let main = self.record.current(MAIN).and_then(|life| life.phase);
-        let phases = lives.iter().filter_map(|life| life.phase).collect();
+        let (removed, there): (Vec<_>, Vec<_>) = lives.iter().partition(|life| life.gone);
+        let phases = there.iter().filter_map(|life| life.phase).collect();
+        let removed_in = removed.iter().filter_map(|life| life.phase).collect();
         let violations = judge(&Evidence {
             lives,
             flushes,
@@ -404,6 +408,7 @@ impl Run<'_> {
             flushes,
             phase: main,
             phases,
+            removed_in,
             entries,
             processes: self.processes.len(),
             folder: self.home.folder,

@@ -52,7 +52,10 @@ pub enum Act {
     /// The process stands still while another one takes over, and wakes up when that one has settled everything.
     Pause,
     /// The process stands still for longer than the guard before a send (20 s), and then goes on.
-    LongPause,
+    LongPause {
+        /// Whether another one takes over meanwhile.
+        takeover: bool,
+    },
     /// The connection is closed.
     Drop,
     /// This status is answered instead.
@@ -131,7 +134,11 @@ impl Script {
     pub fn draw(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let count = *[1, 1, 1, 2, 2, 2, 3].choose(&mut rng).unwrap_or(&1);
-        let steps = (0..count).map(|_| step(&mut rng)).collect();
+        let mut steps: Vec<Step> = (0..count).map(|_| step(&mut rng)).collect();
+        let twice = rng.random_bool(0.15);
+        if twice {
+            steps.extend(second_attempt(&mut rng));
+        }
         let epilogues = [
             Epilogue::Restart,
             Epilogue::Change(Change::Reapply),
@@ -142,7 +149,7 @@ impl Script {
         Self {
             seed,
             replicas: if rng.random_bool(0.2) { 2 } else { 1 },
-            patience: if rng.random_bool(0.25) { SHORT_PATIENCE } else { LONG_PATIENCE },
+            patience: if !twice && rng.random_bool(0.25) { SHORT_PATIENCE } else { LONG_PATIENCE },
             named: rng.random_bool(0.5),
             flush_seconds: u32::from(rng.random_bool(0.1)),
             steps,
@@ -210,7 +217,7 @@ fn step(rng: &mut StdRng) -> Step {
         0..180 => (at, Act::Kill { late: false }),
         180..280 => (Point { side: Side::Before, ..at }, Act::Kill { late: true }),
         280..380 => (at, Act::Pause),
-        380..386 => (at, Act::LongPause),
+        380..386 => (at, Act::LongPause { takeover: rng.random_bool(0.5) }),
         386..392 => (Point { write: Write::CloudFlush, nth: 1, ..at }, Act::Hang),
         392..450 => (at, Act::Drop),
         450..520 => (at, answer(rng, at)),
@@ -221,6 +228,43 @@ fn step(rng: &mut StdRng) -> Step {
         _ => (at, Act::Change(*CHANGES.choose(rng).unwrap_or(&Change::Delete))),
     };
     Step { at, act }
+}
+
+/// The first send is refused for now, and something goes wrong on the way to the second: the claim of the first is released
+/// and taken anew there.
+fn second_attempt(rng: &mut StdRng) -> [Step; 2] {
+    let refusal = if rng.random_bool(0.5) { too_many() } else { busy() };
+    let fault = Fault::new(Operation::NcpFlush, refusal).times(1);
+    let flush = Point { side: Side::Before, write: Write::CloudFlush, nth: 1 };
+    let places = [
+        (Write::RequestStatus(FlushPhase::Pending), 1),
+        (Write::ClaimDelete, 1),
+        (Write::RequestStatus(FlushPhase::Sending), 2),
+        (Write::ClaimCreate, 2),
+        (Write::CloudFlush, 2),
+    ];
+    let (write, nth) = places.choose(rng).copied().unwrap_or((Write::ClaimDelete, 1));
+    let side = if rng.random_bool(0.5) { Side::Before } else { Side::After };
+    let acts = [
+        Act::Kill { late: false },
+        Act::Kill { late: true },
+        Act::Pause,
+        Act::Drop,
+        Act::Replica,
+        Act::Change(Change::WipeStatus),
+        Act::Change(Change::ForceReapply),
+    ];
+    let act = acts.choose(rng).cloned().unwrap_or(Act::Pause);
+    [Step { at: flush, act: Act::Cloud(fault) }, Step { at: Point { side, write, nth }, act }]
+}
+
+/// NCP's word for "another operation runs", a plain refusal.
+fn busy() -> FaultKind {
+    FaultKind::Service { return_code: "25013".to_owned(), message: None, status: Some(400), xml: false }
+}
+
+fn too_many() -> FaultKind {
+    FaultKind::TooManyRequests { retry_after_seconds: Some(1), error_code: None }
 }
 
 const CHANGES: &[Change] = &[
@@ -264,7 +308,6 @@ fn cloud_fault(rng: &mut StdRng, at: Point) -> (Point, Act) {
         message: Some("injected".to_owned()),
         xml: false,
     };
-    let busy = FaultKind::Service { return_code: "25013".to_owned(), message: None, status: Some(400), xml: false };
     let internal = FaultKind::Service { return_code: "900".to_owned(), message: None, status: Some(500), xml: true };
     let no_code = NcpQuirks { omit_return_code: true, ..NcpQuirks::default() };
     let odd = NcpQuirks { omit_wrapper: true, integer_return_code: true, omit_instances: true, ..NcpQuirks::default() };
@@ -279,9 +322,9 @@ fn cloud_fault(rng: &mut StdRng, at: Point) -> (Point, Act) {
         (gateway(401, "200"), None),
         (gateway(403, "230"), None),
         (gateway(400, "100"), None),
-        (busy, None),
+        (busy(), None),
         (internal, Some(true)),
-        (FaultKind::TooManyRequests { retry_after_seconds: Some(1), error_code: None }, None),
+        (too_many(), None),
         (FaultKind::HalfJson, None),
         (FaultKind::Truncate { bytes: 20 }, None),
         (FaultKind::WrongTypes, None),
@@ -302,7 +345,8 @@ impl Act {
             Self::Kill { late: false } => format!("kill {side} the write"),
             Self::Kill { late: true } => "kill, the write comes late".to_owned(),
             Self::Pause => format!("pause {side} the write, takeover"),
-            Self::LongPause => "pause of 21 s, takeover".to_owned(),
+            Self::LongPause { takeover: true } => "pause of 21 s, takeover".to_owned(),
+            Self::LongPause { takeover: false } => "pause of 21 s".to_owned(),
             Self::Drop => format!("connection lost {side} the write"),
             Self::Answer(status) => format!("{} {side} the write", status.as_u16()),
             Self::Hang => "no answer for 30 s".to_owned(),
