@@ -24,12 +24,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use futures::StreamExt as _;
+use managed_redis_operator::api::flush_request::FlushPhase;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::desk::Entry;
 use self::lab::{Lab, LabError};
 use self::report::Tally;
 use self::run::{Outcome, RunError, play};
-use self::script::{Act, Script};
+use self::script::{Act, Script, Step};
 use self::write::{Point, Side};
 use crate::output::{say, step};
 
@@ -125,7 +127,8 @@ async fn prove(lab: &Lab, arguments: &Arguments) -> Result<(), FaultsError> {
     let scripts = (0..runs).map(|run| Script::draw(seed.wrapping_add(run.wrapping_mul(NEXT_SEED))));
     let scripts = scripts.take_while(move |_| until.is_none_or(|until| Instant::now() < until));
     let started = Instant::now();
-    let tally = campaign(lab, scripts, runs, jobs, |_| {}).await?;
+    let mut tally = Tally::default();
+    campaign(lab, scripts, runs, jobs, &mut tally, |_| {}).await?;
     say(tally.table(started.elapsed()));
     verdict_of(&tally)
 }
@@ -143,10 +146,10 @@ async fn campaign(
     scripts: impl Iterator<Item = Script>,
     wanted: u64,
     jobs: usize,
+    tally: &mut Tally,
     mut each: impl FnMut(&Outcome),
-) -> Result<Tally, FaultsError> {
+) -> Result<(), FaultsError> {
     let started = Instant::now();
-    let mut tally = Tally::default();
     let plays = scripts.enumerate().map(|(number, script)| async move {
         let seed = script.seed;
         let outcome = play(lab, &format!("run-{number}-{seed}"), script).await;
@@ -159,16 +162,19 @@ async fn campaign(
     loop {
         tokio::select! {
             outcome = outcomes.next() => {
-                let Some(outcome) = outcome else { return Ok(tally) };
+                let Some(outcome) = outcome else { return Ok(()) };
                 let outcome = outcome?;
                 tally.count(&outcome);
                 each(&outcome);
-                if !outcome.violations.is_empty() {
+                if outcome.violations.is_empty() {
+                    // The logs of a run that went well are of no use.
+                    std::fs::remove_dir_all(&outcome.folder)?;
+                } else {
                     say(report::failure(&outcome, &keep_logs(&outcome)));
                     failures += 1;
                 }
                 if failures >= MOST_FAILURES {
-                    return Ok(tally);
+                    return Ok(());
                 }
             }
             _ = tick.tick() => say(tally.progress(wanted, started.elapsed())),
@@ -195,36 +201,46 @@ fn keep_logs(outcome: &Outcome) -> String {
     }
 }
 
-/// Kills the operator once before, once after, and once with the write coming late, at every write of the normal course.
+/// Kills the operator once before, once after, and once with the write coming late, at every write of the normal course
+/// and of the one in which the first send is refused for now.
 async fn enumerate(lab: &Lab, jobs: usize) -> Result<(), FaultsError> {
-    step("The normal course");
-    let calm = play(lab, "calm", Script::calm()).await.map_err(|source| FaultsError::Run { seed: 0, source })?;
-    if calm.phase != Some(managed_redis_operator::api::flush_request::FlushPhase::Succeeded) {
-        return Err(FaultsError::Calm(report::column(calm.phase)));
-    }
-    let kinds = [(Side::Before, false), (Side::After, false), (Side::Before, true)];
-    let points = calm.entries.iter().enumerate().flat_map(|(at, entry)| {
-        kinds.map(|(side, late)| {
-            let script = Script::single(Point { side, write: entry.write, nth: entry.nth }, Act::Kill { late });
-            Script { seed: at as u64, ..script }
-        })
-    });
-    let scripts: Vec<Script> = points.collect();
-    step(format_args!("{} writes, {} kills, {jobs} at once", calm.entries.len(), scripts.len()));
-    let wanted = scripts.len() as u64;
     let started = Instant::now();
-    let mut lines = Vec::new();
-    let tally = campaign(lab, scripts.into_iter(), wanted, jobs, |outcome| lines.push(line(outcome))).await?;
-    lines.sort();
-    say(format_args!("  {:>2}  {:<30} {:<28} {:<10} flushes", "", "write", "killed", "phase"));
-    lines.iter().for_each(|(_, line)| say(line));
+    let mut tally = Tally::default();
+    for (name, course) in [("normal", Script::calm()), ("refused once", Script::refused_once())] {
+        step(format_args!("The {name} course"));
+        let calm = play(lab, &format!("course-{}", course.steps.len()), course.clone()).await;
+        let calm = calm.map_err(|source| FaultsError::Run { seed: 0, source })?;
+        if calm.phase != Some(FlushPhase::Succeeded) || !calm.violations.is_empty() {
+            say(report::failure(&calm, &keep_logs(&calm)));
+            return Err(FaultsError::Calm(report::column(calm.phase)));
+        }
+        let scripts = every_kill(&course, &calm.entries);
+        step(format_args!("{} writes, {} kills, {jobs} at once", calm.entries.len(), scripts.len()));
+        let wanted = scripts.len() as u64;
+        let mut lines = Vec::new();
+        campaign(lab, scripts.into_iter(), wanted, jobs, &mut tally, |outcome| lines.push(line(outcome))).await?;
+        lines.sort();
+        say(format_args!("  {:>2}  {:<30} {:<28} {:<10} flushes", "", "write", "killed", "phase"));
+        lines.iter().for_each(|(_, line)| say(line));
+    }
     say(tally.table(started.elapsed()));
     verdict_of(&tally)
 }
 
+/// The scripts that follow a course up to one of its writes and kill the operator there.
+fn every_kill(course: &Script, entries: &[Entry]) -> Vec<Script> {
+    let kinds = [(Side::Before, false), (Side::After, false), (Side::Before, true)];
+    let kill = |(at, entry): (usize, &Entry), (side, late)| {
+        let mut script = Script { seed: at as u64, ..course.clone() };
+        script.steps.push(Step { at: Point { side, write: entry.write, nth: entry.nth }, act: Act::Kill { late } });
+        script
+    };
+    entries.iter().enumerate().flat_map(|entry| kinds.map(|kind| kill(entry, kind))).collect()
+}
+
 fn line(outcome: &Outcome) -> ((u64, String), String) {
     let number = outcome.script.seed;
-    let (place, how) = outcome.script.steps.first().map_or_else(Default::default, |step| {
+    let (place, how) = outcome.script.steps.last().map_or_else(Default::default, |step| {
         (format!("{} #{}", step.at.write, step.at.nth), step.act.kind(step.at.side))
     });
     let met = if outcome.met.iter().all(|met| *met) { "" } else { "  (not reached)" };

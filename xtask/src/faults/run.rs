@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::process::{Home, Process, State};
 use super::record::Record;
 use super::scene::{MAIN, Scene, SceneError};
 use super::script::{Act, Change, Epilogue, Script};
-use super::verdict::{Evidence, Violation, judge, sends_without_refusal};
+use super::verdict::{Evidence, Violation, judge};
 use super::write::Write;
 
 /// How long everything may take to come to rest after the last thing that went wrong: more than the longest wait of the
@@ -397,7 +397,7 @@ impl Run<'_> {
             lives,
             flushes,
             flushes_elsewhere,
-            sends_without_refusal: sends_without_refusal(&entries),
+            entries: entries.clone(),
             settled,
             ended_by_themselves,
         });
@@ -416,13 +416,7 @@ impl Run<'_> {
         };
         if outcome.violations.is_empty() {
             self.scene.strike().await?;
-            remove(&outcome.folder)?;
         }
         Ok(outcome)
     }
-}
-
-/// The logs of a run that went well are of no use.
-fn remove(folder: &Path) -> io::Result<()> {
-    std::fs::remove_dir_all(folder)
 }

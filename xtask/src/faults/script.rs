@@ -125,9 +125,9 @@ impl Script {
         }
     }
 
-    /// A run with one step.
-    pub fn single(at: Point, act: Act) -> Self {
-        Self { steps: vec![Step { at, act }], ..Self::calm() }
+    /// A run in which the first send is refused for now, so that there is a second.
+    pub fn refused_once() -> Self {
+        Self { steps: vec![first_send_meets(too_many())], ..Self::calm() }
     }
 
     /// Draws a run.
@@ -234,8 +234,6 @@ fn step(rng: &mut StdRng) -> Step {
 /// and taken anew there.
 fn second_attempt(rng: &mut StdRng) -> [Step; 2] {
     let refusal = if rng.random_bool(0.5) { too_many() } else { busy() };
-    let fault = Fault::new(Operation::NcpFlush, refusal).times(1);
-    let flush = Point { side: Side::Before, write: Write::CloudFlush, nth: 1 };
     let places = [
         (Write::RequestStatus(FlushPhase::Pending), 1),
         (Write::ClaimDelete, 1),
@@ -255,7 +253,12 @@ fn second_attempt(rng: &mut StdRng) -> [Step; 2] {
         Act::Change(Change::ForceReapply),
     ];
     let act = acts.choose(rng).cloned().unwrap_or(Act::Pause);
-    [Step { at: flush, act: Act::Cloud(fault) }, Step { at: Point { side, write, nth }, act }]
+    [first_send_meets(refusal), Step { at: Point { side, write, nth }, act }]
+}
+
+fn first_send_meets(fault: FaultKind) -> Step {
+    let fault = Fault::new(Operation::NcpFlush, fault).times(1);
+    Step { at: Point { side: Side::Before, write: Write::CloudFlush, nth: 1 }, act: Act::Cloud(fault) }
 }
 
 /// NCP's word for "another operation runs", a plain refusal.

@@ -19,8 +19,8 @@ pub struct Evidence {
     pub flushes: u64,
     /// How often it wiped any other.
     pub flushes_elsewhere: u64,
-    /// Flushes sent whose sender was not told that they were refused.
-    pub sends_without_refusal: usize,
+    /// Every write.
+    pub entries: Vec<Entry>,
     /// Whether everything came to rest in time.
     pub settled: bool,
     /// Operators that ended although nobody killed them.
@@ -56,7 +56,12 @@ pub enum Violation {
     FlushDenied(String),
     /// An operator ended although nobody killed it.
     EndedByItself(usize),
+    /// The same kind of write again and again.
+    InCircles(Write, u32),
 }
+
+/// No run needs as many writes of one kind: even the longest, with retries of the client and several operators, has half.
+const MOST_OF_A_KIND: u32 = 60;
 
 /// Judges a run.
 pub fn judge(evidence: &Evidence) -> Vec<Violation> {
@@ -70,8 +75,9 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
     if evidence.flushes_elsewhere > 0 {
         found.push(Violation::WrongInstance(evidence.flushes_elsewhere));
     }
-    if evidence.sends_without_refusal > ids {
-        found.push(Violation::SentAgain { sends: evidence.sends_without_refusal, ids });
+    let sends = sends_without_refusal(&evidence.entries);
+    if sends > ids {
+        found.push(Violation::SentAgain { sends, ids });
     }
     if !evidence.settled {
         found.push(Violation::Stuck(told()));
@@ -84,6 +90,9 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
     }
     if evidence.flushes > count(admits_a_flush) {
         found.push(Violation::FlushDenied(told()));
+    }
+    if let Some(entry) = evidence.entries.iter().find(|entry| entry.nth > MOST_OF_A_KIND) {
+        found.push(Violation::InCircles(entry.write, MOST_OF_A_KIND));
     }
     found.extend(evidence.ended_by_themselves.iter().copied().map(Violation::EndedByItself));
     found
@@ -111,7 +120,7 @@ fn describe(life: &Life) -> String {
 
 /// How many of the sends were not refused, as far as the sender was told. The refusals are those of the API: 400, 401, 403,
 /// 404, 413 and 429 say that nothing was executed.
-pub fn sends_without_refusal(entries: &[Entry]) -> usize {
+fn sends_without_refusal(entries: &[Entry]) -> usize {
     let refused = |status: u16| {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         matches!(
@@ -137,6 +146,7 @@ impl fmt::Display for Violation {
             Self::FinalPhaseLeft(life) => write!(f, "a final phase was left: {life}"),
             Self::SucceededWithoutFlush(lives) => write!(f, "Succeeded without a flush: {lives}"),
             Self::FlushDenied(lives) => write!(f, "flushed, but nobody says so: {lives}"),
+            Self::InCircles(write, most) => write!(f, "more than {most} times the same write: {write}"),
             Self::EndedByItself(process) => write!(f, "operator {process} ended by itself"),
         }
     }
@@ -151,8 +161,12 @@ mod tests {
         Life { name: "a".into(), request_id: "x".into(), phases: phases.to_vec(), ..Life::default() }
     }
 
+    fn flush(told: Option<u16>) -> Entry {
+        Entry { process: 0, write: Write::CloudFlush, nth: 1, carried_out: None, told, over: true }
+    }
+
     fn evidence(lives: Vec<Life>, flushes: u64) -> Evidence {
-        Evidence { lives, flushes, sends_without_refusal: 1, settled: true, ..Evidence::default() }
+        Evidence { lives, flushes, entries: vec![flush(Some(200))], settled: true, ..Evidence::default() }
     }
 
     #[test]
@@ -171,7 +185,7 @@ mod tests {
         assert_eq!(twice, [Violation::FlushedTwice { flushes: 2, ids: 1 }]);
         let elsewhere = Evidence { flushes_elsewhere: 1, ..evidence(vec![good()], 1) };
         assert_eq!(judge(&elsewhere), [Violation::WrongInstance(1)]);
-        let again = Evidence { sends_without_refusal: 2, ..evidence(vec![good()], 1) };
+        let again = Evidence { entries: vec![flush(None), flush(Some(200))], ..evidence(vec![good()], 1) };
         assert_eq!(judge(&again), [Violation::SentAgain { sends: 2, ids: 1 }]);
         let stuck = Evidence { settled: false, ..evidence(vec![life(&[Pending])], 0) };
         assert!(matches!(&judge(&stuck)[..], [Violation::Stuck(_)]));
@@ -181,6 +195,9 @@ mod tests {
         assert!(matches!(&judge(&evidence(vec![life(&[Sending, Failed])], 1))[..], [Violation::FlushDenied(_)]));
         let ended = Evidence { ended_by_themselves: vec![3], ..evidence(vec![good()], 1) };
         assert_eq!(judge(&ended), [Violation::EndedByItself(3)]);
+        let often = Entry { nth: MOST_OF_A_KIND + 1, ..flush(Some(200)) };
+        let circles = judge(&Evidence { entries: vec![often], ..evidence(vec![good()], 1) });
+        assert_eq!(circles, [Violation::InCircles(Write::CloudFlush, MOST_OF_A_KIND)]);
     }
 
     #[test]
@@ -191,9 +208,8 @@ mod tests {
 
     #[test]
     fn only_what_the_api_calls_a_refusal_permits_another_send() {
-        let entry = |told| Entry { process: 0, write: Write::CloudFlush, nth: 1, carried_out: None, told, over: true };
-        assert_eq!(sends_without_refusal(&[entry(Some(429)), entry(Some(401)), entry(Some(200))]), 1);
-        assert_eq!(sends_without_refusal(&[entry(None), entry(Some(503)), entry(Some(409))]), 3);
-        assert_eq!(sends_without_refusal(&[Entry { write: Write::RequestEvent, ..entry(None) }]), 0);
+        assert_eq!(sends_without_refusal(&[flush(Some(429)), flush(Some(401)), flush(Some(200))]), 1);
+        assert_eq!(sends_without_refusal(&[flush(None), flush(Some(503)), flush(Some(409))]), 3);
+        assert_eq!(sends_without_refusal(&[Entry { write: Write::RequestEvent, ..flush(None) }]), 0);
     }
 }
