@@ -10,9 +10,11 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::credentials::Secrets;
 use super::flush_request::targets::Targets;
+use super::wake::Wakers;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
 use crate::inventory::Inventory;
@@ -145,7 +147,9 @@ pub struct Context {
     /// Flags.
     pub settings: Settings,
     /// Wakes objects of other kinds.
-    pub wakers: super::runner::Wakers,
+    pub wakers: Wakers,
+    /// Cancelled when the process is about to end: nothing that cannot be undone may be begun any more.
+    pub stopping: CancellationToken,
 }
 
 impl Context {
@@ -156,7 +160,8 @@ impl Context {
         cloud: Arc<HttpCore>,
         metrics: Arc<Metrics>,
         settings: Settings,
-        wakers: super::runner::Wakers,
+        wakers: Wakers,
+        stopping: CancellationToken,
     ) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
         Self {
@@ -173,6 +178,7 @@ impl Context {
             failures: Failures::default(),
             settings,
             wakers,
+            stopping,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One folder a kind: a thin reconcile (observe → plan → act → report), a pure plan, the status it reports.
 //!
 //! What all kinds share: [`context`] (what a reconcile may touch), [`credentials`], [`report`] (status and events),
-//! [`runner`] (watch, queue, concurrency, deadline, backoff).
+//! [`runner`] (watch, queue, concurrency, deadline, backoff), [`wake`].
 
 pub mod cluster_ref;
 pub mod context;
@@ -12,3 +12,4 @@ pub mod problem;
 pub mod report;
 pub mod requeue;
 pub mod runner;
+pub mod wake;

@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::channel::mpsc::unbounded;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -16,7 +16,7 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::{ObjectRef, store};
+use kube::runtime::reflector::store;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -26,8 +26,9 @@ use tracing::{Instrument as _, debug, info_span, warn};
 
 use super::context::{Context, Objects};
 use super::requeue;
+use super::wake::Wakes;
+use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Desired, READY, STALLED, Truth};
-use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 
 /// A reconcile that takes longer than this is given up and tried again.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -88,38 +89,6 @@ pub trait Reconcile:
 
     /// A finalizer of this operator, to take off objects that cannot be read when they are deleted.
     const FINALIZER: Option<&'static str> = None;
-}
-
-/// Sends an object of a kind back into its queue.
-#[derive(Clone, Debug)]
-pub struct Waker<K: Reconcile>(UnboundedSender<ObjectRef<DeserializeGuard<K>>>);
-
-/// The other end of a [`Waker`].
-pub type Wakes<K> = UnboundedReceiver<ObjectRef<DeserializeGuard<K>>>;
-
-impl<K: Reconcile> Waker<K> {
-    /// A waker and its stream.
-    pub fn channel() -> (Self, Wakes<K>) {
-        let (sender, receiver) = unbounded();
-        (Self(sender), receiver)
-    }
-
-    /// Reconciles the object soon. The queue holds each object once, so it cannot grow beyond the objects there are.
-    pub fn wake(&self, namespace: &str, name: &str) {
-        // It only fails when the controller has ended.
-        let _ = self.0.unbounded_send(ObjectRef::new(name).within(namespace));
-    }
-}
-
-/// A waker for each kind.
-#[derive(Clone, Debug)]
-pub struct Wakers {
-    /// For references.
-    pub cluster_refs: Waker<RedisClusterRef>,
-    /// For parameter syncs.
-    pub parameter_syncs: Waker<RedisParameterSync>,
-    /// For flush requests.
-    pub flush_requests: Waker<RedisFlushRequest>,
 }
 
 /// Which objects a controller watches.
@@ -225,7 +194,7 @@ async fn reconcile<K: Reconcile>(
     let work = async {
         match &object.0 {
             Ok(object) => Arc::new(object.clone()).reconcile(Arc::clone(&ctx)).await,
-            Err(invalid) => report_invalid::<K>(&ctx, &namespace, &name, &invalid.error).await,
+            Err(_) => report_invalid::<K>(&ctx, &namespace, &name).await,
         }
     };
     let guarded = AssertUnwindSafe(tokio::time::timeout(DEADLINE, work)).catch_unwind().instrument(span.clone());
@@ -255,20 +224,16 @@ fn back_off<K: Reconcile>(object: Arc<DeserializeGuard<K>>, _: &ReconcileError, 
 }
 
 /// Says in the status of an object that it cannot be read, leaving the rest of the status as it is.
-async fn report_invalid<K: Reconcile>(
-    ctx: &Context,
-    namespace: &str,
-    name: &str,
-    error: &str,
-) -> Result<Outcome, ReconcileError> {
+async fn report_invalid<K: Reconcile>(ctx: &Context, namespace: &str, name: &str) -> Result<Outcome, ReconcileError> {
     let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &ApiResource::erase::<K>(&()));
     let Some(object) = api.get_opt(name).await? else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
     if object.metadata.deletion_timestamp.is_some() {
         release::<K>(&api, &object).await?;
         return Ok(Outcome::applied(requeue::WHEN_CHANGED));
     }
+    let Some(error) = unreadable::<K>(&object) else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
     let before = object.data.get("status").cloned().unwrap_or_else(|| json!({}));
-    let after = invalid_status(&before, object.metadata.generation.unwrap_or_default(), error, Timestamp::now());
+    let after = invalid_status(&before, object.metadata.generation.unwrap_or_default(), &error, Timestamp::now());
     if after == before {
         return Ok(Outcome::settled(requeue::WHEN_CHANGED));
     }
@@ -281,6 +246,16 @@ async fn report_invalid<K: Reconcile>(
     api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await?;
     ctx.metrics.status_written(K::KIND);
     Ok(Outcome::applied(requeue::WHEN_CHANGED))
+}
+
+/// Why an object cannot be read, with the path of the field; none if it can: then the watch brings it.
+fn unreadable<K: Reconcile>(object: &DynamicObject) -> Option<String> {
+    let value = match serde_json::to_value(object) {
+        Ok(value) => value,
+        Err(error) => return Some(error.to_string()),
+    };
+    let error = serde_path_to_error::deserialize::<_, K>(value).err()?;
+    Some(format!("field {}: {}", error.path(), error.inner()))
 }
 
 /// An object that nobody can read holds nothing that is under way: its deletion is let through.

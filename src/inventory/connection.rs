@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use super::snapshot::{Observation, Snapshot, Want};
 use super::source::Source;
-use super::{Subscriber, Wake};
+use super::{Question, Subscriber, Wake};
 
 /// How long versions and flavors are believed.
 const CATALOG_FRESH: Duration = Duration::from_secs(3600);
@@ -30,6 +30,8 @@ struct Subscription {
     token: Option<String>,
     /// The round that the forced read has to reach; 0 if none was asked for.
     ticket: u64,
+    /// The round that a list must have for its "no" to count: what was listed before somebody asked may be too old.
+    since: u64,
     /// What the subscriber was last told.
     told: Option<Observation>,
 }
@@ -40,6 +42,21 @@ struct State {
     subscriptions: HashMap<(Subscriber, Want), Subscription>,
     list_started: Option<Instant>,
     refresh: bool,
+}
+
+impl State {
+    /// The round from which on a list can refuse what `who` newly asks for: the next one, if a list from before does so;
+    /// else any. Who asked for the same before keeps the answer.
+    fn since(&self, who: &Subscriber, want: &Want) -> u64 {
+        if !self.snapshot.refuses(want) {
+            return 0;
+        }
+        let same = |(subscriber, other): &&(Subscriber, Want)| subscriber == who && other.is_for_the_same_as(want);
+        self.subscriptions
+            .iter()
+            .find(|(key, _)| same(key))
+            .map_or(self.snapshot.round() + 1, |(_, subscription)| subscription.since)
+    }
 }
 
 /// One (provider, endpoint, credential), shared by every object that uses it.
@@ -72,16 +89,22 @@ impl Connection {
         &self.label
     }
 
-    /// Makes an object a subscriber of `want`, at least every `interval`, and tells what is known of it now.
-    ///
-    /// `force` is a token: a new value makes one fresh read, whose end shows in `Observation::forced_read_done`.
-    pub fn subscribe(&self, who: &Subscriber, want: &Want, interval: Duration, force: Option<&str>) -> Observation {
+    /// Makes an object a subscriber, and tells what is known now.
+    pub(super) fn subscribe(&self, question: &Question<'_>) -> Observation {
+        let Question { who, want, interval, force } = *question;
         let mut state = self.lock();
-        let next_round = state.snapshot.round + 1;
+        let next_round = state.snapshot.round() + 1;
         let key = (who.clone(), want.clone());
         let is_new = !state.subscriptions.contains_key(&key);
-        let subscription =
-            state.subscriptions.entry(key).or_insert(Subscription { interval, token: None, ticket: 0, told: None });
+        let since = if is_new { state.since(who, want) } else { 0 };
+        let outdated = since == next_round;
+        let subscription = state.subscriptions.entry(key).or_insert(Subscription {
+            interval,
+            token: None,
+            ticket: 0,
+            since,
+            told: None,
+        });
         let sooner = interval < subscription.interval;
         subscription.interval = interval;
         let forced = force.is_some() && subscription.token.as_deref() != force;
@@ -89,12 +112,12 @@ impl Connection {
             subscription.token = force.map(str::to_owned);
             subscription.ticket = next_round;
         }
-        let ticket = subscription.ticket;
-        let observation = state.snapshot.observe(want, ticket);
+        let (ticket, since) = (subscription.ticket, subscription.since);
+        let observation = state.snapshot.observe(want, ticket, since);
         if let Some(subscription) = state.subscriptions.get_mut(&(who.clone(), want.clone())) {
             subscription.told = Some(observation.clone());
         }
-        state.refresh |= forced;
+        state.refresh |= forced || outdated;
         drop(state);
         if is_new || sooner || forced {
             self.changed.notify_one();
@@ -107,11 +130,6 @@ impl Connection {
         let mut state = self.lock();
         state.subscriptions.retain(|(subscriber, want), _| subscriber != who || wants.contains(want));
         !state.subscriptions.is_empty()
-    }
-
-    /// Whether anybody is subscribed.
-    pub(super) fn is_used(&self) -> bool {
-        !self.lock().subscriptions.is_empty()
     }
 
     /// Who is subscribed.
@@ -152,7 +170,7 @@ impl Connection {
         let at = Timestamp::now();
         {
             let mut state = self.lock();
-            state.snapshot.round += 1;
+            state.snapshot.begin_list();
             state.list_started = Some(Instant::now());
             state.refresh = false;
         }
@@ -240,7 +258,7 @@ impl Connection {
             if about.is_some_and(|id| !snapshot.concerns(want, id)) {
                 continue;
             }
-            let now = snapshot.observe(want, subscription.ticket);
+            let now = snapshot.observe(want, subscription.ticket, subscription.since);
             if subscription.told.as_ref() != Some(&now) {
                 subscription.told = Some(now);
                 woken.push(who.clone());

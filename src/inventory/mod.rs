@@ -10,7 +10,7 @@ pub mod source;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::AbortHandle;
@@ -42,17 +42,26 @@ pub struct Subscriber {
     pub name: String,
 }
 
+/// Who asks for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Who is told.
+    pub who: &'a Subscriber,
+    /// What about.
+    pub want: &'a Want,
+    /// The longest time between two reads.
+    pub interval: Duration,
+    /// A token: a new value makes one fresh read, whose end shows in [`Observation::forced_read_done`].
+    pub force: Option<&'a str>,
+}
+
 /// Wakes a subscriber: its controller reconciles it soon.
 pub type Wake = Arc<dyn Fn(Subscriber) + Send + Sync>;
 
 struct Slot {
     connection: Arc<Connection>,
     poller: AbortHandle,
-    born: Instant,
 }
-
-/// A connection without subscribers stays so long, so that whoever asked for it has time to subscribe. It is not polled.
-const UNUSED_FOR: Duration = Duration::from_secs(60);
 
 impl Drop for Slot {
     fn drop(&mut self) {
@@ -72,23 +81,43 @@ impl Inventory {
         Self { slots: Mutex::default(), wake }
     }
 
-    /// The connection of a place, begun if it is new. It ends when nobody is subscribed to it.
+    /// Subscribes to the connection of a place, begun if it is new, and tells what is known now.
     ///
     /// # Errors
     /// When the client cannot be built: an unknown region, say.
-    pub fn connection(
+    pub fn subscribe(
         &self,
         place: &Place,
         build: impl FnOnce() -> Result<Source, SetupError>,
-    ) -> Result<Arc<Connection>, SetupError> {
+        question: &Question<'_>,
+    ) -> Result<(Arc<Connection>, Observation), SetupError> {
+        // Under the lock, so that nobody ends a connection between its finding and its first subscription.
         let mut slots = self.lock();
-        if let Some(slot) = slots.get(place) {
-            return Ok(Arc::clone(&slot.connection));
-        }
-        let connection = Arc::new(Connection::new(build()?, place.label(), Arc::clone(&self.wake)));
-        let poller = tokio::spawn(Arc::clone(&connection).poll()).abort_handle();
-        slots.insert(place.clone(), Slot { connection: Arc::clone(&connection), poller, born: Instant::now() });
-        Ok(connection)
+        let connection = match slots.get(place) {
+            Some(slot) => Arc::clone(&slot.connection),
+            None => {
+                let connection = Arc::new(Connection::new(build()?, place.label(), Arc::clone(&self.wake)));
+                let poller = tokio::spawn(Arc::clone(&connection).poll()).abort_handle();
+                slots.insert(place.clone(), Slot { connection: Arc::clone(&connection), poller });
+                connection
+            }
+        };
+        let observation = connection.subscribe(question);
+        Ok((connection, observation))
+    }
+
+    /// The client of a place, for reads and mutations beside the shared list. It shares limits and token with the place's
+    /// connection, if that is in use.
+    ///
+    /// # Errors
+    /// When the client cannot be built.
+    pub fn source(
+        &self,
+        place: &Place,
+        build: impl FnOnce() -> Result<Source, SetupError>,
+    ) -> Result<Source, SetupError> {
+        let shared = self.lock().get(place).map(|slot| slot.connection.source().clone());
+        shared.map_or_else(build, Ok)
     }
 
     /// Ends every subscription of an object except those given, and every connection that nobody uses any more.
@@ -99,7 +128,7 @@ impl Inventory {
                 .filter(|(connection, _)| Arc::ptr_eq(connection, &slot.connection))
                 .map(|(_, want)| want.clone())
                 .collect();
-            slot.connection.keep(who, &wants) || slot.born.elapsed() < UNUSED_FOR
+            slot.connection.keep(who, &wants)
         });
     }
 
@@ -117,7 +146,6 @@ impl Inventory {
         for who in gone {
             self.forget(&who);
         }
-        self.lock().retain(|_, slot| slot.connection.is_used() || slot.born.elapsed() < UNUSED_FOR);
     }
 
     /// Sets the gauges that are only true at the moment of asking: the age of each connection and the states listed.

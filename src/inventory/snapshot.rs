@@ -51,6 +51,16 @@ impl PartialEq for Found {
     }
 }
 
+impl Want {
+    /// Whether both ask for the same, whatever is known of it already.
+    pub fn is_for_the_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Name { name, .. }, Self::Name { name: other, .. }) => name == other,
+            _ => self == other,
+        }
+    }
+}
+
 /// What is known of a want.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sight {
@@ -64,6 +74,17 @@ pub enum Sight {
     Ambiguous(Vec<String>),
     /// It is not there: a whole list lacks it, and reading that one cluster confirmed it.
     Absent,
+}
+
+impl Sight {
+    /// Whether it says that there is nothing (or not one thing) to be had, which a newer list may contradict.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Absent | Self::Ambiguous(_) => true,
+            Self::Members(members) => members.is_empty(),
+            Self::NotYet | Self::Found(_) => false,
+        }
+    }
 }
 
 /// What a subscriber is told.
@@ -111,9 +132,12 @@ pub struct Catalog {
 /// What one connection last saw.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Number of lists tried so far; the first is 1.
-    pub round: u64,
+    /// Number of lists begun so far; the first is 1.
+    round: u64,
+    /// The round of the last list that came to an end, good or bad.
+    ended_round: u64,
     list: Option<List>,
+    /// The round of the last good list.
     list_round: u64,
     reads: HashMap<String, Read>,
     problem: Option<CloudError>,
@@ -121,6 +145,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Number of lists begun so far.
+    pub fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// A list begins.
+    pub fn begin_list(&mut self) {
+        self.round += 1;
+    }
+
     /// Takes in a whole list that was begun at `at`. Pictures that did not change stay the very same.
     pub fn listed(&mut self, at: Timestamp, pictures: Vec<Picture>) {
         let old = self.list.take().unwrap_or_default();
@@ -131,18 +165,23 @@ impl Snapshot {
                 Some(same) if **same == picture => Arc::clone(same),
                 _ => Arc::new(picture),
             };
+            list.by_id.insert(id, picture);
+        }
+        // From the map, not from the list: a list that comes in pages can show one cluster twice.
+        for (id, picture) in &list.by_id {
             if let Some(name) = &picture.cluster.name {
                 list.by_name.entry(name.clone()).or_default().push(id.clone());
             }
-            list.by_id.insert(id, picture);
         }
         self.list = Some(list);
         self.list_round = self.round;
+        self.ended_round = self.round;
         self.problem = None;
     }
 
     /// The list failed; what was seen before stays.
     pub fn failed(&mut self, problem: CloudError) {
+        self.ended_round = self.round;
         self.problem = Some(problem);
     }
 
@@ -194,9 +233,18 @@ impl Snapshot {
             .map(|picture| picture.state.as_deref().unwrap_or("unknown"))
     }
 
-    /// What is known of a want; `ticket` is the round that a forced read has to reach, 0 if none was asked for.
-    pub fn observe(&self, want: &Want, ticket: u64) -> Observation {
-        let sight = self.sight(want);
+    /// Whether what was last seen refuses a want, so that somebody who asks for the first time deserves a newer list.
+    pub fn refuses(&self, want: &Want) -> bool {
+        self.sight(want).is_refusal()
+    }
+
+    /// What is known of a want. `ticket` is the round that a forced read has to reach, 0 if none was asked for; a list older
+    /// than round `since` cannot refuse.
+    pub fn observe(&self, want: &Want, ticket: u64, since: u64) -> Observation {
+        let mut sight = self.sight(want);
+        if self.list_round < since && sight.is_refusal() {
+            sight = Sight::NotYet;
+        }
         let engine = match &sight {
             Sight::Found(found) => self.engine(&found.picture),
             _ => None,
@@ -206,7 +254,7 @@ impl Snapshot {
             _ => None,
         };
         let forced_read_done = ticket == 0
-            || (self.round >= ticket && self.reads_due(want, Duration::MAX, ticket, Timestamp::MAX).is_empty());
+            || (self.ended_round >= ticket && self.reads_due(want, Duration::MAX, ticket, Timestamp::MAX).is_empty());
         Observation { sight, problem: self.problem.clone().or(read_problem), engine, forced_read_done }
     }
 
@@ -287,9 +335,12 @@ impl Snapshot {
         }
     }
 
-    /// One cluster by ID; `named` is the name a cluster that only a single read shows must have.
+    /// One cluster by ID; `named` is the name it must still have.
     fn sight_of(&self, list: &List, id: &str, named: Option<&str>) -> Sight {
         if let Some(picture) = list.by_id.get(id) {
+            if named.is_some() && picture.cluster.name.as_deref() != named {
+                return Sight::Absent;
+            }
             return Sight::Found(self.merged(list, id, picture));
         }
         match self.reads.get(id) {

@@ -1,1 +1,435 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus};
+use crate::cloud::{ErrorKind, Executed, Provider};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn group(id: &str, sync_status: &str) -> ParameterGroupStatus {
+    ParameterGroupStatus {
+        id: Some(id.to_owned()),
+        name: Some(format!("name of {id}")),
+        sync_status: Some(sync_status.to_owned()),
+    }
+}
+
+/// A cluster as a whole answer shows it.
+fn whole(id: &str, name: &str) -> Picture {
+    let cluster = ClusterStatus {
+        id: Some(id.to_owned()),
+        name: Some(name.to_owned()),
+        parameter_group: Some(group("g", "In-Sync")),
+        ..ClusterStatus::default()
+    };
+    Picture { state: Some("Running".to_owned()), cluster, complete: true }
+}
+
+/// A cluster as a list shows it that leaves the parameter group out.
+fn part(id: &str, name: &str) -> Picture {
+    let mut picture = whole(id, name);
+    picture.cluster.parameter_group = None;
+    picture.complete = false;
+    picture
+}
+
+fn error(kind: ErrorKind) -> CloudError {
+    CloudError {
+        provider: Provider::KakaoCloud,
+        operation: "listClusters",
+        kind,
+        http_status: Some(503),
+        code: None,
+        message: String::new(),
+        trace_id: None,
+        retry_after: None,
+        executed: Executed::No,
+    }
+}
+
+fn by_id(id: &str) -> Want {
+    Want::Id(id.to_owned())
+}
+
+fn by_name(name: &str, last_id: Option<&str>) -> Want {
+    Want::Name { name: name.to_owned(), last_id: last_id.map(str::to_owned) }
+}
+
+fn by_group(id: Option<&str>, name: Option<&str>) -> Want {
+    Want::Group { id: id.map(str::to_owned), name: name.map(str::to_owned) }
+}
+
+/// A snapshot after a good list.
+fn listing(pictures: Vec<Picture>) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    list(&mut snapshot, 0, pictures);
+    snapshot
+}
+
+fn list(snapshot: &mut Snapshot, second: i64, pictures: Vec<Picture>) {
+    snapshot.begin_list();
+    snapshot.listed(at(second), pictures);
+}
+
+fn fail(snapshot: &mut Snapshot) {
+    snapshot.begin_list();
+    snapshot.failed(error(ErrorKind::Unavailable));
+}
+
+fn sight(snapshot: &Snapshot, want: &Want) -> Sight {
+    snapshot.observe(want, 0, 0).sight
+}
+
+/// A sight in a word, to be compared in tables.
+fn word(sight: &Sight) -> String {
+    match sight {
+        Sight::NotYet => "not yet".to_owned(),
+        Sight::Found(found) => format!("found {}", found.picture.cluster.id.as_deref().unwrap_or("?")),
+        Sight::Members(members) => {
+            let ids: Vec<&str> = members.iter().filter_map(|found| found.picture.cluster.id.as_deref()).collect();
+            format!("members {}", ids.join(" "))
+        }
+        Sight::Ambiguous(ids) => format!("ambiguous {}", ids.join(" ")),
+        Sight::Absent => "absent".to_owned(),
+    }
+}
+
+#[test]
+fn before_the_first_list_nothing_is_known() {
+    let mut snapshot = Snapshot::default();
+    for want in [by_id("a"), by_name("x", None), by_group(Some("g"), None)] {
+        assert_eq!(sight(&snapshot, &want), Sight::NotYet);
+        assert!(snapshot.reads_due(&want, MINUTE, 0, at(0)).is_empty(), "the list comes first");
+    }
+    fail(&mut snapshot);
+    let observation = snapshot.observe(&by_id("a"), 0, 0);
+    assert_eq!((observation.sight, observation.problem), (Sight::NotYet, Some(error(ErrorKind::Unavailable))));
+    assert!(snapshot.reads_due(&by_id("a"), MINUTE, 0, at(0)).is_empty(), "a failed list never means absence");
+}
+
+#[test]
+fn what_a_list_says_of_each_want() {
+    let snapshot = listing(vec![whole("a", "x"), whole("b", "twin"), whole("c", "twin")]);
+    for (want, wanted, due) in [
+        (by_id("a"), "found a", vec![]),
+        (by_id("z"), "not yet", vec!["z"]),
+        (by_name("x", None), "found a", vec![]),
+        (by_name("x", Some("gone")), "found a", vec![]),
+        (by_name("twin", None), "ambiguous b c", vec![]),
+        (by_name("twin", Some("b")), "ambiguous b c", vec![]),
+        (by_name("nobody", None), "absent", vec![]),
+        (by_name("nobody", Some("z")), "not yet", vec!["z"]),
+        // It has another name by now.
+        (by_name("nobody", Some("a")), "absent", vec![]),
+        (by_group(Some("g"), None), "members a b c", vec![]),
+        (by_group(None, Some("name of g")), "members a b c", vec![]),
+        (by_group(Some("g"), Some("another")), "members a b c", vec![]),
+        (by_group(Some("h"), None), "members ", vec![]),
+        (by_group(None, None), "members ", vec![]),
+    ] {
+        assert_eq!(word(&sight(&snapshot, &want)), wanted, "{want:?}");
+        assert_eq!(snapshot.reads_due(&want, MINUTE, 0, at(0)), due, "{want:?}");
+    }
+}
+
+#[test]
+fn a_cluster_that_is_listed_twice_is_one() {
+    // As when it moves from one page to the next between two requests.
+    let snapshot = listing(vec![whole("a", "old name"), whole("b", "y"), whole("a", "x")]);
+    for (name, wanted) in [("x", "found a"), ("y", "found b"), ("old name", "absent")] {
+        assert_eq!(word(&sight(&snapshot, &by_name(name, None))), wanted, "{name}");
+    }
+    assert_eq!(word(&sight(&snapshot, &by_group(Some("g"), None))), "members a b");
+    let twice = listing(vec![whole("a", "x"), whole("a", "x")]);
+    assert_eq!(word(&sight(&twice, &by_name("x", None))), "found a", "not ambiguous");
+}
+
+#[test]
+fn what_a_single_read_says_of_a_cluster_the_list_lacks() {
+    let renamed = || Ok(Some(whole("z", "renamed")));
+    for (want, outcome, wanted) in [
+        (by_id("z"), Ok(Some(whole("z", "x"))), "found z"),
+        (by_id("z"), Ok(None), "absent"),
+        (by_id("z"), Err(error(ErrorKind::Unavailable)), "not yet"),
+        (by_name("x", Some("z")), Ok(Some(whole("z", "x"))), "found z"),
+        (by_name("x", Some("z")), renamed(), "absent"),
+        (by_id("z"), renamed(), "found z"),
+        (by_name("x", Some("z")), Ok(None), "absent"),
+        (by_name("x", Some("z")), Err(error(ErrorKind::Unavailable)), "not yet"),
+    ] {
+        let mut snapshot = listing(vec![]);
+        let problem = outcome.as_ref().err().cloned();
+        snapshot.read("z", at(1), outcome);
+        let observation = snapshot.observe(&want, 0, 0);
+        assert_eq!(word(&observation.sight), wanted, "{want:?}");
+        assert_eq!(observation.problem, problem, "{want:?}");
+        assert!(snapshot.reads_due(&want, MINUTE, 0, at(2)).is_empty(), "{want:?}: once for each list");
+        list(&mut snapshot, 10, vec![]);
+        assert_eq!(snapshot.reads_due(&want, MINUTE, 0, at(11)), ["z"], "{want:?}: again with the next list");
+    }
+}
+
+#[test]
+fn a_failed_list_keeps_what_was_seen_and_names_the_problem() {
+    let mut snapshot = listing(vec![whole("a", "x")]);
+    fail(&mut snapshot);
+    for (want, wanted) in [(by_id("a"), "found a"), (by_name("x", None), "found a"), (by_id("z"), "not yet")] {
+        let observation = snapshot.observe(&want, 0, 0);
+        assert_eq!(word(&observation.sight), wanted);
+        assert_eq!(observation.problem, Some(error(ErrorKind::Unavailable)));
+        assert!(snapshot.reads_due(&want, MINUTE, 0, at(1)).is_empty(), "nothing is read while lists fail");
+    }
+    list(&mut snapshot, 2, vec![whole("a", "x")]);
+    assert_eq!(snapshot.observe(&by_id("a"), 0, 0).problem, None, "no trace");
+}
+
+#[test]
+fn a_part_is_completed_by_a_single_read() {
+    let mut snapshot = listing(vec![part("a", "x")]);
+    let want = by_id("a");
+    let Sight::Found(found) = sight(&snapshot, &want) else { panic!("it is listed") };
+    assert_eq!((&found.picture.cluster.parameter_group, found.parameters_read_at), (&None, None));
+    assert_eq!(snapshot.reads_due(&want, MINUTE, 0, at(0)), ["a"]);
+    snapshot.read("a", at(1), Ok(Some(whole("a", "an older name"))));
+    let Sight::Found(found) = sight(&snapshot, &want) else { panic!("it is listed") };
+    assert_eq!(found.picture.cluster.parameter_group, Some(group("g", "In-Sync")));
+    assert_eq!(found.picture.cluster.name.as_deref(), Some("x"), "the list has the word on all else");
+    assert_eq!((found.read_at, found.parameters_read_at), (at(0), Some(at(1))));
+    assert!(snapshot.reads_due(&want, MINUTE, 0, at(60)).is_empty(), "for one interval");
+    assert_eq!(snapshot.reads_due(&want, MINUTE, 0, at(61)), ["a"]);
+}
+
+#[test]
+fn a_part_without_parameter_group_is_known_to_have_none() {
+    let mut snapshot = listing(vec![part("a", "x")]);
+    snapshot.read("a", at(1), Ok(Some(part("a", "x"))));
+    let Sight::Found(found) = sight(&snapshot, &by_id("a")) else { panic!("it is listed") };
+    assert_eq!((&found.picture.cluster.parameter_group, found.parameters_read_at), (&None, Some(at(1))));
+}
+
+#[test]
+fn a_part_that_changed_in_the_list_is_read_again_at_once() {
+    let mut snapshot = listing(vec![part("a", "x")]);
+    snapshot.read("a", at(1), Ok(Some(whole("a", "x"))));
+    list(&mut snapshot, 2, vec![part("a", "x")]);
+    assert!(snapshot.reads_due(&by_id("a"), MINUTE, 0, at(3)).is_empty(), "the same as before");
+    let changed = Picture { state: Some("Modifying".to_owned()), ..part("a", "x") };
+    list(&mut snapshot, 4, vec![changed]);
+    assert_eq!(snapshot.reads_due(&by_id("a"), MINUTE, 0, at(5)), ["a"]);
+}
+
+#[test]
+fn a_single_read_that_fails_keeps_the_parameter_group() {
+    let mut snapshot = listing(vec![part("a", "x")]);
+    snapshot.read("a", at(1), Ok(Some(whole("a", "x"))));
+    snapshot.read("a", at(70), Err(error(ErrorKind::Unavailable)));
+    let Sight::Found(found) = sight(&snapshot, &by_id("a")) else { panic!("it is listed") };
+    assert_eq!(found.parameters_read_at, Some(at(1)), "as old as it is");
+    assert!(found.picture.cluster.parameter_group.is_some());
+}
+
+#[test]
+fn members_of_a_group_are_found_by_reading_what_the_list_shows_in_part() {
+    let want = by_group(Some("g"), None);
+    let mut snapshot = listing(vec![part("b", "x"), whole("a", "y"), part("c", "z")]);
+    assert_eq!(word(&sight(&snapshot, &want)), "members a");
+    let mut due = snapshot.reads_due(&want, MINUTE, 0, at(0));
+    due.sort();
+    assert_eq!(due, ["b", "c"]);
+    snapshot.read("b", at(1), Ok(Some(whole("b", "x"))));
+    let mut other = whole("c", "z");
+    other.cluster.parameter_group = Some(group("h", "In-Sync"));
+    snapshot.read("c", at(1), Ok(Some(other)));
+    assert_eq!(word(&sight(&snapshot, &want)), "members a b", "in the order of their IDs");
+}
+
+#[test]
+fn a_forced_read_is_done_when_its_list_has_ended() {
+    let mut snapshot = listing(vec![whole("a", "x"), part("b", "y")]);
+    snapshot.read("b", at(1), Ok(Some(whole("b", "y"))));
+    let done = |snapshot: &Snapshot, id: &str| snapshot.observe(&by_id(id), 2, 0).forced_read_done;
+    assert!(!done(&snapshot, "a"), "nothing was read since");
+    snapshot.begin_list();
+    assert!(!done(&snapshot, "a"), "the list is under way");
+    snapshot.listed(at(2), vec![whole("a", "x"), part("b", "y")]);
+    assert!(done(&snapshot, "a"));
+    assert!(!done(&snapshot, "b"), "the single read is still to come");
+    assert_eq!(snapshot.reads_due(&by_id("b"), MINUTE, 2, at(3)), ["b"], "though it was read a moment ago");
+    snapshot.read("b", at(3), Err(error(ErrorKind::Unavailable)));
+    assert!(done(&snapshot, "b"), "it was tried");
+}
+
+#[test]
+fn a_forced_read_is_done_when_its_list_has_failed() {
+    let mut snapshot = listing(vec![part("a", "x")]);
+    fail(&mut snapshot);
+    let observation = snapshot.observe(&by_id("a"), 2, 0);
+    assert!(observation.forced_read_done && observation.problem.is_some());
+}
+
+#[test]
+fn an_older_list_cannot_refuse() {
+    let snapshot = listing(vec![whole("a", "x"), whole("b", "twin"), whole("c", "twin")]);
+    for (want, new, old) in [
+        (by_name("nobody", None), "not yet", "absent"),
+        (by_name("twin", None), "not yet", "ambiguous b c"),
+        (by_group(Some("h"), None), "not yet", "members "),
+        (by_name("x", None), "found a", "found a"),
+        (by_group(Some("g"), None), "members a b c", "members a b c"),
+    ] {
+        assert_eq!(word(&snapshot.observe(&want, 0, 2).sight), new, "{want:?}");
+        assert_eq!(word(&snapshot.observe(&want, 0, 1).sight), old, "{want:?}");
+        assert_eq!(snapshot.refuses(&want), new == "not yet", "{want:?}");
+    }
+}
+
+#[test]
+fn what_the_catalog_adds() {
+    let mut picture = whole("a", "x");
+    picture.cluster.engine_version = Some("6.2.9".to_owned());
+    let flavor = |name: Option<&str>, vcpus| FlavorStatus {
+        id: Some("f".to_owned()),
+        name: name.map(str::to_owned),
+        vcpus,
+        memory_mib: None,
+    };
+    picture.cluster.flavor = Some(flavor(None, Some(2)));
+    let mut snapshot = listing(vec![picture]);
+    let observe = |snapshot: &Snapshot| {
+        let observation = snapshot.observe(&by_id("a"), 0, 0);
+        let Sight::Found(found) = observation.sight else { panic!("it is listed") };
+        (found.picture.cluster.flavor.clone().unwrap(), observation.engine)
+    };
+    assert_eq!(observe(&snapshot), (flavor(None, Some(2)), None), "nothing is offered yet");
+    let versions = ["6.2.9", "6.2.10"].map(str::to_owned).to_vec();
+    let flavors = HashMap::from([("f".to_owned(), flavor(Some("r2.small"), None))]);
+    snapshot.offered(Catalog { versions: Some(versions), flavors: None });
+    snapshot.offered(Catalog { versions: None, flavors: Some(flavors) });
+    let engine = EngineStatus { offered: true, newest: Some("6.2.10".to_owned()) };
+    assert_eq!(observe(&snapshot), (flavor(Some("r2.small"), Some(2)), Some(engine)), "a part that failed stays known");
+    snapshot.offered(Catalog { versions: Some(vec![]), flavors: None });
+    assert_eq!(observe(&snapshot).1, Some(EngineStatus { offered: false, newest: None }));
+}
+
+#[test]
+fn what_did_not_change_is_no_news() {
+    let mut snapshot = listing(vec![whole("a", "x")]);
+    let before = snapshot.observe(&by_id("a"), 0, 0);
+    list(&mut snapshot, 60, vec![whole("a", "x")]);
+    let after = snapshot.observe(&by_id("a"), 0, 0);
+    assert_eq!(before, after, "the time of a read alone wakes nobody");
+    let (Sight::Found(before), Sight::Found(after)) = (before.sight, after.sight) else { panic!("it is listed") };
+    assert!(Arc::ptr_eq(&before.picture, &after.picture), "and takes no memory");
+    assert_eq!(after.read_at, at(60));
+}
+
+#[test]
+fn reads_of_clusters_nobody_wants_are_forgotten() {
+    let mut snapshot = listing(vec![]);
+    snapshot.read("z", at(1), Ok(None));
+    snapshot.retain_reads(|id| id != "z");
+    assert_eq!(snapshot.read_at("z"), None);
+    assert_eq!(sight(&snapshot, &by_id("z")), Sight::NotYet);
+}
+
+#[test]
+fn news_of_one_cluster_concern_who_wants_it() {
+    let snapshot = listing(vec![whole("a", "x")]);
+    for (want, id, wanted) in [
+        (by_id("a"), "a", true),
+        (by_id("a"), "b", false),
+        (by_name("x", None), "a", true),
+        (by_name("x", None), "b", false),
+        (by_name("gone", Some("b")), "b", true),
+        (by_group(Some("g"), None), "b", true),
+    ] {
+        assert_eq!(snapshot.concerns(&want, id), wanted, "{want:?} {id}");
+    }
+}
+
+/// Anything that can happen to a snapshot.
+#[derive(Clone, Debug)]
+enum Step {
+    Listed(Vec<Picture>),
+    Failed,
+    Read(&'static str, Option<Option<Picture>>),
+}
+
+fn pictures() -> impl Strategy<Value = Picture> {
+    let ids = proptest::sample::select(vec!["a", "b", "c"]);
+    let names = proptest::sample::select(vec!["x", "y"]);
+    (ids, names, any::<bool>()).prop_map(|(id, name, all)| if all { whole(id, name) } else { part(id, name) })
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let ids = proptest::sample::select(vec!["a", "b", "c"]);
+    prop_oneof![
+        proptest::collection::vec(pictures(), 0..4).prop_map(Step::Listed),
+        Just(Step::Failed),
+        (ids, proptest::option::of(proptest::option::of(pictures()))).prop_map(|(id, outcome)| Step::Read(id, outcome)),
+    ]
+}
+
+fn replay(steps: Vec<Step>) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for (second, step) in (0..).zip(steps) {
+        match step {
+            Step::Listed(pictures) => list(&mut snapshot, second, pictures),
+            Step::Failed => fail(&mut snapshot),
+            Step::Read(id, outcome) => {
+                let outcome = outcome.ok_or_else(|| error(ErrorKind::Unavailable));
+                snapshot.read(
+                    id,
+                    at(second),
+                    outcome.map(|found| {
+                        found.map(|picture| Picture {
+                            cluster: ClusterStatus { id: Some(id.to_owned()), ..picture.cluster },
+                            ..picture
+                        })
+                    }),
+                );
+            }
+        }
+    }
+    snapshot
+}
+
+proptest! {
+    #[test]
+    fn absence_by_id_was_always_confirmed(history in proptest::collection::vec(steps(), 0..12)) {
+        let confirmed = history.iter().any(|step| matches!(step, Step::Read("a", Some(None))));
+        let snapshot = replay(history);
+        if sight(&snapshot, &by_id("a")) == Sight::Absent {
+            prop_assert!(confirmed);
+        }
+    }
+
+    #[test]
+    fn what_is_found_is_what_was_wanted(history in proptest::collection::vec(steps(), 0..12)) {
+        let snapshot = replay(history);
+        if let Sight::Found(found) = sight(&snapshot, &by_id("a")) {
+            prop_assert_eq!(found.picture.cluster.id.as_deref(), Some("a"));
+        }
+        if let Sight::Found(found) = sight(&snapshot, &by_name("x", Some("b"))) {
+            prop_assert_eq!(found.picture.cluster.name.as_deref(), Some("x"));
+        }
+    }
+
+    /// Reading what is due, in any state, leaves nothing due: the poller cannot spin.
+    #[test]
+    fn what_is_due_is_due_once(history in proptest::collection::vec(steps(), 0..12), fails in any::<bool>()) {
+        let mut snapshot = replay(history);
+        for want in [by_id("a"), by_name("x", Some("b")), by_group(Some("g"), None)] {
+            let ticket = snapshot.round();
+            for id in snapshot.reads_due(&want, Duration::MAX, ticket, at(20)) {
+                let outcome = if fails { Err(error(ErrorKind::Unavailable)) } else { Ok(Some(whole(&id, "x"))) };
+                snapshot.read(&id, at(20), outcome);
+            }
+            prop_assert!(snapshot.reads_due(&want, Duration::MAX, ticket, at(20)).is_empty());
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -10,15 +11,39 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::OperatorError;
 use super::readiness::Readiness;
 use crate::controllers::context::Context;
 
+/// How long clients may take to end their requests after `shutdown`.
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
+
 #[derive(Clone)]
 struct Admin {
     ctx: Arc<Context>,
     readiness: Arc<Readiness>,
+}
+
+/// The running admin server.
+pub struct Server {
+    /// Where it really listens: of port 0, the port that was free.
+    pub addr: SocketAddr,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Waits for the end that `shutdown` brings: open requests are answered, but a client that never ends its own is not
+    /// waited for.
+    pub async fn stopped(mut self) {
+        match tokio::time::timeout(CLOSE_WITHIN, &mut self.task).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => warn!(%error, "the admin server ended badly"),
+            Ok(Err(error)) => warn!(%error, "the admin server ended badly"),
+            Err(_) => self.task.abort(),
+        }
+    }
 }
 
 /// Serves until `shutdown`.
@@ -30,16 +55,17 @@ pub async fn serve(
     ctx: Arc<Context>,
     readiness: Arc<Readiness>,
     shutdown: CancellationToken,
-) -> Result<JoinHandle<std::io::Result<()>>, OperatorError> {
-    let listener =
-        tokio::net::TcpListener::bind(addr).await.map_err(|source| OperatorError::AdminAddress { addr, source })?;
+) -> Result<Server, OperatorError> {
+    let failed = |source| OperatorError::AdminAddress { addr, source };
+    let listener = tokio::net::TcpListener::bind(addr).await.map_err(failed)?;
+    let addr = listener.local_addr().map_err(failed)?;
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Admin { ctx, readiness });
     let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
-    Ok(tokio::spawn(server.into_future()))
+    Ok(Server { addr, task: tokio::spawn(server.into_future()) })
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {

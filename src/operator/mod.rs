@@ -19,7 +19,8 @@ use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::{CloudSettings, HttpCore, SetupError};
 use crate::controllers::context::{Context, Settings};
 use crate::controllers::flush_request::sweep;
-use crate::controllers::runner::{self, Scope, Waker, Wakers, Wakes};
+use crate::controllers::runner::{self, Scope};
+use crate::controllers::wake::{Waker, Wakers, Wakes};
 use crate::inventory::{Inventory, Subscriber, SubscriberKind};
 use crate::metrics::Metrics;
 
@@ -109,20 +110,19 @@ pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
     let (wakers, streams) = channels();
     let inventory = Inventory::new(wake_by_kind(&wakers));
     let core = Arc::new(HttpCore::new(config.cloud.clone(), Arc::clone(&metrics) as _)?);
-    let ctx = Arc::new(Context::new(client.clone(), inventory, core, metrics, config.settings.clone(), wakers));
+    let settings = config.settings.clone();
+    let ctx = Arc::new(Context::new(client, inventory, core, metrics, settings, wakers, shutdown.clone()));
     let admin = admin::serve(config.admin_addr, Arc::clone(&ctx), Arc::clone(&readiness), shutdown.clone()).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         identity = %config.settings.identity,
         namespace = %config.settings.operator_namespace,
-        admin = %config.admin_addr,
+        admin = %admin.addr,
         "starting"
     );
     let outcome = work(&config, &ctx, &readiness, streams, &shutdown).await;
     shutdown.cancel();
-    if let Err(error) = admin.await {
-        warn!(%error, "the admin server ended badly");
-    }
+    admin.stopped().await;
     info!("stopped");
     outcome
 }

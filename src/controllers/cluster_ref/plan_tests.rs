@@ -1,1 +1,498 @@
+use std::sync::Arc;
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::api::cluster_ref::{EndpointsStatus, EngineStatus, KakaoCloudTarget, NcpTarget};
+use crate::api::conditions::{find, is_true};
+use crate::api::shared::{LocalRef, SecretRef};
+use crate::cloud::{CloudError, ErrorKind, Executed, Provider};
+use crate::inventory::picture::Picture as Seen;
+
+const HEARTBEAT: Duration = Duration::from_secs(600);
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn spec() -> RedisClusterRefSpec {
+    RedisClusterRefSpec {
+        kakao_cloud: Some(KakaoCloudTarget {
+            region: "kr-central-2".to_owned(),
+            cluster_id: Some("set-1".to_owned()),
+            cluster_name: None,
+            credentials_secret_ref: SecretRef { name: "kakaocloud".to_owned() },
+        }),
+        ncp: None,
+        poll_interval: Duration::from_secs(60).into(),
+        suspend: false,
+        connection_config_map: None,
+    }
+}
+
+fn with_map() -> RedisClusterRefSpec {
+    RedisClusterRefSpec { connection_config_map: Some(LocalRef { name: "cart-redis".to_owned() }), ..spec() }
+}
+
+fn cluster() -> ClusterStatus {
+    ClusterStatus {
+        id: Some("set-1".to_owned()),
+        name: Some("carts".to_owned()),
+        port: Some(6380),
+        mode: Some("Standalone".to_owned()),
+        endpoints: Some(EndpointsStatus {
+            primary: Some("primary.example".to_owned()),
+            read: Some("read.example".to_owned()),
+        }),
+        user_name: Some("app user".to_owned()),
+        ..ClusterStatus::default()
+    }
+}
+
+fn found(state: Option<&str>, second: i64) -> Sight {
+    let picture = Seen { state: state.map(str::to_owned), cluster: cluster(), complete: true };
+    Sight::Found(Found { picture: Arc::new(picture), read_at: at(second), parameters_read_at: Some(at(second)) })
+}
+
+fn seen(sight: Sight) -> View {
+    View::Seen(Observation { sight, problem: None, engine: None, forced_read_done: true })
+}
+
+fn running(second: i64) -> View {
+    seen(found(Some("Running"), second))
+}
+
+fn failing(sight: Sight, kind: ErrorKind) -> View {
+    let problem = CloudError {
+        provider: Provider::KakaoCloud,
+        operation: "listClusters",
+        kind,
+        http_status: Some(418),
+        code: None,
+        message: "why".to_owned(),
+        trace_id: None,
+        retry_after: None,
+        executed: Executed::No,
+    };
+    View::Seen(Observation { sight, problem: Some(problem), engine: None, forced_read_done: true })
+}
+
+/// One pass at `second`.
+fn pass(spec: &RedisClusterRefSpec, previous: &RedisClusterRefStatus, view: View, second: i64) -> Plan {
+    let config_map = match spec.connection_config_map {
+        None => ConfigMapState::NotWanted,
+        Some(_) => ConfigMapState::Absent,
+    };
+    plan_with(spec, previous, view, config_map, second)
+}
+
+fn plan_with(
+    spec: &RedisClusterRefSpec,
+    previous: &RedisClusterRefStatus,
+    view: View,
+    config_map: ConfigMapState,
+    second: i64,
+) -> Plan {
+    plan(&Input {
+        spec,
+        generation: 3,
+        requested_at: None,
+        previous,
+        view,
+        config_map,
+        heartbeat: HEARTBEAT,
+        now: at(second),
+    })
+}
+
+/// The status after a good pass at second 0.
+fn stands() -> RedisClusterRefStatus {
+    pass(&spec(), &RedisClusterRefStatus::default(), running(0), 0).status
+}
+
+/// The conditions as `Type=Status Reason`.
+fn words(status: &RedisClusterRefStatus) -> Vec<String> {
+    let word = |condition: &Condition| format!("{}={} {}", condition.type_, condition.status, condition.reason);
+    status.conditions.iter().map(word).collect()
+}
+
+fn message<'a>(status: &'a RedisClusterRefStatus, type_: &str) -> &'a str {
+    &find(&status.conditions, type_).unwrap().message
+}
+
+const SYNCED_TRUE: &str = "Synced=True ObserveSucceeded";
+
+#[test]
+fn every_kind_of_state_word() {
+    for (state, wanted) in [
+        (Some("Running"), vec!["Ready=True Running", SYNCED_TRUE]),
+        (Some("rUNNING"), vec!["Ready=True Running", SYNCED_TRUE]),
+        (Some("Creating"), vec!["Ready=False Progressing", "Reconciling=True Progressing", SYNCED_TRUE]),
+        (Some("Scaling(vertical)"), vec!["Ready=False Progressing", "Reconciling=True Progressing", SYNCED_TRUE]),
+        (Some("settingup"), vec!["Ready=False Progressing", "Reconciling=True Progressing", SYNCED_TRUE]),
+        (Some("stopped"), vec!["Ready=False NotRunning", SYNCED_TRUE]),
+        (Some("Levitating"), vec!["Ready=Unknown UnknownState", SYNCED_TRUE]),
+        (None, vec!["Ready=Unknown UnknownState", SYNCED_TRUE]),
+    ] {
+        let status = pass(&spec(), &RedisClusterRefStatus::default(), seen(found(state, 0)), 0).status;
+        assert_eq!(words(&status), wanted, "{state:?}");
+        assert_eq!(status.state.as_deref(), state, "the word stays as it is");
+        assert_eq!(status.cluster, Some(cluster()));
+    }
+}
+
+#[test]
+fn every_sight_without_a_problem() {
+    let two = Sight::Ambiguous(vec!["a".to_owned(), "b".to_owned()]);
+    let stalled = |reason: &str| {
+        vec![format!("Ready=False {reason}"), format!("Stalled=True {reason}"), format!("Synced=False {reason}")]
+    };
+    let waiting = ["Ready=Unknown Observing", "Reconciling=True Observing", "Synced=Unknown Observing"];
+    for (sight, wanted) in [
+        (Sight::NotYet, waiting.map(str::to_owned).to_vec()),
+        (Sight::Members(vec![]), waiting.map(str::to_owned).to_vec()),
+        (Sight::Absent, stalled("ClusterNotFound")),
+        (two, stalled("AmbiguousName")),
+    ] {
+        let shown = format!("{sight:?}");
+        let status = pass(&spec(), &RedisClusterRefStatus::default(), seen(sight), 0).status;
+        assert_eq!(words(&status), wanted, "{shown}");
+        assert_eq!((&status.cluster, &status.state, &status.last_observed_time), (&None, &None, &None), "{shown}");
+    }
+}
+
+#[test]
+fn sentences_name_the_target() {
+    let kakao = spec();
+    let named = |spec: &RedisClusterRefSpec| {
+        let mut spec = spec.clone();
+        let target = spec.kakao_cloud.as_mut().unwrap();
+        (target.cluster_id, target.cluster_name) = (None, Some("carts".to_owned()));
+        spec
+    };
+    let mut ncp = RedisClusterRefSpec { kakao_cloud: None, ..spec() };
+    ncp.ncp = Some(NcpTarget {
+        site: crate::api::cluster_ref::NcpSite::Gov,
+        cloud_db_instance_no: Some("882731".to_owned()),
+        cloud_db_service_name: None,
+        credentials_secret_ref: SecretRef { name: "ncp".to_owned() },
+    });
+    for (spec, wanted) in [
+        (
+            kakao.clone(),
+            "the cloud has no cluster or instance set set-1 in kr-central-2; it is looked for again every 60s",
+        ),
+        (named(&kakao), "the cloud has no cluster or instance set named carts in kr-central-2; it is looked for again"),
+        (ncp, "the cloud has no Redis instance 882731 at site Gov; it is looked for again every 60s"),
+    ] {
+        let status = pass(&spec, &RedisClusterRefStatus::default(), seen(Sight::Absent), 0).status;
+        assert!(message(&status, READY).starts_with(wanted), "{}", message(&status, READY));
+    }
+    let ids = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
+    let status = pass(&named(&kakao), &RedisClusterRefStatus::default(), seen(Sight::Ambiguous(ids)), 0).status;
+    assert_eq!(
+        message(&status, STALLED),
+        "5 clusters are a cluster or instance set named carts in kr-central-2: refer to one of them by ID (a, b, c, …)"
+    );
+}
+
+#[test]
+fn every_kind_of_cloud_error_with_a_picture_and_without() {
+    let stalls = |reason: &str| {
+        vec![format!("Ready=False {reason}"), format!("Stalled=True {reason}"), format!("Synced=False {reason}")]
+    };
+    let keeps = |reason: &str| vec!["Ready=True Running".to_owned(), format!("Synced=False {reason}")];
+    let has_none = |reason: &str| {
+        vec![format!("Ready=Unknown {reason}"), format!("Reconciling=True {reason}"), format!("Synced=False {reason}")]
+    };
+    for (kind, reason, heals) in [
+        (ErrorKind::CredentialsRejected, "CredentialsRejected", false),
+        (ErrorKind::PermissionDenied, "PermissionDenied", false),
+        (ErrorKind::RateLimited, "RateLimited", true),
+        (ErrorKind::Busy, "CloudUnavailable", true),
+        (ErrorKind::Unavailable, "CloudUnavailable", true),
+        (ErrorKind::NotFound, "UnexpectedResponse", true),
+        (ErrorKind::BadRequest, "UnexpectedResponse", true),
+        (ErrorKind::UnexpectedResponse, "UnexpectedResponse", true),
+    ] {
+        let status = pass(&spec(), &stands(), failing(found(Some("Running"), 0), kind), 60).status;
+        assert_eq!(words(&status), if heals { keeps(reason) } else { stalls(reason) }, "{kind:?}");
+        assert_eq!((&status.cluster, status.state.as_deref()), (&Some(cluster()), Some("Running")), "{kind:?}");
+        assert!(message(&status, SYNCED).ends_with("(listClusters, HTTP 418): why"), "{}", message(&status, SYNCED));
+        let status = pass(&spec(), &RedisClusterRefStatus::default(), failing(Sight::NotYet, kind), 60).status;
+        assert_eq!(words(&status), if heals { has_none(reason) } else { stalls(reason) }, "{kind:?}");
+        // After a restart the picture is the one of the status.
+        let status = pass(&spec(), &stands(), failing(Sight::NotYet, kind), 60).status;
+        assert_eq!(words(&status), if heals { keeps(reason) } else { stalls(reason) }, "{kind:?}");
+        assert_eq!(status.cluster, Some(cluster()), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_picture_is_stale_after_three_intervals() {
+    let down = || failing(found(Some("Running"), 0), ErrorKind::Unavailable);
+    let fresh = pass(&spec(), &stands(), down(), 180).status;
+    assert_eq!(words(&fresh), ["Ready=True Running", "Synced=False CloudUnavailable"]);
+    let stale = pass(&spec(), &stands(), down(), 181).status;
+    assert_eq!(
+        words(&stale),
+        ["Ready=Unknown ObservationStale", "Reconciling=True ObservationStale", "Synced=False CloudUnavailable"]
+    );
+    assert!(message(&stale, READY).starts_with("last seen at 2027-01-15T08:00:00Z, since then: "), "{stale:?}");
+    assert_eq!(stale.cluster, Some(cluster()), "it is still shown");
+    assert_eq!(
+        words(&pass(&spec(), &stale, running(240), 240).status),
+        ["Ready=True Running", SYNCED_TRUE],
+        "no trace"
+    );
+}
+
+#[test]
+fn what_blocks_the_question_keeps_the_picture() {
+    let missing = || View::Blocked(Problem::stalled("CredentialsNotFound", "no Secret"));
+    let status = pass(&spec(), &stands(), missing(), 60).status;
+    let wanted = ["CredentialsNotFound"; 3].iter().zip(["Ready=False", "Stalled=True", "Synced=False"]);
+    assert_eq!(words(&status), wanted.map(|(reason, word)| format!("{word} {reason}")).collect::<Vec<_>>());
+    assert_eq!(status.cluster, Some(cluster()));
+    let passing = View::Blocked(Problem::passing("CloudUnavailable", "later"));
+    let status = pass(&spec(), &stands(), passing, 60).status;
+    assert_eq!(words(&status), ["Ready=True Running", "Synced=False CloudUnavailable"]);
+}
+
+#[test]
+fn after_a_restart_the_status_stands_until_the_first_read() {
+    let status = pass(&spec(), &stands(), seen(Sight::NotYet), 60).status;
+    assert_eq!(words(&status), ["Ready=True Running", "Reconciling=True Observing", "Synced=Unknown Observing"]);
+    assert_eq!((status.cluster, status.last_observed_time), (stands().cluster, stands().last_observed_time));
+}
+
+#[test]
+fn the_picture_of_another_target_is_not_kept() {
+    let mut other = spec();
+    other.kakao_cloud.as_mut().unwrap().cluster_id = Some("set-2".to_owned());
+    let status = pass(&other, &stands(), seen(Sight::NotYet), 60).status;
+    assert_eq!((&status.cluster, &status.state, &status.last_observed_time), (&None, &None, &None));
+    assert_eq!(words(&status)[0], "Ready=Unknown Observing");
+    let gone = pass(&spec(), &stands(), seen(Sight::Absent), 60).status;
+    assert_eq!((&gone.cluster, &gone.state), (&None, &None), "nor that of what is gone");
+}
+
+#[test]
+fn suspension_keeps_ready_as_it_was() {
+    for (view, wanted) in [
+        (running(0), "Ready=True Suspended"),
+        (seen(found(Some("stopped"), 0)), "Ready=False Suspended"),
+        (seen(Sight::NotYet), "Ready=Unknown Suspended"),
+    ] {
+        let before = pass(&spec(), &RedisClusterRefStatus::default(), view, 0).status;
+        let suspended = RedisClusterRefSpec { suspend: true, ..spec() };
+        let Plan { status, requeue_after, .. } = pass(&suspended, &before, View::Suspended, 60);
+        assert_eq!(words(&status), [wanted, "Synced=False Suspended"]);
+        assert_eq!((&status.cluster, requeue_after), (&before.cluster, requeue::WHEN_CHANGED));
+    }
+}
+
+#[test]
+fn the_echo_waits_for_the_forced_read() {
+    let spec = spec();
+    let echo = |view: View, previous: &RedisClusterRefStatus| {
+        let input = Input {
+            spec: &spec,
+            generation: 3,
+            requested_at: Some("now".to_owned()),
+            previous,
+            view,
+            config_map: ConfigMapState::NotWanted,
+            heartbeat: HEARTBEAT,
+            now: at(60),
+        };
+        plan(&input).status.last_handled_reconcile_at
+    };
+    let before = RedisClusterRefStatus { last_handled_reconcile_at: Some("before".to_owned()), ..stands() };
+    let pending = |view: View| match view {
+        View::Seen(observation) => View::Seen(Observation { forced_read_done: false, ..observation }),
+        other => other,
+    };
+    assert_eq!(echo(pending(running(0)), &before).as_deref(), Some("before"));
+    assert_eq!(echo(running(60), &before).as_deref(), Some("now"));
+    assert_eq!(echo(View::Suspended, &before).as_deref(), Some("now"), "nothing is read, so nothing is waited for");
+    let kept = pass(&spec, &before, running(60), 60).status.last_handled_reconcile_at;
+    assert_eq!(kept.as_deref(), Some("before"), "without the annotation the last echo stays");
+}
+
+#[test]
+fn the_time_of_the_read_is_written_with_a_change_or_at_the_heartbeat() {
+    let before = stands();
+    let time = |view, second| pass(&spec(), &before, view, second).status.last_observed_time.unwrap().0;
+    assert_eq!(time(running(599), 599), at(0), "nothing else changed");
+    assert_eq!(time(running(600), 600), at(600), "the heartbeat");
+    assert_eq!(time(seen(found(Some("Modifying"), 60)), 60), at(60), "a change");
+    let engine = EngineStatus { offered: true, newest: None };
+    let view = View::Seen(Observation {
+        sight: found(Some("Running"), 60),
+        problem: None,
+        engine: Some(engine),
+        forced_read_done: true,
+    });
+    assert_eq!(time(view, 60), at(60), "a change");
+}
+
+fn data<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+fn connection_data() -> BTreeMap<String, String> {
+    data([
+        ("host", "primary.example"),
+        ("port", "6380"),
+        ("readHost", "read.example"),
+        ("url", "redis://app%20user@primary.example:6380"),
+        ("mode", "Standalone"),
+        ("username", "app user"),
+    ])
+}
+
+#[test]
+fn what_becomes_of_the_config_map() {
+    let owned = |data: BTreeMap<String, String>, stale| ConfigMapState::Owned { data, stale };
+    let (good, old) = (connection_data(), data([("host", "old.example")]));
+    let fresh = || Some(ConfigMapWrite { data: connection_data(), stale_since: None });
+    let stale = || Some(ConfigMapWrite { data: connection_data(), stale_since: Some(at(0)) });
+    let down = || failing(found(Some("Running"), 0), ErrorKind::Unavailable);
+    let blocked = || View::Blocked(Problem::stalled("CredentialsNotFound", "no Secret"));
+    let cases: Vec<(&str, View, ConfigMapState, Option<ConfigMapWrite>)> = vec![
+        ("made", running(0), ConfigMapState::Absent, fresh()),
+        ("as it should be", running(0), owned(good.clone(), false), None),
+        ("changed", running(0), owned(old.clone(), false), fresh()),
+        ("fresh again", running(0), owned(good.clone(), true), fresh()),
+        ("stale in an outage", down(), owned(good.clone(), false), stale()),
+        ("stale already", down(), owned(good.clone(), true), None),
+        ("made in an outage", down(), ConfigMapState::Absent, stale()),
+        ("stale without a credential", blocked(), owned(good.clone(), false), stale()),
+        ("no news after a restart", seen(Sight::NotYet), owned(old.clone(), false), None),
+        (
+            "kept when the cluster is gone",
+            seen(Sight::Absent),
+            owned(old.clone(), false),
+            Some(ConfigMapWrite { data: old.clone(), stale_since: Some(at(60)) }),
+        ),
+        ("kept on", seen(Sight::Absent), owned(old.clone(), true), None),
+        ("not made without an endpoint", seen(Sight::Absent), ConfigMapState::Absent, None),
+        ("somebody else's", running(0), ConfigMapState::NotOwned, None),
+    ];
+    for (case, view, config_map, wanted) in cases {
+        let plan = plan_with(&with_map(), &stands(), view, config_map, 60);
+        assert_eq!(plan.config_map, wanted, "{case}");
+        assert_eq!(plan.status.connection_config_map.as_deref(), Some("cart-redis"), "{case}");
+    }
+    assert_eq!(plan_with(&spec(), &stands(), running(0), ConfigMapState::NotWanted, 60).config_map, None);
+}
+
+#[test]
+fn a_foreign_config_map_shows_in_the_conditions() {
+    let with = |view| plan_with(&with_map(), &stands(), view, ConfigMapState::NotOwned, 60).status;
+    assert_eq!(
+        words(&with(running(0))),
+        ["Ready=False ConfigMapNotOwned", "Stalled=True ConfigMapNotOwned", SYNCED_TRUE]
+    );
+    // What is worse comes first.
+    assert_eq!(words(&with(seen(Sight::Absent)))[1], "Stalled=True ClusterNotFound");
+}
+
+#[test]
+fn an_address_without_port_user_or_endpoint() {
+    let mut bare = cluster();
+    (bare.port, bare.user_name, bare.mode) = (None, None, None);
+    bare.endpoints.as_mut().unwrap().read = None;
+    let wanted = data([("host", "primary.example"), ("port", "6379"), ("url", "redis://primary.example:6379")]);
+    assert_eq!(connection(&bare), Some(wanted));
+    bare.endpoints = None;
+    assert_eq!(connection(&bare), None);
+}
+
+fn sights() -> impl Strategy<Value = Sight> {
+    let states = proptest::sample::select(vec![None, Some("Running"), Some("Modifying"), Some("stopped"), Some("New")]);
+    prop_oneof![
+        Just(Sight::NotYet),
+        Just(Sight::Absent),
+        Just(Sight::Ambiguous(vec!["a".to_owned(), "b".to_owned()])),
+        (states, 0_i64..1000).prop_map(|(state, second)| found(state, second)),
+    ]
+}
+
+fn views() -> impl Strategy<Value = (u8, Sight, Option<ErrorKind>, bool)> {
+    let kinds = proptest::sample::select(vec![
+        ErrorKind::CredentialsRejected,
+        ErrorKind::RateLimited,
+        ErrorKind::Unavailable,
+        ErrorKind::UnexpectedResponse,
+    ]);
+    (0_u8..8, sights(), proptest::option::of(kinds), any::<bool>())
+}
+
+fn view((which, sight, kind, done): (u8, Sight, Option<ErrorKind>, bool)) -> View {
+    match (which, kind) {
+        (0, _) => View::Suspended,
+        (1, _) => View::Blocked(Problem::stalled("CredentialsNotFound", "no Secret")),
+        (2, _) => View::Blocked(Problem::passing("CloudUnavailable", "later")),
+        (_, Some(kind)) => failing(sight, kind),
+        (_, None) => View::Seen(Observation { sight, problem: None, engine: None, forced_read_done: done }),
+    }
+}
+
+fn config_maps() -> impl Strategy<Value = ConfigMapState> {
+    let owned = any::<(bool, bool)>().prop_map(|(good, stale)| ConfigMapState::Owned {
+        data: if good { connection_data() } else { BTreeMap::new() },
+        stale,
+    });
+    prop_oneof![Just(ConfigMapState::Absent), Just(ConfigMapState::NotOwned), owned]
+}
+
+proptest! {
+    #[test]
+    fn conditions_keep_their_rules_through_any_history(
+        history in proptest::collection::vec((views(), config_maps(), 0_i64..400), 1..8),
+    ) {
+        let spec = with_map();
+        let mut status = RedisClusterRefStatus::default();
+        let mut second = 0;
+        for (seen, config_map, pause) in history {
+            second += pause;
+            let before = status;
+            status = plan_with(&spec, &before, view(seen.clone()), config_map.clone(), second).status;
+            let types: Vec<&str> = status.conditions.iter().map(|condition| condition.type_.as_str()).collect();
+            prop_assert!(types.contains(&READY) && types.contains(&SYNCED), "{:?}", types);
+            prop_assert!(!(types.contains(&RECONCILING) && types.contains(&STALLED)), "{:?}", types);
+            for condition in &status.conditions {
+                prop_assert_eq!(condition.observed_generation, Some(3));
+                prop_assert!(!condition.reason.is_empty() && !condition.message.is_empty());
+                if condition.type_ == RECONCILING || condition.type_ == STALLED {
+                    prop_assert_eq!(condition.status.as_str(), "True");
+                }
+                let same = find(&before.conditions, &condition.type_).filter(|was| was.status == condition.status);
+                match same {
+                    Some(was) => prop_assert_eq!(&condition.last_transition_time, &was.last_transition_time),
+                    None => prop_assert_eq!(condition.last_transition_time.0, at(second)),
+                }
+            }
+            prop_assert!(!(is_true(&status.conditions, READY) && types.contains(&STALLED)), "Ready though stalled");
+            // Planning again on its own status changes nothing.
+            let again = plan_with(&spec, &status, view(seen), config_map, second).status;
+            prop_assert_eq!(&again, &status);
+        }
+    }
+
+    #[test]
+    fn a_config_map_is_written_once_and_never_over_somebody_else_s(
+        seen in views(), config_map in config_maps(), second in 0_i64..2000,
+    ) {
+        let spec = with_map();
+        let before = stands();
+        let foreign = config_map == ConfigMapState::NotOwned;
+        if let Some(write) = plan_with(&spec, &before, view(seen.clone()), config_map, second).config_map {
+            prop_assert!(!foreign);
+            let written = ConfigMapState::Owned { data: write.data, stale: write.stale_since.is_some() };
+            prop_assert_eq!(plan_with(&spec, &before, view(seen), written, second).config_map, None);
+        }
+    }
+}

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::RedisClusterRef;
-use crate::cloud::ErrorKind;
 use crate::cloud::kakao::KakaoCredentials;
 use crate::cloud::ncp::NcpCredentials;
+use crate::cloud::{ErrorKind, SetupError};
 use crate::controllers::context::Context;
 use crate::controllers::credentials::{Cloud, Credentials};
 use crate::controllers::problem::Problem;
-use crate::inventory::{Connection, Observation, Place, Source, Subscriber, Want};
+use crate::inventory::{Connection, Observation, Place, Question, Source, Subscriber, Want};
 
 /// A reference's part of the inventory.
 #[derive(Debug)]
@@ -23,9 +23,20 @@ pub struct Seen {
     pub observation: Observation,
 }
 
+/// Where a credential is used, and where it is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Address<'a> {
+    /// The cloud.
+    pub cloud: Cloud,
+    /// Its region or site.
+    pub endpoint: &'a str,
+    /// Namespace of the Secret.
+    pub namespace: &'a str,
+    /// Name of the Secret.
+    pub secret: &'a str,
+}
+
 /// Subscribes `who` to the reference's target and says what is known of it.
-///
-/// A rejected credential is read again at once: if the Secret has changed meanwhile, the new one is used.
 ///
 /// # Errors
 /// A problem for the conditions, when the cloud cannot even be asked.
@@ -37,72 +48,80 @@ pub async fn observe(
     force: Option<&str>,
 ) -> Result<Seen, Problem> {
     let want = want(reference);
-    let connection = connect(ctx, reference, false).await?;
-    let observation = connection.subscribe(who, &want, interval, force);
-    if is_rejected(&observation) {
-        let anew = connect(ctx, reference, true).await?;
-        if !Arc::ptr_eq(&anew, &connection) {
-            let observation = anew.subscribe(who, &want, interval, force);
-            return Ok(Seen { connection: anew, want, observation });
-        }
-    }
+    let question = Question { who, want: &want, interval, force };
+    let (connection, observation) = ask(ctx, &address(reference)?, &question).await?;
     Ok(Seen { connection, want, observation })
 }
 
-/// Whether the cloud did not accept the credential: the Secret may have changed meanwhile.
-pub fn is_rejected(observation: &Observation) -> bool {
-    observation.problem.as_ref().is_some_and(|problem| problem.kind == ErrorKind::CredentialsRejected)
-}
-
-/// The connection of a reference. `anew` reads its Secret even if it was read a moment ago.
+/// Subscribes to a connection and says what is known.
+///
+/// A rejected credential is read again at once: if the Secret has changed meanwhile, the new one is used.
 ///
 /// # Errors
 /// A problem for the conditions: no Secret, a bad key, an unknown region.
-pub async fn connect(ctx: &Context, reference: &RedisClusterRef, anew: bool) -> Result<Arc<Connection>, Problem> {
+pub async fn ask(
+    ctx: &Context,
+    address: &Address<'_>,
+    question: &Question<'_>,
+) -> Result<(Arc<Connection>, Observation), Problem> {
+    let found = dial(ctx, address, false).await?.subscribe(ctx, question)?;
+    if !is_rejected(&found.1) {
+        return Ok(found);
+    }
+    dial(ctx, address, true).await?.subscribe(ctx, question)
+}
+
+/// A client of a reference's cloud, for reads and mutations beside the shared list. `anew` reads the Secret even if it was read a
+/// moment ago.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn client(ctx: &Context, reference: &RedisClusterRef, anew: bool) -> Result<Source, Problem> {
+    let line = dial(ctx, &address(reference)?, anew).await?;
+    ctx.inventory.source(&line.place, || line.build(ctx)).map_err(|error| Problem::from(&error))
+}
+
+fn is_rejected(observation: &Observation) -> bool {
+    observation.problem.as_ref().is_some_and(|problem| problem.kind == ErrorKind::CredentialsRejected)
+}
+
+fn address(reference: &RedisClusterRef) -> Result<Address<'_>, Problem> {
     let namespace = reference.metadata.namespace.as_deref().unwrap_or_default();
-    match (&reference.spec.kakao_cloud, &reference.spec.ncp) {
-        (Some(kakao), _) => {
-            let secret = &kakao.credentials_secret_ref.name;
-            connect_to(ctx, Cloud::Kakao, &kakao.region, namespace, secret, anew).await
-        }
-        (None, Some(ncp)) => {
-            let secret = &ncp.credentials_secret_ref.name;
-            connect_to(ctx, Cloud::Ncp, ncp.site.as_str(), namespace, secret, anew).await
-        }
+    let (cloud, endpoint, secret) = match (&reference.spec.kakao_cloud, &reference.spec.ncp) {
+        (Some(kakao), _) => (Cloud::Kakao, kakao.region.as_str(), &kakao.credentials_secret_ref),
+        (None, Some(ncp)) => (Cloud::Ncp, ncp.site.as_str(), &ncp.credentials_secret_ref),
         (None, None) => {
-            Err(Problem::stalled("InvalidObject", "spec names neither kakaoCloud nor ncp: set exactly one"))
+            return Err(Problem::stalled("InvalidObject", "spec names neither kakaoCloud nor ncp: set exactly one"));
+        }
+    };
+    Ok(Address { cloud, endpoint, namespace, secret: &secret.name })
+}
+
+/// A place to connect to, with the credential at hand.
+struct Line<'a> {
+    endpoint: &'a str,
+    credentials: Credentials,
+    place: Place,
+}
+
+async fn dial<'a>(ctx: &Context, address: &Address<'a>, anew: bool) -> Result<Line<'a>, Problem> {
+    let credentials = ctx.secrets.get(address.cloud, address.namespace, address.secret, anew).await?;
+    let place = Place::new(address.cloud.provider(), address.endpoint, &credentials.fingerprint());
+    Ok(Line { endpoint: address.endpoint, credentials, place })
+}
+
+impl Line<'_> {
+    fn build(&self, ctx: &Context) -> Result<Source, SetupError> {
+        match &self.credentials {
+            Credentials::Kakao(found) => Source::kakao(&ctx.cloud, self.endpoint, KakaoCredentials::clone(found)),
+            Credentials::Ncp(found) => Source::ncp(&ctx.cloud, self.endpoint, NcpCredentials::clone(found)),
         }
     }
-}
 
-/// The connection to a region or site with the credential of a Secret.
-///
-/// # Errors
-/// As [`connect`].
-pub async fn connect_to(
-    ctx: &Context,
-    cloud: Cloud,
-    endpoint: &str,
-    namespace: &str,
-    secret: &str,
-    anew: bool,
-) -> Result<Arc<Connection>, Problem> {
-    let credentials = ctx.secrets.get(cloud, namespace, secret, anew).await?;
-    let place = Place::new(cloud.provider(), endpoint, &credentials.fingerprint());
-    let build = || match &credentials {
-        Credentials::Kakao(credentials) => Source::kakao(&ctx.cloud, endpoint, KakaoCredentials::clone(credentials)),
-        Credentials::Ncp(credentials) => Source::ncp(&ctx.cloud, endpoint, NcpCredentials::clone(credentials)),
-    };
-    ctx.inventory.connection(&place, build).map_err(|error| Problem::from(&error))
-}
-
-/// A client of a reference's cloud, for reads and mutations beside the shared list. It shares the limits and the token of the
-/// reference's connection while that is polled.
-///
-/// # Errors
-/// As [`connect`].
-pub async fn client(ctx: &Context, reference: &RedisClusterRef, anew: bool) -> Result<Source, Problem> {
-    connect(ctx, reference, anew).await.map(|connection| connection.source().clone())
+    fn subscribe(&self, ctx: &Context, question: &Question<'_>) -> Result<(Arc<Connection>, Observation), Problem> {
+        let subscribed = ctx.inventory.subscribe(&self.place, || self.build(ctx), question);
+        subscribed.map_err(|error| Problem::from(&error))
+    }
 }
 
 /// What a reference wants of its connection.

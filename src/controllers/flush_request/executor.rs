@@ -279,6 +279,10 @@ impl Executor {
             Ok(client) => client,
             Err(problem) => return not_sent_for(&problem),
         };
+        // A process that is about to end could be cut off before the answer; another one sends instead.
+        if self.ctx.stopping.is_cancelled() {
+            return SendOutcome::NotSent(NotSent::Stopping);
+        }
         // Last look before the request leaves: a process that stood still in between must not send.
         if self.attempt_began.is_none_or(|began| began.elapsed() > SEND_WITHIN) {
             return SendOutcome::NotSent(NotSent::Paused);

@@ -74,6 +74,13 @@ pub struct FlushReply {
     pub state: Option<String>,
 }
 
+impl FlushReply {
+    /// Whether the cloud accepted the flush.
+    fn is_success(&self) -> bool {
+        self.return_code.as_deref() == Some(SUCCESS)
+    }
+}
+
 /// A flush that failed, in the cloud layer's terms.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SendError {
@@ -98,6 +105,8 @@ pub struct SendError {
 pub enum NotSent {
     /// The process stood still between its first write and the send.
     Paused,
+    /// The process was told to stop.
+    Stopping,
     /// The deadline passed in between.
     DeadlinePassed,
     /// The request was deleted in between.
@@ -152,7 +161,7 @@ impl SendOutcome {
     pub fn consequence(&self) -> Consequence {
         match self {
             Self::NotSent(_) => Consequence::TryAgain(Duration::ZERO),
-            Self::Replied(reply) if reply.return_code.as_deref() == Some(SUCCESS) => Consequence::Accepted,
+            Self::Replied(reply) if reply.is_success() => Consequence::Accepted,
             Self::Failed(error) if !error.maybe_executed && error.kind.is_transient() => {
                 Consequence::TryAgain(error.retry_after.unwrap_or_default())
             }
@@ -166,10 +175,12 @@ impl SendOutcome {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NotSent(NotSent::Paused) => "ProcessPaused",
+            Self::NotSent(NotSent::Stopping) => "OperatorStopping",
             Self::NotSent(NotSent::DeadlinePassed) => "DeadlinePassed",
             Self::NotSent(NotSent::Deleted) => "Deleted",
             Self::NotSent(NotSent::ReferenceChanged) => "ReferenceChanged",
             Self::NotSent(NotSent::ClaimUnavailable(_)) => "ClaimUnavailable",
+            Self::Replied(reply) if reply.is_success() => "Accepted",
             Self::Replied(_) => "UnexpectedResponse",
             Self::Failed(error) => error.kind.as_str(),
         }

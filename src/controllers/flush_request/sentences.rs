@@ -195,6 +195,7 @@ fn trace(id: Option<&str>) -> String {
 fn not_sent(why: &NotSent) -> String {
     match why {
         NotSent::Paused => "the operator process stood still before it could send, so it did not.".to_owned(),
+        NotSent::Stopping => "the operator process was told to stop, so it did not begin to send.".to_owned(),
         NotSent::DeadlinePassed => "the deadline passed before it could be sent.".to_owned(),
         NotSent::Deleted => "the request was deleted before it could be sent.".to_owned(),
         NotSent::ReferenceChanged => "the reference changed before it could be sent.".to_owned(),

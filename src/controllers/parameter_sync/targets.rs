@@ -10,11 +10,11 @@ use super::{CloudProblem, Observation as Seen, Outcome, Problem, Target};
 use crate::api::parameter_sync::SyncPhase;
 use crate::api::shared::{KakaoParameterGroup, selector};
 use crate::api::{RedisClusterRef, RedisParameterSync, reconcile_requested_at};
-use crate::controllers::cluster_ref::target;
+use crate::controllers::cluster_ref::target::{self, Address};
 use crate::controllers::context::Context;
 use crate::controllers::credentials::Cloud;
 use crate::controllers::problem;
-use crate::inventory::{Connection, Found, Observation, Sight, Subscriber, Want};
+use crate::inventory::{Connection, Found, Observation, Question, Sight, Subscriber, Want};
 
 /// How often a connection is read while an application is under way.
 const APPLYING_POLL: Duration = Duration::from_secs(5);
@@ -87,13 +87,10 @@ impl<'a> Collector<'a> {
         let (ctx, secret) = (self.ctx, &group.credentials_secret_ref.name);
         let want = Want::Group { id: group.id.clone(), name: group.name.clone() };
         let interval = self.interval(ctx.settings.poll_interval);
-        let connect = |anew| target::connect_to(ctx, Cloud::Kakao, &group.region, &self.who.namespace, secret, anew);
-        let mut connection = connect(false).await.map_err(|problem| of_all(&problem))?;
-        let mut observation = connection.subscribe(self.who, &want, interval, self.force.as_deref());
-        if target::is_rejected(&observation) {
-            connection = connect(true).await.map_err(|problem| of_all(&problem))?;
-            observation = connection.subscribe(self.who, &want, interval, self.force.as_deref());
-        }
+        let address = Address { cloud: Cloud::Kakao, endpoint: &group.region, namespace: &self.who.namespace, secret };
+        let question = Question { who: self.who, want: &want, interval, force: self.force.as_deref() };
+        let asked = target::ask(ctx, &address, &question).await;
+        let (connection, observation) = asked.map_err(|problem| of_all(&problem))?;
         self.kept.push((Arc::clone(&connection), want));
         self.forced_reads_done &= observation.forced_read_done;
         if let Some(error) = &observation.problem {

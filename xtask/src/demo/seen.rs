@@ -7,7 +7,7 @@ use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource, ResourceExt as _};
-use managed_redis_operator::api::conditions::{READY, STALLED, find};
+use managed_redis_operator::api::conditions::{READY, STALLED, SYNCED, find};
 use managed_redis_operator::api::shared::{CommonStatus, generation};
 use managed_redis_operator::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 
@@ -32,7 +32,7 @@ impl Key {
 pub struct Seen {
     /// Status of the condition Ready, empty while there is none.
     pub ready: String,
-    /// Reason of the condition Stalled while it stands, else of Ready.
+    /// Reason of the condition that tells most: Stalled, else Synced when the cloud could not be read, else Ready.
     pub reason: String,
     /// The state, phase or count, whichever the kind has.
     pub state: String,
@@ -94,12 +94,13 @@ fn row(status: &impl CommonStatus, current: bool, state: String, message: Option
         condition.map(|condition| field(condition).clone()).unwrap_or_default()
     };
     let ready = find(status.conditions(), READY);
-    let stalled = find(status.conditions(), STALLED);
+    let unsynced = find(status.conditions(), SYNCED).filter(|synced| synced.status == "False");
+    let telling = find(status.conditions(), STALLED).or(unsynced).or(ready);
     Seen {
         ready: text(ready, |condition| &condition.status),
-        reason: text(stalled.or(ready), |condition| &condition.reason),
+        reason: text(telling, |condition| &condition.reason),
         state,
-        message: message.unwrap_or_else(|| text(stalled.or(ready), |condition| &condition.message)),
+        message: message.unwrap_or_else(|| text(telling, |condition| &condition.message)),
         current,
     }
 }
@@ -128,6 +129,8 @@ where
                 }
                 Ok(Event::Delete(object)) => Some(Change::Gone(key(&object))),
                 Ok(Event::Init | Event::InitDone) => None,
+                // The watch was too old to go on; all there is comes once more.
+                Err(watcher::Error::WatchError(status)) if status.code == 410 => None,
                 Err(error) => Some(Change::Trouble(error.to_string())),
             };
             std::future::ready(change)
@@ -162,6 +165,25 @@ mod tests {
         };
         assert_eq!(object.seen(), Some(wanted));
         assert_eq!(Key::new(&RedisClusterRef::kind(&()), "a").as_str(), "redisclusterref/a");
+    }
+
+    #[test]
+    fn a_cloud_that_cannot_be_read_is_told_while_the_last_picture_stands() {
+        let object: RedisClusterRef = serde_json::from_value(json!({
+            "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisClusterRef",
+            "metadata": {"name": "a", "generation": 1}, "spec": {},
+            "status": {"observedGeneration": 1, "state": "Running", "conditions": [
+                {"type": "Ready", "status": "True", "reason": "Running", "message": "runs",
+                 "lastTransitionTime": "2026-05-01T00:00:00Z"},
+                {"type": "Synced", "status": "False", "reason": "CloudUnavailable", "message": "HTTP 503",
+                 "lastTransitionTime": "2026-05-01T00:00:00Z"}]}
+        }))
+        .unwrap();
+        let seen = object.seen().unwrap();
+        assert_eq!(
+            (seen.ready.as_str(), seen.reason.as_str(), seen.message.as_str()),
+            ("True", "CloudUnavailable", "HTTP 503")
+        );
     }
 
     #[test]

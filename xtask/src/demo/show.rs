@@ -39,7 +39,7 @@ impl Screen {
         if self.terminal {
             let width = width();
             let lines = table(board, self.started.elapsed(), self.style, width, Fit::Cut);
-            self.draw(&lines);
+            self.draw(&lines, Fit::Cut);
         }
     }
 
@@ -47,7 +47,7 @@ impl Screen {
     pub fn finish(&mut self, board: &Board) {
         if self.terminal {
             let lines = table(board, self.started.elapsed(), self.style, width(), Fit::Wrap);
-            self.draw(&lines);
+            self.draw(&lines, Fit::Wrap);
             self.drawn = 0;
         }
     }
@@ -64,8 +64,11 @@ impl Screen {
     }
 
     /// Replaces what was drawn last.
-    fn draw(&mut self, lines: &[String]) {
-        let mut text = String::new();
+    fn draw(&mut self, lines: &[String], fit: Fit) {
+        // On a terminal too narrow even for the columns, the next drawing has to find the lines where they were counted:
+        // the terminal itself cuts them off (DECAWM, <https://vt100.net/docs/vt510-rm/DECAWM.html>).
+        let (before, after) = if fit == Fit::Cut { ("\x1b[?7l", "\x1b[?7h") } else { ("", "") };
+        let mut text = before.to_owned();
         if self.drawn > 0 {
             let _ = write!(text, "\x1b[{}A", self.drawn);
         }
@@ -74,6 +77,7 @@ impl Screen {
             let _ = writeln!(text, "\r\x1b[2K{line}");
         }
         text.push_str("\x1b[J");
+        text.push_str(after);
         let mut stdout = std::io::stdout().lock();
         let _ = stdout.write_all(text.as_bytes());
         let _ = stdout.flush();

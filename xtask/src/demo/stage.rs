@@ -222,11 +222,12 @@ pub async fn hints(kubeconfig: &Path, operator: &Operator, cloud: &FakeCloud) ->
         format!("  curl -s {}/metrics", operator.admin_url()),
         format!("  tail -f {}", operator.log().display()),
         style.bold("Change a cluster, or let the cloud fail; references look every 60 s, or at once when told to"),
-        format!("  curl -X PATCH {admin}/ncp/instances/882701 -d '{{\"cloudDBInstanceStatusName\": \"stopped\"}}'"),
+        format!("  curl -s -X PATCH {admin}/ncp/instances/882701 -d '{{\"cloudDBInstanceStatusName\": \"stopped\"}}'"),
         format!(
-            "  curl -X POST {admin}/faults -d '{{\"operation\": \"kakao.clusters.list\", \"kind\": {{\"status\": {{\"code\": 503}}}}}}'"
+            "  curl -s -X POST {admin}/faults -d '{{\"operation\": \"kakao.clusters.list\", \"kind\": {{\"status\": {{\"code\": 503}}}}}}'"
         ),
         format!("  {kubectl} annotate rcr --all --overwrite managedredis.dev/reconcile-requested-at=$(date +%s)"),
+        format!("  curl -s -X POST {admin}/reset   # the cloud as it was at the start"),
         String::new(),
         "Changes are shown here. Ctrl-C stops everything and removes it.".to_owned(),
     ]

@@ -1,0 +1,26 @@
+//! The real operator against a real API server and a stand-in for both clouds.
+//!
+//! One API server serves all tests; each has a namespace, clouds and an operator process of its own. Nothing here waits for
+//! time: tests watch objects, log lines and the clouds' requests, and ask for fresh reads by annotation.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail the way tests do"
+)]
+
+mod bad_answers;
+mod command_line;
+mod connection_map;
+mod crds;
+mod flush;
+mod harness;
+mod invalid;
+mod process;
+mod reading;
+mod reference;
+mod secrecy;
+mod syncing;
+mod trouble;

@@ -1,0 +1,336 @@
+//! Model check of the flush protocol: the very `plan` that the operator runs, in a world that does its worst.
+//!
+//! Two processes (overlapping leaders) work on the requests; every step can be lost, delayed, refused or answered with
+//! something stale, processes crash and stand still between any two steps, and requests are deleted, re-created and
+//! restored from a backup. The number of such troubles in one history is bounded, everything else is exhaustive.
+
+#![allow(clippy::unwrap_used, reason = "the model is test code")]
+
+mod settle;
+mod step;
+mod world;
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use managed_redis_operator::api::flush_request::FlushPhase;
+use managed_redis_operator::controllers::flush_request::{Effect, Snapshot};
+use stateright::{Checker, HasDiscoveries, Property};
+
+use step::{Action, Fate, flush, misled};
+use world::{Budget, Flight, Process, TROUBLED_STAGES, Worker, World};
+
+/// A guard of the protocol, taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// All guards are in place.
+    None,
+    /// The claim can be created although one exists.
+    Claim,
+    /// Writes do not carry the resourceVersion.
+    ResourceVersion,
+    /// Final phases are read as Pending.
+    FinalPhases,
+    /// A process that finds Sending takes itself for the one that began it.
+    Resend,
+    /// A send is not used up before it begins, and a lost answer is not reported.
+    Latch,
+    /// The claim is deleted without its UID as precondition.
+    ReleasePrecondition,
+}
+
+/// What is checked.
+pub struct Model {
+    pub requests: usize,
+    pub budget: Budget,
+    pub flaw: Flaw,
+    /// Worlds of which it is known that they come to an end; see [`settle`].
+    pub settled: Mutex<HashSet<u64>>,
+}
+
+const ONE_FLUSH: &str = "at most one flush is executed";
+const FINAL: &str = "a final phase is never left";
+const CLAIMED: &str = "nothing is sent without the claim";
+const TRUE_NO: &str = "a request said not to be executed was not";
+const TRUE_YES: &str = "a request said to be executed was";
+const VERDICT: &str = "every request comes to a verdict once trouble ends";
+
+impl stateright::Model for Model {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(self.requests, self.budget)]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        let trouble = world.budget.faults > 0;
+        for worker in 0..world.workers.len() {
+            match &world.workers[worker] {
+                None => self.starts(world, worker, trouble, actions),
+                Some(busy) => {
+                    let fates = self.fates(&busy.effect).iter().filter(|fate| trouble || **fate == Fate::Works);
+                    actions.extend(fates.map(|fate| Action::Step { worker, fate: *fate }));
+                    if trouble {
+                        actions.push(Action::Crash { worker });
+                        if !busy.worker.paused
+                            && busy.worker.session.own.as_ref().is_some_and(|own| own.outcome.is_none())
+                        {
+                            actions.push(Action::Pause { worker });
+                        }
+                    }
+                }
+            }
+        }
+        actions.extend((0..world.flights.len()).map(|flight| Action::Land { flight }));
+        if world.stage + 1 < TROUBLED_STAGES {
+            actions.push(Action::Tick);
+        }
+        if world.settling {
+            actions.push(Action::Settle);
+        }
+        for slot in 0..world.slots.len() {
+            self.interference(world, slot, actions);
+        }
+    }
+
+    fn next_state(&self, last: &World, action: Action) -> Option<World> {
+        let mut world = last.clone();
+        let cost = match action {
+            Action::Start { back, .. } => back > 0,
+            Action::Step { fate, .. } => fate != Fate::Works,
+            Action::StartMisled { .. } | Action::Crash { .. } | Action::Pause { .. } | Action::Strip { .. } => true,
+            Action::Land { .. }
+            | Action::Tick
+            | Action::Settle
+            | Action::Delete { .. }
+            | Action::Recreate { .. }
+            | Action::Restore { .. } => false,
+        };
+        world.budget.faults -= u8::from(cost);
+        self.act(&mut world, action);
+        world.forget();
+        Some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(ONE_FLUSH, |_, world: &World| world.executed.len() <= 1),
+            Property::always(FINAL, |_, world: &World| !world.final_phase_left),
+            Property::always(CLAIMED, |_, world: &World| !world.sent_without_claim),
+            Property::always(TRUE_NO, |_, world: &World| {
+                // A restored status can say anything of an attempt that it does not know.
+                world.restored
+                    || world.phases().all(|(phase, request)| {
+                        !matches!(phase, FlushPhase::Failed | FlushPhase::Rejected | FlushPhase::Expired)
+                            || world.executed_by(&request.uid) == 0
+                    })
+            }),
+            Property::always(TRUE_YES, |_, world: &World| {
+                world.phases().all(|(phase, request)| {
+                    !matches!(phase, FlushPhase::Accepted | FlushPhase::Succeeded)
+                        || world.executed_by(&request.uid) == 1
+                })
+            }),
+            Property::always(VERDICT, |model: &Self, world: &World| model.comes_to_an_end(world)),
+            Property::sometimes("Succeeded", |_, world: &World| reached(world, FlushPhase::Succeeded)),
+            Property::sometimes("Failed", |_, world: &World| reached(world, FlushPhase::Failed)),
+            Property::sometimes("Unknown", |_, world: &World| reached(world, FlushPhase::Unknown)),
+            Property::sometimes("Rejected", |_, world: &World| reached(world, FlushPhase::Rejected)),
+            Property::sometimes("Expired", |_, world: &World| reached(world, FlushPhase::Expired)),
+            Property::sometimes("Succeeded at the second attempt", |_, world: &World| {
+                world.retried && reached(world, FlushPhase::Succeeded)
+            }),
+        ]
+    }
+}
+
+fn reached(world: &World, phase: FlushPhase) -> bool {
+    world.phases().any(|(reached, _)| reached == phase)
+}
+
+impl Model {
+    fn starts(&self, world: &World, worker: usize, trouble: bool, actions: &mut Vec<Action>) {
+        for (slot, stored) in world.slots.iter().enumerate() {
+            if stored.current.is_some() {
+                actions.push(Action::Start { worker, slot, back: 0 });
+            }
+            if trouble {
+                actions.extend((1..=stored.earlier.len()).map(|back| Action::Start { worker, slot, back }));
+                if stored.current.is_some() {
+                    actions.extend([true, false].map(|missing| Action::StartMisled { worker, slot, missing }));
+                }
+            }
+        }
+    }
+
+    fn interference(&self, world: &World, slot: usize, actions: &mut Vec<Action>) {
+        match &world.slots[slot].current {
+            Some(version) => {
+                if world.budget.deletions > 0 && version.snapshot.deleted_at.is_none() {
+                    actions.push(Action::Delete { slot });
+                }
+                if world.budget.faults > 0 && version.snapshot.finalizer {
+                    actions.push(Action::Strip { slot });
+                }
+                if world.budget.restores > 0 && version.snapshot.status != Default::default() {
+                    actions.extend((0..=world.slots[slot].earlier.len()).map(|back| Action::Restore { slot, back }));
+                }
+            }
+            None if world.budget.creations > 0 => actions.push(Action::Recreate { slot }),
+            None => {}
+        }
+    }
+
+    fn act(&self, world: &mut World, action: Action) {
+        match action {
+            Action::Start { worker, slot, back } => {
+                let stored = &world.slots[slot];
+                let version = if back == 0 { stored.current.as_ref() } else { stored.earlier.get(back - 1) };
+                let started = version.map(|version| self.start(slot, version));
+                self.go_on(world, worker, started);
+            }
+            Action::StartMisled { worker, slot, missing } => {
+                let mut started = self.start(slot, world.slots[slot].current.as_ref().unwrap());
+                started.session.reference = misled(missing);
+                self.go_on(world, worker, Some(started));
+            }
+            Action::Step { worker, fate } => {
+                let process = world.workers[worker].take().unwrap();
+                let busy = self.perform(world, Worker::clone(&process.worker), &process.effect, fate);
+                self.go_on(world, worker, busy);
+            }
+            Action::Crash { worker } => world.workers[worker] = None,
+            Action::Pause { worker } => {
+                let mut busy = Worker::clone(&world.workers[worker].take().unwrap().worker);
+                busy.paused = true;
+                self.go_on(world, worker, Some(busy));
+            }
+            Action::Land { flight } => match world.flights.remove(flight) {
+                Flight::Object { slot, on, next, .. } => drop(self.put(world, slot, on, Snapshot::clone(&next))),
+                Flight::Claim(held) => drop(self.create_claim(world, held)),
+                Flight::Flush { uid } => flush(world, uid),
+            },
+            Action::Tick => world.stage += 1,
+            Action::Settle => world.settling = false,
+            Action::Delete { slot } => {
+                world.budget.deletions -= 1;
+                let now = world.now();
+                self.edit(world, slot, |object| object.deleted_at = Some(now));
+            }
+            Action::Strip { slot } => {
+                self.edit(world, slot, |object| object.finalizer = false);
+            }
+            Action::Recreate { slot } => {
+                world.budget.creations -= 1;
+                world.create(slot);
+            }
+            Action::Restore { slot, back } => {
+                world.budget.restores -= 1;
+                world.restored = true;
+                let earlier = world.slots[slot].earlier.get(back).map(|version| version.snapshot.status.clone());
+                self.edit(world, slot, |object| object.status = earlier.unwrap_or_default());
+            }
+        }
+    }
+
+    /// Puts a process back into the world, unless its reconcile is over, and the processes in order: they are alike.
+    fn go_on(&self, world: &mut World, worker: usize, busy: Option<Worker>) {
+        world.workers[worker] = busy.and_then(|mut busy| {
+            let effect = self.next_effect(world, &mut busy);
+            let over = matches!(effect, Effect::Wait(_) | Effect::Done | Effect::Delete);
+            (!over).then(|| Process::new(busy, effect))
+        });
+        world.workers.sort_by_key(|process| process.as_ref().map(Process::print));
+    }
+
+    fn edit(&self, world: &mut World, slot: usize, edit: impl FnOnce(&mut Snapshot)) {
+        if let Some(current) = &world.slots[slot].current {
+            let mut next = Snapshot::clone(&current.snapshot);
+            edit(&mut next);
+            world.store(slot, next);
+        }
+    }
+}
+
+fn model(requests: usize, budget: Budget, flaw: Flaw) -> Model {
+    Model { requests, budget, flaw, settled: Mutex::default() }
+}
+
+fn check(name: &str, model: Model) {
+    let checker = stateright::Model::checker(model).threads(2).spawn_bfs().join();
+    println!(
+        "{name}: {} states ({} generated), depth {}",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth()
+    );
+    for (property, path) in checker.discoveries() {
+        if !property_is_wanted(property) {
+            panic!("{name}: {property} does not hold:\n{}", told(path.into_actions()));
+        }
+    }
+    checker.assert_properties();
+}
+
+fn property_is_wanted(property: &str) -> bool {
+    ![ONE_FLUSH, FINAL, CLAIMED, TRUE_NO, TRUE_YES, VERDICT].contains(&property)
+}
+
+fn told(actions: Vec<Action>) -> String {
+    actions.iter().map(|action| format!("  {action:?}\n")).collect()
+}
+
+const FAULTS: Budget = Budget { faults: 2, deletions: 1, creations: 1, restores: 1 };
+
+#[test]
+fn one_request() {
+    check("one request", model(1, FAULTS, Flaw::None));
+}
+
+/// The checker must find what a missing guard leads to, or its silence would mean nothing.
+fn finds(flaw: Flaw, requests: usize, budget: Budget, property: &'static str) {
+    let checker = stateright::Model::checker(model(requests, budget, flaw))
+        .finish_when(HasDiscoveries::AllOf([property].into()))
+        .spawn_bfs()
+        .join();
+    let path = checker.discovery(property).unwrap_or_else(|| panic!("{flaw:?} goes unnoticed"));
+    println!("{flaw:?}: {} states, {property} fails by\n{}", checker.unique_state_count(), told(path.into_actions()));
+}
+
+#[test]
+fn without_the_claim_a_second_flush_is_found() {
+    finds(Flaw::Claim, 1, FAULTS, ONE_FLUSH);
+}
+
+#[test]
+fn sizes() {
+    for (requests, faults, deletions, creations, restores) in
+        [(1, 1, 0, 0, 0), (1, 2, 0, 0, 0), (1, 1, 1, 1, 0), (1, 1, 0, 0, 1), (2, 1, 0, 0, 0), (1, 1, 1, 1, 1)]
+    {
+        let start = std::time::Instant::now();
+        let budget = Budget { faults, deletions, creations, restores };
+        let checker = stateright::Model::checker(model(requests, budget, Flaw::None))
+            .timeout(std::time::Duration::from_secs(100))
+            .finish_when(HasDiscoveries::AnyFailures)
+            .threads(2)
+            .spawn_bfs()
+            .join();
+        println!(
+            "{requests} {budget:?}: {} states {} generated depth {} {:?} done {}",
+            checker.unique_state_count(),
+            checker.state_count(),
+            checker.max_depth(),
+            start.elapsed(),
+            checker.is_done()
+        );
+        for (p, path) in checker.discoveries() {
+            if !property_is_wanted(p) {
+                println!("{p} fails:\n{}", told(path.into_actions()));
+            } else {
+                print!("[{p}] ")
+            }
+        }
+        println!();
+    }
+}

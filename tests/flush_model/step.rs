@@ -1,0 +1,324 @@
+//! What can happen next: a process takes the step that the plan names, with one of the fates a step can have, or the
+//! world does something to it.
+
+use std::sync::Arc;
+
+use managed_redis_operator::api::cluster_ref::NcpSite;
+use managed_redis_operator::api::flush_request::FlushPhase;
+use managed_redis_operator::controllers::flush_request::session::OwnAttempt;
+use managed_redis_operator::controllers::flush_request::{
+    Claim, ClaimView, CloudView, Effect, FailureKind, FlushReply, HeldClaim, Instance, Others, Reference, Report,
+    SendError, SendOutcome, Session, Snapshot, Target, plan,
+};
+
+use crate::world::{Flight, INSTANCE, Version, Worker, World};
+use crate::{Flaw, Model};
+
+/// The fate of a step. All but the first cost a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It works and is answered.
+    Works,
+    /// It works, and the answer is lost.
+    AnswerLost,
+    /// It never arrives.
+    Dropped,
+    /// It arrives later, after the sender has given up on it.
+    Late,
+    /// It is refused with proof, for now (429, say); for a read, it fails.
+    RefusedForNow,
+    /// It is refused with proof, for good.
+    RefusedForGood,
+    /// A read shows what was there before.
+    Stale,
+}
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A process starts a reconcile with a read of the request, `back` versions ago.
+    Start { worker: usize, slot: usize, back: usize },
+    /// A process starts one while the reference is missing, or leads elsewhere.
+    StartMisled { worker: usize, slot: usize, missing: bool },
+    /// A process takes its next step.
+    Step { worker: usize, fate: Fate },
+    /// A process dies.
+    Crash { worker: usize },
+    /// A process stands still for a minute.
+    Pause { worker: usize },
+    /// A delayed message arrives.
+    Land { flight: usize },
+    /// The clock moves on.
+    Tick,
+    /// The cloud is done with a flush.
+    Settle,
+    /// Somebody deletes the request.
+    Delete { slot: usize },
+    /// Somebody takes the finalizer off by hand.
+    Strip { slot: usize },
+    /// Somebody creates a request of the same name and request ID again.
+    Recreate { slot: usize },
+    /// Somebody restores an earlier status into the living request; none at all if there is no version so far back.
+    Restore { slot: usize, back: usize },
+}
+
+pub fn target() -> Target {
+    Target { site: NcpSite::Public, instance_no: INSTANCE.to_owned(), service_name: None }
+}
+
+fn elsewhere() -> Target {
+    Target { instance_no: "815".to_owned(), ..target() }
+}
+
+impl Model {
+    /// What the plan wants of a worker next. Reads that nothing races with are answered on the way.
+    pub fn next_effect(&self, world: &World, worker: &mut Worker) -> Effect {
+        worker.session.fresh_attempt_id = world.unused_attempt();
+        loop {
+            let effect = plan(&worker.session, world.clock(worker.paused));
+            let report = match &effect {
+                Effect::ReadReference => Report::Reference(Reference::Target(target())),
+                Effect::ReadCloud(_) => Report::Cloud(list(world)),
+                Effect::ReadOthers(_) => Report::Others(others(world, worker.slot)),
+                Effect::GiveUp(_) => Report::Nothing,
+                Effect::WriteStatus(write) if write.status.phase == Some(FlushPhase::Sending) => return effect,
+                _ => {
+                    worker.session.fresh_attempt_id.clear();
+                    return effect;
+                }
+            };
+            worker.session.begin(&effect);
+            worker.session.absorb(report);
+        }
+    }
+
+    /// The fates that the next step of a worker can have.
+    pub fn fates(&self, effect: &Effect) -> &'static [Fate] {
+        use Fate::{AnswerLost, Dropped, Late, RefusedForGood, RefusedForNow, Stale, Works};
+        match effect {
+            Effect::Send { .. } => &[Works, AnswerLost, Dropped, Late, RefusedForNow, RefusedForGood],
+            Effect::WriteStatus(_) | Effect::AddFinalizer | Effect::RemoveFinalizer(_) => {
+                &[Works, AnswerLost, Dropped, Late]
+            }
+            Effect::CreateClaim(_) => &[Works, AnswerLost, Dropped, Late, RefusedForNow],
+            Effect::ReleaseClaim(_) => &[Works, AnswerLost, Dropped, RefusedForNow],
+            Effect::ReadObject => &[Works, Stale],
+            Effect::ReadClaim(_) => &[Works, Stale, RefusedForNow],
+            _ => &[Works],
+        }
+    }
+
+    /// Starts a reconcile from a version of the request.
+    pub fn start(&self, slot: usize, version: &Version) -> Worker {
+        let object = self.shown(&version.snapshot);
+        let mut session = Session::new(object, String::new(), "operator-0".to_owned());
+        if self.flaw == Flaw::Resend
+            && session.object.phase() == FlushPhase::Sending
+            && let Some(attempt) = session.object.status.attempt.clone()
+        {
+            session.own = Some(OwnAttempt { id: attempt.id, outcome: None });
+        }
+        Worker { slot, session, version: version.number, paused: false }
+    }
+
+    /// A version as the process sees it.
+    fn shown(&self, snapshot: &Snapshot) -> Snapshot {
+        let mut snapshot = snapshot.clone();
+        if self.flaw == Flaw::FinalPhases && snapshot.phase().is_terminal() {
+            snapshot.status.phase = Some(FlushPhase::Pending);
+        }
+        snapshot
+    }
+
+    /// Lets a worker do an effect and learn what came of it; none if the reconcile is over.
+    pub fn perform(&self, world: &mut World, mut worker: Worker, effect: &Effect, fate: Fate) -> Option<Worker> {
+        if !(self.flaw == Flaw::Latch && matches!(effect, Effect::Send { .. })) {
+            worker.session.begin(effect);
+        }
+        let report = match effect {
+            Effect::Wait(_) | Effect::Done | Effect::Delete => return None,
+            Effect::ReadObject => match (&world.slots[worker.slot].current, fate) {
+                (None, _) => Report::Gone,
+                (Some(_), Fate::Stale) if world.slots[worker.slot].earlier.is_empty() => return Some(worker),
+                (Some(current), _) => {
+                    let earlier = world.slots[worker.slot].earlier.first();
+                    let version = if fate == Fate::Stale { earlier.unwrap_or(current) } else { current };
+                    worker.version = version.number;
+                    Report::Object(Box::new(self.shown(&version.snapshot)))
+                }
+            },
+            Effect::ReadClaim(_) => Report::Claim(match fate {
+                Fate::RefusedForNow => ClaimView::Failed("forbidden".to_owned()),
+                Fate::Stale => view(world.claim_before.as_ref()),
+                _ => view(world.claim.as_ref()),
+            }),
+            Effect::AddFinalizer => self.write(world, &mut worker, fate, |object| object.finalizer = true),
+            Effect::RemoveFinalizer(_) => self.write(world, &mut worker, fate, |object| object.finalizer = false),
+            Effect::WriteStatus(write) => {
+                self.write(world, &mut worker, fate, |object| object.status = write.status.clone())
+            }
+            Effect::CreateClaim(claim) => self.claim(world, claim, fate),
+            Effect::ReleaseClaim(claim) => self.release(world, claim, fate),
+            Effect::Send { .. } => self.send(world, &worker, fate),
+            Effect::ReadReference | Effect::ReadCloud(_) | Effect::ReadOthers(_) | Effect::GiveUp(_) => Report::Nothing,
+        };
+        worker.session.absorb(report);
+        Some(worker)
+    }
+
+    fn write(&self, world: &mut World, worker: &mut Worker, fate: Fate, edit: impl FnOnce(&mut Snapshot)) -> Report {
+        let mut next = worker.session.object.clone();
+        edit(&mut next);
+        let (slot, on) = (worker.slot, worker.version);
+        match fate {
+            Fate::Dropped => Report::ObjectUncertain,
+            Fate::Late => {
+                world.flights.push(Flight::Object { slot, on, next: Arc::new(next) });
+                Report::ObjectUncertain
+            }
+            _ => match self.put(world, slot, on, next) {
+                Put::Refused => Report::ObjectUncertain,
+                Put::Gone => Report::Gone,
+                Put::Stored(_) if fate == Fate::AnswerLost => Report::ObjectUncertain,
+                Put::Stored(version) => {
+                    worker.version = version.number;
+                    Report::Object(Box::new(Snapshot::clone(&version.snapshot)))
+                }
+            },
+        }
+    }
+
+    /// The API server's side of a write: it takes it only on the version that it was made from.
+    pub fn put(&self, world: &mut World, slot: usize, on: u8, mut next: Snapshot) -> Put {
+        let Some(current) = &world.slots[slot].current else { return Put::Gone };
+        if current.snapshot.uid != next.uid || (current.number != on && self.flaw != Flaw::ResourceVersion) {
+            return Put::Refused;
+        }
+        // What the writer cannot know or set.
+        next.deleted_at = current.snapshot.deleted_at;
+        let before = current.snapshot.phase();
+        world.final_phase_left |= before.is_terminal() && next.phase() != before;
+        world.retried |= before == FlushPhase::Pending
+            && next.phase() == FlushPhase::Sending
+            && !current.snapshot.attempt_id().is_empty();
+        world.store(slot, next).map_or(Put::Gone, Put::Stored)
+    }
+
+    fn claim(&self, world: &mut World, claim: &Claim, fate: Fate) -> Report {
+        let held = Arc::new(HeldClaim {
+            lease_name: claim.key.lease_name(),
+            lease_uid: world.unused_lease(),
+            request_uid: claim.request_uid.clone(),
+            namespace: claim.namespace.clone(),
+            name: claim.name.clone(),
+            attempt_id: claim.attempt_id.clone(),
+            claimed_at: None,
+        });
+        match fate {
+            Fate::RefusedForNow => Report::Claim(ClaimView::Failed("forbidden".to_owned())),
+            Fate::Dropped => Report::ClaimUncertain,
+            Fate::Late => {
+                world.flights.push(Flight::Claim(held));
+                Report::ClaimUncertain
+            }
+            _ if !self.create_claim(world, held.clone()) => Report::ClaimUncertain,
+            Fate::AnswerLost => Report::ClaimUncertain,
+            _ => Report::Claim(view(Some(&held))),
+        }
+    }
+
+    /// The API server's side of the claim's creation: it makes one only where none is.
+    pub fn create_claim(&self, world: &mut World, held: Arc<HeldClaim>) -> bool {
+        if world.claim.is_some() && self.flaw != Flaw::Claim {
+            return false;
+        }
+        world.claim_before = world.claim.replace(held);
+        true
+    }
+
+    fn release(&self, world: &mut World, claim: &HeldClaim, fate: Fate) -> Report {
+        if matches!(fate, Fate::Works | Fate::AnswerLost)
+            && (self.flaw == Flaw::ReleasePrecondition
+                || world.claim.as_ref().is_some_and(|held| held.lease_uid == claim.lease_uid))
+        {
+            world.claim_before = world.claim.take();
+        }
+        match fate {
+            Fate::Works => Report::Released,
+            Fate::RefusedForNow => Report::Claim(ClaimView::Failed("forbidden".to_owned())),
+            _ => Report::ClaimUncertain,
+        }
+    }
+
+    fn send(&self, world: &mut World, worker: &Worker, fate: Fate) -> Report {
+        let session = &worker.session;
+        let attempt = session.object.attempt_id();
+        world.sent_without_claim |=
+            !world.claim.as_ref().is_some_and(|claim| claim.is_for(&session.object.uid, attempt));
+        let uid = session.object.uid.clone();
+        match fate {
+            Fate::Works | Fate::AnswerLost => flush(world, uid),
+            Fate::Late => world.flights.push(Flight::Flush { uid }),
+            _ => {}
+        }
+        Report::Sent(match fate {
+            Fate::Works => {
+                SendOutcome::Replied(FlushReply { return_code: Some("0".to_owned()), ..FlushReply::default() })
+            }
+            Fate::RefusedForNow => failed(FailureKind::RateLimited, false),
+            Fate::RefusedForGood => failed(FailureKind::BadRequest, false),
+            _ if self.flaw == Flaw::Latch => return Report::Nothing,
+            _ => failed(FailureKind::Unavailable, true),
+        })
+    }
+}
+
+/// What became of a write.
+pub enum Put {
+    Stored(Version),
+    Refused,
+    Gone,
+}
+
+/// The cloud executes a flush.
+pub fn flush(world: &mut World, uid: String) {
+    world.executed.push(uid);
+    world.settling = true;
+}
+
+fn failed(kind: FailureKind, maybe_executed: bool) -> SendOutcome {
+    SendOutcome::Failed(SendError {
+        kind,
+        maybe_executed,
+        http_status: None,
+        code: None,
+        message: "as told".to_owned(),
+        trace_id: None,
+        retry_after: None,
+    })
+}
+
+fn view(claim: Option<&Arc<HeldClaim>>) -> ClaimView {
+    claim.map_or(ClaimView::Absent, |claim| ClaimView::Present(HeldClaim::clone(claim)))
+}
+
+fn list(world: &World) -> CloudView {
+    let state = if world.settling { "settingup" } else { "running" };
+    CloudView::Instances(vec![Instance {
+        instance_no: INSTANCE.to_owned(),
+        service_name: None,
+        state: state.to_owned(),
+    }])
+}
+
+fn others(world: &World, slot: usize) -> Others {
+    let busy = world.slots.iter().enumerate().filter(|(other, _)| *other != slot).any(|(_, other)| {
+        let phase = other.current.as_ref().map(|version| version.snapshot.phase());
+        matches!(phase, Some(FlushPhase::Sending | FlushPhase::Accepted))
+    });
+    if busy { Others::Busy("shop/other".to_owned()) } else { Others::Free }
+}
+
+pub fn misled(missing: bool) -> Reference {
+    if missing { Reference::Missing } else { Reference::Target(elsewhere()) }
+}
