@@ -151,22 +151,30 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Waits, if the script wants it held here, for what becomes of it.
+    /// Waits, if the script wants it held here, for what becomes of it. Several steps may hold it, one after the other.
     pub async fn pass(&self, side: Side) -> Fate {
         let point = Point { side, write: self.write, nth: self.nth };
-        let verdict = {
-            let mut books = self.desk.books();
-            let Some(armed) = books.armed.iter().position(|(_, armed)| *armed == point) else { return Fate::Go };
-            let (step, _) = books.armed.remove(armed);
-            books.held += 1;
-            let (fate, verdict) = oneshot::channel();
-            // It fails only when the run is over, and then the verdict is Drop.
-            let _ = self.desk.holds.send(Held { step, process: self.process, fate });
-            verdict
-        };
-        let fate = verdict.await.unwrap_or(Fate::Drop);
-        self.desk.books().held -= 1;
-        fate
+        while let Some(verdict) = self.hold(point) {
+            let fate = verdict.await.unwrap_or(Fate::Drop);
+            self.desk.books().held -= 1;
+            if fate != Fate::Go {
+                return fate;
+            }
+        }
+        Fate::Go
+    }
+
+    /// Hands the write to the next step that is armed for this point, if there is one.
+    fn hold(&self, point: Point) -> Option<oneshot::Receiver<Fate>> {
+        let mut books = self.desk.books();
+        let at = books.armed.iter().position(|(_, armed)| *armed == point)?;
+        let (step, _) = books.armed.remove(at);
+        books.held += 1;
+        let (fate, verdict) = oneshot::channel();
+        // It fails only when the run is over; then the fate is dropped with it.
+        let _ = self.desk.holds.send(Held { step, process: self.process, fate });
+        self.desk.pulse.notify_one();
+        Some(verdict)
     }
 
     /// Books what the server answered.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::Client;
 use testbed::{ApiServer, Options, TestbedError};
@@ -45,6 +46,7 @@ pub struct Lab {
     http: reqwest::Client,
     program: PathBuf,
     folder: PathBuf,
+    runs: AtomicU64,
 }
 
 /// A share in the API server for one run, or the whole of it.
@@ -86,7 +88,7 @@ impl Lab {
         testbed::crds::install(&client, &generate::installed()?).await?;
         let folder = server.folder().join("runs");
         std::fs::create_dir(&folder)?;
-        Ok(Self { server: RwLock::new(server), client, plain, http, program, folder })
+        Ok(Self { server: RwLock::new(server), client, plain, http, program, folder, runs: AtomicU64::new(0) })
     }
 
     /// A share in the API server.
@@ -110,6 +112,11 @@ impl Lab {
     /// The operator.
     pub fn program(&self) -> PathBuf {
         self.program.clone()
+    }
+
+    /// A namespace that no other run has.
+    pub fn next_name(&self) -> String {
+        format!("run-{}", self.runs.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A folder for one run.

@@ -91,12 +91,6 @@ impl Tally {
         self.took.push(outcome.took);
     }
 
-    /// One line for now and then.
-    pub fn progress(&self, wanted: u64, elapsed: Duration) -> String {
-        let failed = self.runs - self.kept;
-        format!("    {:>4} s  {} of {wanted} runs, {failed} failed", elapsed.as_secs(), self.runs)
-    }
-
     /// Everything.
     pub fn table(&self, elapsed: Duration) -> String {
         let mut text = String::new();

@@ -101,11 +101,12 @@ struct Run<'a> {
     pulse: Arc<Notify>,
 }
 
-/// Plays a script in a namespace of that name.
+/// Plays a script in a namespace of its own.
 ///
 /// # Errors
 /// When the surroundings fail, not when the operator does.
-pub async fn play(lab: &Lab, name: &str, script: Script) -> Result<Outcome, RunError> {
+pub async fn play(lab: &Lab, script: Script) -> Result<Outcome, RunError> {
+    let name = &lab.next_name();
     let share = lab.share(script.is_exclusive()).await;
     let started = Instant::now();
     let pulse = Arc::new(Notify::new());

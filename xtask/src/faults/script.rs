@@ -178,7 +178,8 @@ const PLACES: &[Write] = &[
     Write::ReferenceStatus,
     Write::CloudList,
     Write::ReferenceEvent,
-    Write::RequestEvent,
+    Write::RequestEvent(Some(FlushPhase::Sending)),
+    Write::RequestEvent(Some(FlushPhase::Accepted)),
     Write::FinalizerOn,
     Write::RequestStatus(FlushPhase::Pending),
     Write::RequestStatus(FlushPhase::Sending),
@@ -202,7 +203,7 @@ const PLACES: &[Write] = &[
 fn point(rng: &mut StdRng) -> Point {
     let write = *PLACES.choose(rng).unwrap_or(&Write::CloudFlush);
     let most = match write {
-        Write::CloudList | Write::RequestEvent => 4,
+        Write::CloudList => 4,
         Write::ReferenceStatus => 2,
         _ if rng.random_bool(0.8) => 1,
         _ => 3,

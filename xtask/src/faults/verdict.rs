@@ -210,6 +210,6 @@ mod tests {
     fn only_what_the_api_calls_a_refusal_permits_another_send() {
         assert_eq!(sends_without_refusal(&[flush(Some(429)), flush(Some(401)), flush(Some(200))]), 1);
         assert_eq!(sends_without_refusal(&[flush(None), flush(Some(503)), flush(Some(409))]), 3);
-        assert_eq!(sends_without_refusal(&[Entry { write: Write::RequestEvent, ..flush(None) }]), 0);
+        assert_eq!(sends_without_refusal(&[Entry { write: Write::Other, ..flush(None) }]), 0);
     }
 }

@@ -29,8 +29,8 @@ pub enum Write {
     ClaimDelete,
     /// An event about a RedisClusterRef is published.
     ReferenceEvent,
-    /// An event about a RedisFlushRequest is published.
-    RequestEvent,
+    /// An event about a RedisFlushRequest is published, of its getting into this phase; none for any other.
+    RequestEvent(Option<FlushPhase>),
     /// Anything else.
     Other,
 }
@@ -55,8 +55,7 @@ impl Write {
             },
             (&Method::POST, "leases", _) => Self::ClaimCreate,
             (&Method::DELETE, "leases", _) => Self::ClaimDelete,
-            (_, "events", _) if is_about(body, "RedisFlushRequest") => Self::RequestEvent,
-            (_, "events", _) if is_about(body, "RedisClusterRef") => Self::ReferenceEvent,
+            (_, "events", _) => event(body),
             _ => Self::Other,
         })
     }
@@ -81,9 +80,19 @@ fn phase(body: &[u8]) -> Option<FlushPhase> {
     serde_json::from_value(body["status"]["phase"].clone()).ok()
 }
 
-/// Whether an event is about an object of this kind.
-fn is_about(body: &[u8], kind: &str) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|event| event["regarding"]["kind"] == kind)
+/// What an event is about, by its kind and the reasons of the transitions of a flush that goes well.
+fn event(body: &[u8]) -> Write {
+    let event: Value = serde_json::from_slice(body).unwrap_or_default();
+    match event["regarding"]["kind"].as_str() {
+        Some("RedisFlushRequest") => Write::RequestEvent(match event["reason"].as_str() {
+            Some("Sending") => Some(FlushPhase::Sending),
+            Some("Accepted") => Some(FlushPhase::Accepted),
+            Some("FlushSucceeded") => Some(FlushPhase::Succeeded),
+            _ => None,
+        }),
+        Some("RedisClusterRef") => Write::ReferenceEvent,
+        _ => Write::Other,
+    }
 }
 
 fn has_finalizers(body: &[u8]) -> Option<bool> {
@@ -103,7 +112,8 @@ impl fmt::Display for Write {
             Self::ClaimCreate => f.write_str("claim created"),
             Self::ClaimDelete => f.write_str("claim deleted"),
             Self::ReferenceEvent => f.write_str("reference event"),
-            Self::RequestEvent => f.write_str("request event"),
+            Self::RequestEvent(Some(phase)) => write!(f, "event {}", phase.as_str()),
+            Self::RequestEvent(None) => f.write_str("other event"),
             Self::Other => f.write_str("other"),
         }
     }
@@ -168,8 +178,9 @@ mod tests {
         assert_eq!(of(Method::POST, leases, "{}"), Some(Write::ClaimCreate));
         assert_eq!(of(Method::DELETE, &format!("{leases}/flush-1"), ""), Some(Write::ClaimDelete));
         let events = "/apis/events.k8s.io/v1/namespaces/a/events";
-        let about = |kind: &str| format!(r#"{{"regarding": {{"kind": "{kind}"}}}}"#);
-        assert_eq!(of(Method::POST, events, &about("RedisFlushRequest")), Some(Write::RequestEvent));
+        let about = |kind: &str| format!(r#"{{"regarding": {{"kind": "{kind}"}}, "reason": "Sending"}}"#);
+        let sending = Write::RequestEvent(Some(FlushPhase::Sending));
+        assert_eq!(of(Method::POST, events, &about("RedisFlushRequest")), Some(sending));
         assert_eq!(of(Method::POST, events, &about("RedisClusterRef")), Some(Write::ReferenceEvent));
         assert_eq!(of(Method::POST, "/clouddb/v2/flushCloudDBInstance", ""), Some(Write::CloudFlush));
         assert_eq!(of(Method::POST, "/clouddb/v2/getCloudDBInstanceList", ""), Some(Write::CloudList));
