@@ -1,7 +1,8 @@
-//! Development tasks: `cargo xtask generate`, `cargo xtask demo`, `cargo xtask ci`.
+//! Development tasks: `cargo xtask generate`, `cargo xtask demo`, `cargo xtask faults`, `cargo xtask ci`.
 
 mod ci;
 mod demo;
+mod faults;
 mod generate;
 mod output;
 
@@ -25,6 +26,8 @@ enum Task {
     Generate(generate::Arguments),
     /// Show the operator at work, on a real API server and a fake cloud
     Demo(demo::Arguments),
+    /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
+    Faults(faults::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Generate(arguments) => generate::main(&arguments).map_err(|error| error.to_string()),
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
+        Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),
     };
     match outcome {

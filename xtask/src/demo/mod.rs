@@ -2,7 +2,7 @@
 
 mod expect;
 mod manifests;
-mod operator;
+pub mod operator;
 mod seen;
 mod show;
 mod stage;

@@ -1,0 +1,148 @@
+//! What the API server showed of the flush requests of one run: every phase that each of them was ever in.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::StreamExt as _;
+use kube::api::Api;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, ResourceExt as _};
+use managed_redis_operator::api::RedisFlushRequest;
+use managed_redis_operator::api::conditions::{READY, find};
+use managed_redis_operator::api::flush_request::FlushPhase;
+use managed_redis_operator::controllers::flush_request::FINALIZER;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// One object, from its creation to its end. An object of the same name that comes after it is another life.
+#[derive(Clone, Debug, Default)]
+pub struct Life {
+    /// Its name.
+    pub name: String,
+    /// `spec.requestID`, or the default.
+    pub request_id: String,
+    /// The phases it was in, in order; one that was written again is here once.
+    pub phases: Vec<FlushPhase>,
+    /// The phase it is in, or was in when it went; none while its status says none.
+    pub phase: Option<FlushPhase>,
+    /// Reason of its condition Ready, as last seen.
+    pub reason: String,
+    /// Its message, as last seen.
+    pub message: String,
+    /// Whether the finalizer is on it.
+    pub finalizer: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether it is gone.
+    pub gone: bool,
+    /// Whether the run emptied its status.
+    pub wiped: bool,
+    /// Whether the run removed it by force.
+    pub forced: bool,
+    /// `status.lastHandledReconcileAt`.
+    pub echo: Option<String>,
+}
+
+impl Life {
+    /// Whether nothing more is to come.
+    pub fn is_at_rest(&self) -> bool {
+        !self.finalizer && !self.deleting && self.phase.is_some_and(FlushPhase::is_terminal)
+    }
+
+    fn take(&mut self, object: &RedisFlushRequest) {
+        let status = object.status.clone().unwrap_or_default();
+        self.phase = status.phase;
+        self.phases.extend(status.phase.filter(|phase| self.phases.last() != Some(phase)));
+        self.reason = find(&status.conditions, READY).map(|ready| ready.reason.clone()).unwrap_or_default();
+        self.message = status.message.unwrap_or_default();
+        self.finalizer = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+        self.deleting = object.metadata.deletion_timestamp.is_some();
+        self.echo = status.last_handled_reconcile_at;
+    }
+}
+
+type Lives = Arc<Mutex<BTreeMap<String, Life>>>;
+
+/// The lives of a namespace, by UID. It watches until it is dropped.
+pub struct Record {
+    lives: Lives,
+    task: JoinHandle<()>,
+}
+
+impl Record {
+    /// Begins to watch; `pulse` is notified of every change.
+    pub fn start(client: Client, namespace: &str, pulse: Arc<Notify>) -> Self {
+        let lives = Lives::default();
+        let api: Api<RedisFlushRequest> = Api::namespaced(client, namespace);
+        let (book, own_namespace) = (Arc::clone(&lives), namespace.to_owned());
+        let task = tokio::spawn(async move {
+            let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+            let mut listed = Vec::new();
+            while let Some(event) = events.next().await {
+                // An error is followed by another attempt.
+                if let Ok(event) = event {
+                    note(&mut lock(&book), event, &mut listed, &own_namespace);
+                    pulse.notify_one();
+                }
+            }
+        });
+        Self { lives, task }
+    }
+
+    /// All lives, by UID.
+    pub fn lives(&self) -> Vec<Life> {
+        lock(&self.lives).values().cloned().collect()
+    }
+
+    /// The object of that name that is there now.
+    pub fn current(&self, name: &str) -> Option<Life> {
+        lock(&self.lives).values().find(|life| life.name == name && !life.gone).cloned()
+    }
+
+    /// Remembers something of an object that only the run knows.
+    pub fn mark(&self, uid: &str, mark: impl FnOnce(&mut Life)) {
+        mark(lock(&self.lives).entry(uid.to_owned()).or_default());
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock(lives: &Lives) -> MutexGuard<'_, BTreeMap<String, Life>> {
+    lives.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn note(
+    lives: &mut BTreeMap<String, Life>,
+    event: Event<RedisFlushRequest>,
+    listed: &mut Vec<String>,
+    namespace: &str,
+) {
+    let uid = |object: &RedisFlushRequest| object.uid().unwrap_or_default();
+    match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(object) => {
+            listed.push(uid(&object));
+            take(lives, &object, namespace);
+        }
+        Event::InitDone => {
+            lives.iter_mut().filter(|(uid, _)| !listed.contains(uid)).for_each(|(_, life)| life.gone = true);
+        }
+        Event::Apply(object) => take(lives, &object, namespace),
+        Event::Delete(object) => {
+            take(lives, &object, namespace);
+            lives.entry(uid(&object)).or_default().gone = true;
+        }
+    }
+}
+
+fn take(lives: &mut BTreeMap<String, Life>, object: &RedisFlushRequest, namespace: &str) {
+    let life = lives.entry(object.uid().unwrap_or_default()).or_default();
+    life.name = object.name_any();
+    life.request_id = object.spec.request_id.clone().unwrap_or_else(|| format!("{namespace}/{}", life.name));
+    life.take(object);
+}

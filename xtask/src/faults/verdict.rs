@@ -1,0 +1,215 @@
+//! Whether a run kept the promises: at most one flush, nothing stuck, and no word that is not true.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use http::StatusCode;
+use managed_redis_operator::api::flush_request::FlushPhase;
+
+use super::desk::Entry;
+use super::record::Life;
+use super::write::Write;
+
+/// What there is to judge at the end of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Every request that ever was.
+    pub lives: Vec<Life>,
+    /// How often the fake cloud really wiped the instance.
+    pub flushes: u64,
+    /// How often it wiped any other.
+    pub flushes_elsewhere: u64,
+    /// Every write.
+    pub entries: Vec<Entry>,
+    /// Whether everything came to rest in time.
+    pub settled: bool,
+    /// Operators that ended although nobody killed them.
+    pub ended_by_themselves: Vec<usize>,
+}
+
+/// A promise that was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// More flushes than request IDs.
+    FlushedTwice {
+        /// Flushes.
+        flushes: u64,
+        /// Request IDs.
+        ids: usize,
+    },
+    /// Another instance was wiped.
+    WrongInstance(u64),
+    /// Sent again although the first send was not refused.
+    SentAgain {
+        /// Sends that were not refused.
+        sends: usize,
+        /// Request IDs.
+        ids: usize,
+    },
+    /// Not at rest in time.
+    Stuck(String),
+    /// A final phase was left.
+    FinalPhaseLeft(String),
+    /// More requests say that they flushed than there were flushes.
+    SucceededWithoutFlush(String),
+    /// A flush happened, and every request says that none did.
+    FlushDenied(String),
+    /// An operator ended although nobody killed it.
+    EndedByItself(usize),
+    /// The same kind of write again and again.
+    InCircles(Write, u32),
+}
+
+/// No run needs as many writes of one kind: even the longest, with retries of the client and several operators, has half.
+const MOST_OF_A_KIND: u32 = 60;
+
+/// Judges a run.
+pub fn judge(evidence: &Evidence) -> Vec<Violation> {
+    let lives = &evidence.lives;
+    let ids = lives.iter().map(|life| &life.request_id).collect::<BTreeSet<_>>().len();
+    let told = || lives.iter().map(describe).collect::<Vec<_>>().join("; ");
+    let mut found = Vec::new();
+    if evidence.flushes > ids as u64 {
+        found.push(Violation::FlushedTwice { flushes: evidence.flushes, ids });
+    }
+    if evidence.flushes_elsewhere > 0 {
+        found.push(Violation::WrongInstance(evidence.flushes_elsewhere));
+    }
+    let sends = sends_without_refusal(&evidence.entries);
+    if sends > ids {
+        found.push(Violation::SentAgain { sends, ids });
+    }
+    if !evidence.settled {
+        found.push(Violation::Stuck(told()));
+    }
+    let left = lives.iter().filter(|life| !life.wiped && left_a_final_phase(&life.phases));
+    found.extend(left.map(|life| Violation::FinalPhaseLeft(describe(life))));
+    let count = |says: fn(&Life) -> bool| lives.iter().filter(|life| says(life)).count() as u64;
+    if count(says_flushed) > evidence.flushes {
+        found.push(Violation::SucceededWithoutFlush(told()));
+    }
+    if evidence.flushes > count(admits_a_flush) {
+        found.push(Violation::FlushDenied(told()));
+    }
+    if let Some(entry) = evidence.entries.iter().find(|entry| entry.nth > MOST_OF_A_KIND) {
+        found.push(Violation::InCircles(entry.write, MOST_OF_A_KIND));
+    }
+    found.extend(evidence.ended_by_themselves.iter().copied().map(Violation::EndedByItself));
+    found
+}
+
+fn left_a_final_phase(phases: &[FlushPhase]) -> bool {
+    phases.iter().rev().skip(1).any(|phase| phase.is_terminal())
+}
+
+fn says_flushed(life: &Life) -> bool {
+    life.phases.contains(&FlushPhase::Succeeded)
+}
+
+/// Whether a flush can be this request's by its own words. One that was removed by force had no last word.
+fn admits_a_flush(life: &Life) -> bool {
+    let admitted = [FlushPhase::Accepted, FlushPhase::Succeeded, FlushPhase::Unknown];
+    life.forced || life.phases.iter().any(|phase| admitted.contains(phase))
+}
+
+fn describe(life: &Life) -> String {
+    let phases: Vec<&str> = life.phases.iter().map(|phase| phase.as_str()).collect();
+    let gone = if life.gone { ", gone" } else { "" };
+    format!("{} ({}): {}, {}{gone}", life.name, life.request_id, phases.join(" → "), life.reason)
+}
+
+/// How many of the sends were not refused, as far as the sender was told. The refusals are those of the API: 400, 401, 403,
+/// 404, 413 and 429 say that nothing was executed.
+fn sends_without_refusal(entries: &[Entry]) -> usize {
+    let refused = |status: u16| {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+        matches!(
+            status,
+            StatusCode::BAD_REQUEST
+                | StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::NOT_FOUND
+                | StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::TOO_MANY_REQUESTS
+        )
+    };
+    entries.iter().filter(|entry| entry.write == Write::CloudFlush && !entry.told.is_some_and(refused)).count()
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FlushedTwice { flushes, ids } => write!(f, "{flushes} flushes for {ids} request ID(s)"),
+            Self::WrongInstance(flushes) => write!(f, "another instance was flushed {flushes} time(s)"),
+            Self::SentAgain { sends, ids } => write!(f, "{sends} sends without a refusal for {ids} request ID(s)"),
+            Self::Stuck(lives) => write!(f, "not at rest in time: {lives}"),
+            Self::FinalPhaseLeft(life) => write!(f, "a final phase was left: {life}"),
+            Self::SucceededWithoutFlush(lives) => write!(f, "Succeeded without a flush: {lives}"),
+            Self::FlushDenied(lives) => write!(f, "flushed, but nobody says so: {lives}"),
+            Self::InCircles(write, most) => write!(f, "more than {most} times the same write: {write}"),
+            Self::EndedByItself(process) => write!(f, "operator {process} ended by itself"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use FlushPhase::{Accepted, Failed, Pending, Rejected, Sending, Succeeded, Unknown};
+
+    fn life(phases: &[FlushPhase]) -> Life {
+        Life { name: "a".into(), request_id: "x".into(), phases: phases.to_vec(), ..Life::default() }
+    }
+
+    fn flush(told: Option<u16>) -> Entry {
+        Entry { process: 0, write: Write::CloudFlush, nth: 1, carried_out: None, told, over: true }
+    }
+
+    fn evidence(lives: Vec<Life>, flushes: u64) -> Evidence {
+        Evidence { lives, flushes, entries: vec![flush(Some(200))], settled: true, ..Evidence::default() }
+    }
+
+    #[test]
+    fn what_is_promised_passes() {
+        let good = life(&[Pending, Sending, Accepted, Succeeded]);
+        assert_eq!(judge(&evidence(vec![good.clone()], 1)), []);
+        assert_eq!(judge(&evidence(vec![life(&[Pending, Sending, Unknown])], 1)), []);
+        assert_eq!(judge(&evidence(vec![life(&[Pending, Sending, Unknown])], 0)), []);
+        assert_eq!(judge(&evidence(vec![good, life(&[Rejected])], 1)), [], "the same ID again");
+    }
+
+    #[test]
+    fn every_violation_is_seen() {
+        let good = || life(&[Pending, Sending, Accepted, Succeeded]);
+        let twice = judge(&evidence(vec![good(), good()], 2));
+        assert_eq!(twice, [Violation::FlushedTwice { flushes: 2, ids: 1 }]);
+        let elsewhere = Evidence { flushes_elsewhere: 1, ..evidence(vec![good()], 1) };
+        assert_eq!(judge(&elsewhere), [Violation::WrongInstance(1)]);
+        let again = Evidence { entries: vec![flush(None), flush(Some(200))], ..evidence(vec![good()], 1) };
+        assert_eq!(judge(&again), [Violation::SentAgain { sends: 2, ids: 1 }]);
+        let stuck = Evidence { settled: false, ..evidence(vec![life(&[Pending])], 0) };
+        assert!(matches!(&judge(&stuck)[..], [Violation::Stuck(_)]));
+        let left = judge(&evidence(vec![life(&[Sending, Unknown, Accepted, Succeeded])], 1));
+        assert!(matches!(&left[..], [Violation::FinalPhaseLeft(_)]));
+        assert!(matches!(&judge(&evidence(vec![good()], 0))[..], [Violation::SucceededWithoutFlush(_)]));
+        assert!(matches!(&judge(&evidence(vec![life(&[Sending, Failed])], 1))[..], [Violation::FlushDenied(_)]));
+        let ended = Evidence { ended_by_themselves: vec![3], ..evidence(vec![good()], 1) };
+        assert_eq!(judge(&ended), [Violation::EndedByItself(3)]);
+        let often = Entry { nth: MOST_OF_A_KIND + 1, ..flush(Some(200)) };
+        let circles = judge(&Evidence { entries: vec![often], ..evidence(vec![good()], 1) });
+        assert_eq!(circles, [Violation::InCircles(Write::CloudFlush, MOST_OF_A_KIND)]);
+    }
+
+    #[test]
+    fn a_status_that_the_run_emptied_may_begin_anew() {
+        let wiped = Life { wiped: true, ..life(&[Sending, Accepted, Succeeded, Unknown]) };
+        assert_eq!(judge(&evidence(vec![wiped], 1)), []);
+    }
+
+    #[test]
+    fn only_what_the_api_calls_a_refusal_permits_another_send() {
+        assert_eq!(sends_without_refusal(&[flush(Some(429)), flush(Some(401)), flush(Some(200))]), 1);
+        assert_eq!(sends_without_refusal(&[flush(None), flush(Some(503)), flush(Some(409))]), 3);
+        assert_eq!(sends_without_refusal(&[Entry { write: Write::Other, ..flush(None) }]), 0);
+    }
+}
