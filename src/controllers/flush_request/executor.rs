@@ -1,7 +1,7 @@
 //! Does one effect of the plan and reports what came of it. Everything of this kind that touches the world is here.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -34,11 +34,24 @@ pub(super) struct Executor {
     reference: Option<RedisClusterRef>,
     /// When this reconcile first began to write Sending, on a clock that never stands still or jumps.
     pub(super) attempt_began: Option<Instant>,
+    /// Writes that failed in a row, for other reasons than a change by somebody else.
+    failed_writes: u32,
+}
+
+/// The pause before what a failed write came to is read, so that a server that refuses a write for long, whatever the
+/// reason, is not asked in a tight loop. The first one is short: an answer that got lost is the rule.
+fn pause_after(failed_writes: u32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(5);
+    match failed_writes {
+        0 => Duration::ZERO,
+        n => FIRST.saturating_mul(1 << (n - 1).min(10)).min(LONGEST),
+    }
 }
 
 impl Executor {
     pub(super) fn new(ctx: Arc<Context>, object: RedisFlushRequest) -> Self {
-        Self { ctx, object, reference: None, attempt_began: None }
+        Self { ctx, object, reference: None, attempt_began: None, failed_writes: 0 }
     }
 
     /// Does what the plan wants; `Wait` and `Done` are the caller's.
@@ -73,6 +86,7 @@ impl Executor {
     }
 
     async fn read_object(&mut self, session: &Session) -> Result<Report, ReconcileError> {
+        tokio::time::sleep(pause_after(self.failed_writes)).await;
         let found = self.requests().get_opt(&session.object.name).await?;
         Ok(found.map_or(Report::Gone, |object| self.now_at(object)))
     }
@@ -102,6 +116,7 @@ impl Executor {
     }
 
     async fn read_claim(&self, session: &Session, key: Option<&ClaimKey>) -> ClaimView {
+        tokio::time::sleep(pause_after(self.failed_writes)).await;
         let failed = |error: &kube::Error| {
             ClaimView::Failed(format!(
                 "the claims in namespace {} cannot be read ({error}).",
@@ -221,9 +236,15 @@ impl Executor {
     /// A refused write, and one of which nobody knows whether it was done, are settled by reading the request again.
     fn after_write(&mut self, what: &str, written: Result<RedisFlushRequest, kube::Error>) -> Report {
         match written {
-            Ok(object) => self.now_at(object),
+            Ok(object) => {
+                self.failed_writes = 0;
+                self.now_at(object)
+            }
             Err(kube::Error::Api(status)) if status.is_not_found() => Report::Gone,
             Err(error) => {
+                if !matches!(&error, kube::Error::Api(status) if status.is_conflict()) {
+                    self.failed_writes = self.failed_writes.saturating_add(1);
+                }
                 warn!(what, %error, "a write of the request failed; reading it again");
                 Report::ObjectUncertain
             }
@@ -236,7 +257,7 @@ impl Executor {
         report::publish(&self.ctx, &self.object, &note).await;
     }
 
-    async fn create_claim(&self, claim: &Claim) -> Report {
+    async fn create_claim(&mut self, claim: &Claim) -> Report {
         let lease = claim.to_lease(&self.ctx.settings.operator_namespace);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match self.claims().create(&params, &lease).await {
@@ -247,6 +268,9 @@ impl Executor {
                 Report::Claim(ClaimView::Failed(why))
             }
             Err(error) => {
+                if !matches!(&error, kube::Error::Api(status) if status.is_already_exists()) {
+                    self.failed_writes = self.failed_writes.saturating_add(1);
+                }
                 warn!(%error, "the claim was not created, or nobody knows; reading it");
                 Report::ClaimUncertain
             }
@@ -398,5 +422,17 @@ fn of_error(error: CloudError) -> SendError {
         message: error.message,
         trace_id: error.trace_id,
         retry_after: error.retry_after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_writes_are_repeated_ever_slower() {
+        assert_eq!(pause_after(0), Duration::ZERO);
+        let pauses: Vec<u128> = [1, 2, 3, 7, 8, 100, u32::MAX].map(|n| pause_after(n).as_millis()).to_vec();
+        assert_eq!(pauses, [50, 100, 200, 3200, 5000, 5000, 5000]);
     }
 }

@@ -1,4 +1,4 @@
-//! What all runs share: one API server, the operator's program, and clients.
+//! What all runs share: an API server (and one more for those that restart it), the operator's program, and clients.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::Client;
 use testbed::{ApiServer, Options, TestbedError};
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::proxy::Upstream;
 use crate::demo::operator::{self, OperatorError};
@@ -36,29 +36,50 @@ pub enum LabError {
     Io(#[from] io::Error),
 }
 
-/// One API server for all runs.
+/// What all runs share.
 pub struct Lab {
-    /// Runs share it; one that restarts it has it alone.
-    server: RwLock<ApiServer>,
-    client: Client,
-    /// For the proxies: it passes every answer on as it is, so it must not try again by itself.
-    plain: Client,
+    shared: Bench,
+    /// For the runs that restart the API server, one after the other; started when the first of them comes.
+    spare: Mutex<Option<Bench>>,
     http: reqwest::Client,
     program: PathBuf,
     folder: PathBuf,
     runs: AtomicU64,
 }
 
-/// A share in the API server for one run, or the whole of it.
+/// An API server with the definitions, and clients of it.
+struct Bench {
+    server: ApiServer,
+    client: Client,
+    /// For the proxies: it passes every answer on as it is, so it must not try again by itself.
+    plain: Client,
+}
+
+impl Bench {
+    async fn open() -> Result<Self, LabError> {
+        let server = ApiServer::start(Options::default()).await?;
+        let client = server.client()?;
+        let mut config = server.config();
+        config.default_retry = false;
+        let plain = Client::try_from(config)?;
+        testbed::crds::install(&client, &generate::installed()?).await?;
+        Ok(Self { server, client, plain })
+    }
+}
+
+/// The API server of one run.
 pub enum Share<'a> {
     /// With others.
-    Shared {
-        /// Held so that nobody restarts it.
-        _guard: RwLockReadGuard<'a, ApiServer>,
-    },
+    Shared(SharedBench<'a>),
     /// Alone.
-    Alone(RwLockWriteGuard<'a, ApiServer>),
+    Alone(SpareBench<'a>),
 }
+
+/// The API server of most runs.
+pub struct SharedBench<'a>(&'a Bench);
+
+/// The API server of a run that restarts it.
+pub struct SpareBench<'a>(MappedMutexGuard<'a, Bench>);
 
 impl Lab {
     /// Builds the operator and starts the API server.
@@ -74,39 +95,37 @@ impl Lab {
             }
         };
         step("Starting etcd and kube-apiserver");
-        let server = ApiServer::start(Options::default()).await?;
-        let client = server.client()?;
-        let mut config = server.config();
-        config.default_retry = false;
-        let plain = Client::try_from(config)?;
+        let shared = Bench::open().await?;
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .pool_max_idle_per_host(0)
             .build()?;
-        testbed::crds::install(&client, &generate::installed()?).await?;
-        let folder = server.folder().join("runs");
+        let folder = shared.server.folder().join("runs");
         std::fs::create_dir(&folder)?;
-        Ok(Self { server: RwLock::new(server), client, plain, http, program, folder, runs: AtomicU64::new(0) })
+        Ok(Self { shared, spare: Mutex::default(), http, program, folder, runs: AtomicU64::new(0) })
     }
 
-    /// A share in the API server.
-    pub async fn share(&self, alone: bool) -> Share<'_> {
-        match alone {
-            true => Share::Alone(self.server.write().await),
-            false => Share::Shared { _guard: self.server.read().await },
+    /// The API server for a run; one that is `alone` may restart it.
+    ///
+    /// # Errors
+    /// When a second server is needed and does not come up.
+    pub async fn share(&self, alone: bool) -> Result<Share<'_>, LabError> {
+        if !alone {
+            return Ok(Share::Shared(SharedBench(&self.shared)));
         }
-    }
-
-    /// The administrator's client.
-    pub fn client(&self) -> Client {
-        self.client.clone()
+        let mut spare = self.spare.lock().await;
+        let fresh = match spare.take() {
+            Some(bench) => bench,
+            None => Bench::open().await?,
+        };
+        Ok(Share::Alone(SpareBench(MutexGuard::map(spare, |spare| spare.insert(fresh)))))
     }
 
     /// Where the proxies of a run lead to.
-    pub fn upstream(&self, clouds: String) -> Upstream {
-        Upstream { kube: self.plain.clone(), http: self.http.clone(), clouds }
+    pub fn upstream(&self, share: &Share<'_>, clouds: String) -> Upstream {
+        Upstream { kube: share.bench().plain.clone(), http: self.http.clone(), clouds }
     }
 
     /// The operator.
@@ -129,21 +148,36 @@ impl Lab {
         Ok(folder)
     }
 
-    /// Stops the API server and removes its data.
+    /// Stops the API servers and removes their data.
     pub async fn close(self) {
-        self.server.into_inner().stop().await;
+        if let Some(spare) = self.spare.into_inner() {
+            spare.server.stop().await;
+        }
+        self.shared.server.stop().await;
     }
 }
 
 impl Share<'_> {
-    /// Kills the API server and starts it again; nothing happens without the whole of it.
+    fn bench(&self) -> &Bench {
+        match self {
+            Self::Shared(SharedBench(bench)) => bench,
+            Self::Alone(SpareBench(bench)) => bench,
+        }
+    }
+
+    /// The administrator's client.
+    pub fn client(&self) -> Client {
+        self.bench().client.clone()
+    }
+
+    /// Kills the API server and starts it again; one that others use stays as it is.
     ///
     /// # Errors
     /// When it does not come up again.
     pub async fn restart(&mut self) -> Result<(), TestbedError> {
         match self {
-            Self::Alone(server) => server.restart_apiserver().await,
-            Self::Shared { .. } => Ok(()),
+            Self::Alone(SpareBench(bench)) => bench.server.restart_apiserver().await,
+            Self::Shared(_) => Ok(()),
         }
     }
 }

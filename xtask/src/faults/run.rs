@@ -11,7 +11,7 @@ use testbed::TestbedError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::desk::{Desk, Entry, Fate, Held};
-use super::lab::{Lab, Share};
+use super::lab::{Lab, LabError, Share};
 use super::process::{Home, Process, State};
 use super::record::Record;
 use super::scene::{MAIN, Scene, SceneError};
@@ -41,6 +41,9 @@ pub enum RunError {
     /// The API server did not come up again.
     #[error(transparent)]
     ApiServer(#[from] TestbedError),
+    /// A second API server did not come up.
+    #[error(transparent)]
+    Lab(#[from] LabError),
 }
 
 /// What came of a run.
@@ -107,18 +110,18 @@ struct Run<'a> {
 /// When the surroundings fail, not when the operator does.
 pub async fn play(lab: &Lab, script: Script) -> Result<Outcome, RunError> {
     let name = &lab.next_name();
-    let share = lab.share(script.is_exclusive()).await;
+    let share = lab.share(script.is_exclusive()).await?;
     let started = Instant::now();
     let pulse = Arc::new(Notify::new());
-    let scene = Scene::set(lab.client(), name.to_owned(), &script).await?;
+    let scene = Scene::set(share.client(), name.to_owned(), &script).await?;
     let armed = script.steps.iter().map(|step| step.at).enumerate().collect();
     let (desk, holds) = Desk::new(armed, Arc::clone(&pulse));
-    let record = Record::start(lab.client(), name, Arc::clone(&pulse));
+    let record = Record::start(share.client(), name, Arc::clone(&pulse));
     let home = Home {
         program: lab.program(),
         folder: lab.folder(name)?,
         namespace: name.to_owned(),
-        upstream: lab.upstream(scene.cloud.url()),
+        upstream: lab.upstream(&share, scene.cloud.url()),
     };
     let met = vec![false; script.steps.len()];
     let mut run = Run {
