@@ -112,7 +112,7 @@ impl Desk {
         self.books().watching.contains(&process)
     }
 
-    /// Closes the connections of the next `requests` requests of a process.
+    /// Closes the connections of the next `requests` requests of a process to the API server.
     pub fn cut_off(&self, process: usize, requests: u32) {
         self.books().outages.insert(process, requests);
     }

@@ -77,6 +77,9 @@ impl Process {
     /// # Errors
     /// When the operating system refuses.
     pub async fn kill(&mut self) -> io::Result<()> {
+        if self.state == State::Killed {
+            return Ok(());
+        }
         self.state = State::Killed;
         self.child.kill().await
     }

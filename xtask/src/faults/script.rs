@@ -64,7 +64,7 @@ pub enum Act {
     Hang,
     /// Another replica starts, and the write goes on once that one is at work.
     Replica,
-    /// The next requests of the process meet closed connections, and its watches end.
+    /// The next requests of the process to the API server meet closed connections, and its watches end.
     Outage {
         /// How many requests.
         requests: u32,
@@ -450,10 +450,27 @@ mod tests {
         assert!(scripts.iter().any(Script::is_exclusive));
     }
 
+    #[tokio::test]
+    async fn the_fake_cloud_takes_every_fault_that_is_drawn() {
+        let cloud = fake_cloud::FakeCloud::start(fake_cloud::Seed::default()).await.unwrap();
+        for step in (0..5000).map(Script::draw).flat_map(|script| script.steps) {
+            if let Act::Cloud(fault) = step.act {
+                cloud.state().inject(fault).unwrap();
+                cloud.state().clear_faults();
+            }
+        }
+    }
+
     /// A refusal told of a flush that was executed would be a cloud that lies: no operator can see through that.
     #[test]
     fn no_refusal_is_told_of_an_executed_flush() {
         for step in (0..5000).map(Script::draw).flat_map(|script| script.steps) {
+            if let Act::Cloud(fault) = &step.act
+                && let FaultKind::Service { status: Some(400..=499), .. } | FaultKind::TooManyRequests { .. } =
+                    fault.kind
+            {
+                assert_ne!(fault.execute, Some(true), "{fault:?}");
+            }
             if let (Act::Answer(status), Write::CloudFlush, Side::After) = (&step.act, step.at.write, step.at.side) {
                 assert!(status.is_server_error(), "{status}");
             }
