@@ -292,7 +292,10 @@ impl Run<'_> {
     /// What follows from something that has happened: an object that is gone is applied again, what was noticed is set right.
     async fn follow_up(&mut self) -> Result<(), RunError> {
         let gone = |name: &&'static str| self.record.current(name).is_none();
-        if let Some(at) = self.scene.to_reapply.iter().position(gone) {
+        let gone = self.scene.to_reapply.iter().position(gone);
+        if let Some(at) = gone
+            && self.scene.may_apply().await?
+        {
             let name = self.scene.to_reapply.swap_remove(at);
             self.scene.apply_request(name).await?;
             self.disturbed();

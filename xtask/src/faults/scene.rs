@@ -73,8 +73,10 @@ pub struct Scene {
     patience: Duration,
     /// The requests: whether each is to be there in the end.
     pub expected: BTreeMap<&'static str, bool>,
-    /// To be applied again once they are gone.
+    /// To be applied once none of that name is there.
     pub to_reapply: Vec<&'static str>,
+    /// Nothing of it before the reference leads to the instance.
+    awaits_reference: bool,
     /// To be set right.
     pub broken: Vec<Broken>,
 }
@@ -102,11 +104,17 @@ impl Scene {
             patience: script.patience,
             expected: BTreeMap::new(),
             to_reapply: Vec::new(),
+            awaits_reference: script.orderly,
             broken: Vec::new(),
         };
         scene.apply_secret(NCP_SECRET_KEY).await?;
         scene.apply_reference(INSTANCE).await?;
-        scene.apply_request(MAIN).await?;
+        if script.orderly {
+            scene.expected.insert(MAIN, true);
+            scene.to_reapply.push(MAIN);
+        } else {
+            scene.apply_request(MAIN).await?;
+        }
         Ok(scene)
     }
 
@@ -173,6 +181,20 @@ impl Scene {
         });
         self.expected.insert(name, true);
         self.apply::<RedisFlushRequest>(name, &request, "apply the request").await
+    }
+
+    /// Whether [`Scene::to_reapply`] may be applied.
+    ///
+    /// # Errors
+    /// When the API server does not do as asked.
+    pub async fn may_apply(&mut self) -> Result<bool, SceneError> {
+        if self.awaits_reference {
+            let reference =
+                self.api::<RedisClusterRef>().get_opt(REFERENCE).await.map_err(failed("read the reference"))?;
+            let seen = reference.and_then(|reference| reference.status?.cluster?.id);
+            self.awaits_reference = seen.is_none();
+        }
+        Ok(!self.awaits_reference)
     }
 
     /// Changes the world; what needs setting right is remembered together with `writes`.

@@ -19,6 +19,9 @@ pub struct Script {
     pub seed: u64,
     /// How many operators start together, all without leader election.
     pub replicas: usize,
+    /// Whether the request comes only when the reference leads to the instance, so that the writes of a run without faults
+    /// are always the same.
+    pub orderly: bool,
     /// `spec.startDeadline` of every request.
     pub patience: Duration,
     /// Whether the request has a requestID, or the default.
@@ -117,6 +120,7 @@ impl Script {
         Self {
             seed: 0,
             replicas: 1,
+            orderly: true,
             patience: LONG_PATIENCE,
             named: true,
             flush_seconds: 0,
@@ -149,6 +153,7 @@ impl Script {
         Self {
             seed,
             replicas: if rng.random_bool(0.2) { 2 } else { 1 },
+            orderly: false,
             patience: if !twice && rng.random_bool(0.25) { SHORT_PATIENCE } else { LONG_PATIENCE },
             named: rng.random_bool(0.5),
             flush_seconds: u32::from(rng.random_bool(0.1)),
