@@ -34,6 +34,8 @@ pub(super) struct Executor {
     reference: Option<RedisClusterRef>,
     /// When this reconcile first began to write Sending, on a clock that never stands still or jumps.
     pub(super) attempt_began: Option<Instant>,
+    /// Events still to be published.
+    notes: Vec<report::Note>,
     /// Writes that failed in a row, for other reasons than a change by somebody else.
     failed_writes: u32,
 }
@@ -51,7 +53,7 @@ fn pause_after(failed_writes: u32) -> Duration {
 
 impl Executor {
     pub(super) fn new(ctx: Arc<Context>, object: RedisFlushRequest) -> Self {
-        Self { ctx, object, reference: None, attempt_began: None, failed_writes: 0 }
+        Self { ctx, object, reference: None, attempt_began: None, notes: Vec::new(), failed_writes: 0 }
     }
 
     /// Does what the plan wants; `Wait` and `Done` are the caller's.
@@ -65,7 +67,7 @@ impl Executor {
             Effect::AddFinalizer => self.set_finalizer(session, true).await,
             Effect::RemoveFinalizer(note) => {
                 let report = self.set_finalizer(session, false).await;
-                self.publish_if_done(&report, note.as_ref()).await;
+                self.note_if_done(&report, note.as_ref());
                 report
             }
             Effect::WriteStatus(write) => self.write_status(session, write).await,
@@ -229,7 +231,7 @@ impl Executor {
                 info!(phase = phase.as_str(), message = write.status.message.as_deref(), "flush request");
             }
         }
-        self.publish_if_done(&report, write.note.as_ref()).await;
+        self.note_if_done(&report, write.note.as_ref());
         report
     }
 
@@ -251,10 +253,18 @@ impl Executor {
         }
     }
 
-    async fn publish_if_done(&self, report: &Report, note: Option<&Note>) {
+    fn note_if_done(&mut self, report: &Report, note: Option<&Note>) {
         let (Report::Object(_), Some(note)) = (report, note) else { return };
-        let note = report::Note { warning: note.warning, reason: note.reason.to_owned(), message: note.note.clone() };
-        report::publish(&self.ctx, &self.object, &note).await;
+        let (reason, message) = (note.reason.to_owned(), note.note.clone());
+        self.notes.push(report::Note { warning: note.warning, reason, message });
+    }
+
+    /// Publishes the events of the transitions made so far. Not while a flush is being sent: nothing that can take its time
+    /// may come between the write of Sending and the send.
+    pub(super) async fn publish_notes(&mut self) {
+        for note in std::mem::take(&mut self.notes) {
+            report::publish(&self.ctx, &self.object, &note).await;
+        }
     }
 
     async fn create_claim(&mut self, claim: &Claim) -> Report {

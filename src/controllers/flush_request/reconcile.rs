@@ -41,6 +41,7 @@ impl Reconcile for RedisFlushRequest {
         let session = Session::new(snapshot, attempt_id(), ctx.settings.identity.clone());
         let mut run = Run { executor: Executor::new(Arc::clone(&ctx), current), session, wrote: false };
         let result = run.drive().await;
+        run.executor.publish_notes().await;
         let at_target =
             !run.session.gone && matches!(run.session.object.phase(), FlushPhase::Sending | FlushPhase::Accepted);
         if !at_target {
@@ -74,6 +75,9 @@ impl Run {
             self.session.begin(&effect);
             let report = self.executor.carry_out(&self.session, &effect).await?;
             self.session.absorb(report);
+            if self.session.object.phase() != FlushPhase::Sending {
+                self.executor.publish_notes().await;
+            }
         }
         error!("a flush request went in circles; this is a bug of the operator");
         Ok(self.outcome(requeue::after_failures(u32::MAX)))
