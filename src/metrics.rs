@@ -9,6 +9,7 @@ use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::api::flush_request::FlushPhase;
 use crate::cloud::{Provider, RequestObserver};
 
 /// Buckets of durations, from 1 ms to 65 s.
@@ -120,7 +121,18 @@ impl Metrics {
             leader: Gauge::default(),
         };
         metrics.register();
+        metrics.begin_at_zero();
         metrics
+    }
+
+    /// Counters whose labels are known begin at 0, so that an alert sees their first increase.
+    fn begin_at_zero(&self) {
+        for outcome in ["accepted", "busy", "failed"] {
+            drop(self.parameter_applies.get_or_create(&Outcome { outcome }));
+        }
+        for phase in FlushPhase::ALL {
+            drop(self.flush_requests.get_or_create(&Phase { phase: phase.as_str() }));
+        }
     }
 
     fn register(&mut self) {
@@ -273,6 +285,8 @@ mod tests {
             r#"managed_redis_flush_requests_total{phase="Succeeded"} 1"#,
             r#"managed_redis_status_writes_total{kind="RedisClusterRef"} 1"#,
             "managed_redis_leader 1",
+            r#"managed_redis_parameter_apply_total{outcome="failed"} 0"#,
+            r#"managed_redis_flush_requests_total{phase="Unknown"} 0"#,
             "managed_redis_build_info{",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -132,6 +132,18 @@ pub enum FlushPhase {
 }
 
 impl FlushPhase {
+    /// All phases, in the order in which a request can come to them.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Sending,
+        Self::Accepted,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Unknown,
+        Self::Rejected,
+        Self::Expired,
+    ];
+
     /// Whether the phase is final: it is never left.
     pub fn is_terminal(self) -> bool {
         match self {
