@@ -178,6 +178,9 @@ pub struct Attempt {
     pub started_at: Time,
     /// Identity of the operator process that made it.
     pub operator: String,
+    /// Proven: the cloud did not execute this attempt. Absent as long as that is not proven.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_executed: bool,
 }
 
 /// What the cloud answered to the flush.

@@ -34,6 +34,8 @@ pub enum Flaw {
     ResourceVersion,
     /// Final phases are read as Pending.
     FinalPhases,
+    /// Every attempt that a status outside of Sending knows is taken for one that was not executed.
+    Proof,
     /// A process that finds Sending takes itself for the one that began it.
     Resend,
     /// A send is not used up before it begins, and a lost answer is not reported.
@@ -117,7 +119,8 @@ impl stateright::Model for Model {
             | Action::Settle
             | Action::Delete { .. }
             | Action::Recreate { .. }
-            | Action::Restore { .. } => false,
+            | Action::Restore { .. }
+            | Action::LosePhase { .. } => false,
         };
         world.budget.faults -= u8::from(cost);
         self.act(&mut world, action);
@@ -185,6 +188,8 @@ impl Model {
                 }
                 if world.budget.restores > 0 && version.snapshot.status != Default::default() {
                     actions.extend((0..=world.slots[slot].earlier.len()).map(|back| Action::Restore { slot, back }));
+                    let lost = [None, Some(FlushPhase::Pending)];
+                    actions.extend(lost.map(|to| Action::LosePhase { slot, to }));
                 }
             }
             None if world.budget.creations > 0 => actions.push(Action::Recreate { slot }),
@@ -234,6 +239,11 @@ impl Model {
             Action::Recreate { slot } => {
                 world.budget.creations -= 1;
                 world.create(slot);
+            }
+            Action::LosePhase { slot, to } => {
+                world.budget.restores -= 1;
+                world.restored = true;
+                self.edit(world, slot, |object| object.status.phase = to);
             }
             Action::Restore { slot, back } => {
                 world.budget.restores -= 1;
@@ -401,8 +411,13 @@ fn without_an_exclusive_claim_a_second_flush_is_found() {
 }
 
 #[test]
-fn without_final_phases_first_a_second_flush_is_found() {
-    finds(Flaw::FinalPhases, 1, 1, CALM, ONE_FLUSH);
+fn without_proof_of_what_was_not_executed_a_second_flush_is_found() {
+    finds(Flaw::Proof, 1, 1, Budget { restores: 1, ..CALM }, ONE_FLUSH);
+}
+
+#[test]
+fn without_final_phases_first_a_lost_verdict_is_found() {
+    finds(Flaw::FinalPhases, 1, 1, CALM, FINAL);
 }
 
 #[test]
@@ -421,10 +436,11 @@ fn without_the_precondition_of_the_release_a_second_flush_is_found() {
     finds(Flaw::ReleasePrecondition, 2, 2, Budget { faults: 1, ..CALM }, ONE_FLUSH);
 }
 
-/// The resourceVersion guards the verdict. It is not what keeps a flush from being sent twice: that is the claim.
+/// The resourceVersion guards the verdict; what keeps a flush from being sent twice is the claim.
 #[test]
 fn without_the_resource_version_a_lost_verdict_is_found() {
     finds(Flaw::ResourceVersion, 2, 1, CALM, FINAL);
+    // A guard can be missing without harm to what another one guards too.
     let checker = stateright::Model::checker(model(2, 1, CALM, Flaw::ResourceVersion)).spawn_dfs().join();
     checker.assert_no_discovery(ONE_FLUSH);
 }

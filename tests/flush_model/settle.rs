@@ -12,6 +12,8 @@ use crate::world::{STAGES, World, hash_snapshot};
 
 /// Reconciles that are enough for one request: a few for each stage of the clock.
 const ENOUGH: usize = 4 * STAGES.len();
+/// Steps that are enough for one reconcile.
+const ENOUGH_STEPS: usize = 50;
 
 impl Model {
     /// True for states with a process at work: its next step or its crash leads to those that are looked at.
@@ -35,15 +37,21 @@ impl Model {
         for _ in 0..ENOUGH {
             let Some(version) = world.slots[slot].current.clone() else { return true };
             let mut worker = self.start(slot, &version);
-            let last = loop {
+            let mut last = None;
+            for _ in 0..ENOUGH_STEPS {
                 let effect = self.next_effect(world, &mut worker);
                 match self.perform(world, worker, &effect, Fate::Works) {
                     Some(next) => worker = next,
-                    None => break effect,
+                    None => {
+                        last = Some(effect);
+                        break;
+                    }
                 }
-            };
-            if last == Effect::Done {
-                return self.is_settled(world, slot);
+            }
+            match last {
+                None => return false,
+                Some(Effect::Done) => return self.is_settled(world, slot),
+                Some(_) => {}
             }
             world.settling = false;
             world.stage = (world.stage + 1).min(STAGES.len() - 1);

@@ -60,6 +60,8 @@ pub enum Action {
     Recreate { slot: usize },
     /// Somebody restores an earlier status into the living request; none at all if there is no version so far back.
     Restore { slot: usize, back: usize },
+    /// The phase alone gets lost, or is set back.
+    LosePhase { slot: usize, to: Option<FlushPhase> },
 }
 
 pub fn target() -> Target {
@@ -126,6 +128,10 @@ impl Model {
         let mut snapshot = snapshot.clone();
         if self.flaw == Flaw::FinalPhases && snapshot.phase().is_terminal() {
             snapshot.status.phase = Some(FlushPhase::Pending);
+        }
+        if self.flaw == Flaw::Proof && snapshot.phase() != FlushPhase::Sending {
+            snapshot.status.sent_time = None;
+            snapshot.status.attempt.iter_mut().for_each(|attempt| attempt.not_executed = true);
         }
         snapshot
     }

@@ -116,7 +116,7 @@ pub struct Budget {
     pub faults: u8,
     pub deletions: u8,
     pub creations: u8,
-    /// Restores of an earlier status, or of none, into the living object.
+    /// Restores of an earlier status, of none, or of one without its phase into the living object.
     pub restores: u8,
 }
 
@@ -312,7 +312,8 @@ pub fn hash_snapshot(snapshot: &Snapshot, state: &mut impl Hasher) {
 }
 
 fn hash_status(status: &RedisFlushRequestStatus, finalizer: bool, state: &mut impl Hasher) {
-    (status.phase, status.attempt.as_ref().map(|attempt| &attempt.id)).hash(state);
+    let attempt = status.attempt.as_ref().map(|attempt| (&attempt.id, attempt.not_executed));
+    (status.phase, attempt, status.sent_time.is_some()).hash(state);
     match status.phase.unwrap_or(FlushPhase::Pending) {
         FlushPhase::Pending | FlushPhase::Accepted => {
             (&status.message, &status.target).hash(state);

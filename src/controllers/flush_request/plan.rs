@@ -94,6 +94,9 @@ pub fn plan(session: &Session, clock: Clock) -> Effect {
 
 /// Pending: nothing was sent. The verdicts that need no cloud come first, then what has to be waited for.
 fn pending(s: &Session, now: Timestamp) -> Effect {
+    if s.object.may_have_sent() {
+        return finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_contradicts(&s.object));
+    }
     if s.reference == Reference::NotRead {
         return Effect::ReadReference;
     }
@@ -200,6 +203,7 @@ fn sending(s: &Session, clock: Clock) -> Effect {
             Consequence::Accepted => status::accept(s, now, outcome),
             Consequence::TryAgain(after) => status::try_again(s, now, outcome, after),
             Consequence::Refused => status::refuse(s, now, outcome),
+            Consequence::Rejected => status::reject(s, now, outcome),
             Consequence::Unknown => status::lose(s, now, outcome),
         };
     }
@@ -245,8 +249,7 @@ fn claim_then_send(s: &Session, now: Timestamp, own: &OwnAttempt, target: &Targe
             finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_lost(&s.object, claim))
         }
         ClaimView::Present(claim) => {
-            let message = say::already_executed(&s.object.request_id(), claim);
-            finish(s, now, FlushPhase::Rejected, "AlreadyExecuted", message)
+            Effect::GiveUp(NotSent::ClaimedByAnother(say::already_executed(&s.object.request_id(), claim)))
         }
     }
 }
@@ -321,7 +324,8 @@ fn finished(s: &Session, now: Timestamp) -> Effect {
 
 /// What has to happen to the claim before the finalizer may go; none if nothing has.
 ///
-/// A claim is released only if it carries the attempt of which the status says that it was not executed. The finalizer
+/// A claim is released only if it carries the attempt of which the status says that it was not executed: Pending between
+/// two attempts, Failed, Expired after an attempt. The finalizer
 /// stays until that is done, so a crash in between is made up for; a claim nobody can read delays it for a bounded time.
 fn release_own_claim(s: &Session, now: Timestamp) -> Option<Effect> {
     if s.object.attempt_not_executed().is_empty() {

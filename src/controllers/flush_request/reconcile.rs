@@ -1,15 +1,16 @@
 //! The loop: ask the plan for one effect, do it, tell the plan, until there is nothing to do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::Api;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::FINALIZER;
 use super::executor::{Executor, request_key};
 use super::plan::{Effect, plan};
-use super::session::{Clock, Session, Snapshot};
+use super::session::{Clock, Report, Session, Snapshot};
 use crate::api::RedisFlushRequest;
 use crate::api::flush_request::FlushPhase;
 use crate::controllers::context::{Context, Objects};
@@ -18,6 +19,9 @@ use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
 
 /// More effects than any request needs in one reconcile; beyond it something goes in circles.
 const MAX_EFFECTS: usize = 200;
+
+/// Between two tries to write down the answer to a flush.
+const BETWEEN_WRITES: Duration = Duration::from_millis(500);
 
 impl Reconcile for RedisFlushRequest {
     const KIND: &'static str = "RedisFlushRequest";
@@ -73,7 +77,18 @@ impl Run {
                 _ => {}
             }
             self.session.begin(&effect);
-            let report = self.executor.carry_out(&self.session, &effect).await?;
+            let report = match self.executor.carry_out(&self.session, &effect).await {
+                Err(error) if !self.session.holds_answer() => return Err(error),
+                Err(error) => {
+                    warn!(%error, "the answer to the flush is not written down yet; trying again");
+                    Report::ObjectUncertain
+                }
+                Ok(report) => report,
+            };
+            // An API server that is away for a moment must not turn an answer into Unknown.
+            if report == Report::ObjectUncertain && self.session.holds_answer() {
+                tokio::time::sleep(BETWEEN_WRITES).await;
+            }
             self.session.absorb(report);
             if self.session.object.phase() != FlushPhase::Sending {
                 self.executor.publish_notes().await;
@@ -83,7 +98,7 @@ impl Run {
         Ok(self.outcome(requeue::after_failures(u32::MAX)))
     }
 
-    fn outcome(&self, requeue_after: std::time::Duration) -> Outcome {
+    fn outcome(&self, requeue_after: Duration) -> Outcome {
         if self.wrote { Outcome::applied(requeue_after) } else { Outcome::settled(requeue_after) }
     }
 }

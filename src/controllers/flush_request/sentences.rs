@@ -117,6 +117,14 @@ pub(super) fn status_lost(object: &Snapshot, claim: &HeldClaim) -> String {
     )
 }
 
+pub(super) fn status_contradicts(object: &Snapshot) -> String {
+    format!(
+        "The status knows of an attempt to send, but not of its end: a part of it was lost or set back. Instance {} may or \
+         may not have been flushed, and this request never sends again. {CHECK} {ASK_AGAIN}",
+        object.spec.confirm
+    )
+}
+
 pub(super) fn accepted(object: &Snapshot) -> String {
     format!("The cloud accepted the flush of instance {}; waiting until it runs again.", object.spec.confirm)
 }
@@ -168,7 +176,7 @@ pub(super) fn lost(object: &Snapshot, outcome: &SendOutcome) -> String {
     )
 }
 
-fn reason(outcome: &SendOutcome) -> String {
+pub(super) fn reason(outcome: &SendOutcome) -> String {
     match outcome {
         SendOutcome::NotSent(why) => not_sent(why),
         SendOutcome::Replied(reply) => format!(
@@ -199,6 +207,7 @@ fn not_sent(why: &NotSent) -> String {
         NotSent::DeadlinePassed => "the deadline passed before it could be sent.".to_owned(),
         NotSent::Deleted => "the request was deleted before it could be sent.".to_owned(),
         NotSent::ReferenceChanged => "the reference changed before it could be sent.".to_owned(),
+        NotSent::ClaimedByAnother(sentence) => sentence.clone(),
         NotSent::ClaimUnavailable(why) => {
             format!("the claim that guards against a second flush cannot be handled: {why}.")
         }

@@ -89,13 +89,18 @@ impl Snapshot {
     }
 
     /// The attempt of which the status says that it was not executed, "" if it says that of none. It is a fact about a random
-    /// ID, so it stays true however old the status is.
+    /// ID, written with it, so it stays true however old the status is and whatever part of it is lost.
     #[must_use]
     pub fn attempt_not_executed(&self) -> &str {
-        match self.phase() {
-            FlushPhase::Pending | FlushPhase::Failed | FlushPhase::Rejected | FlushPhase::Expired => self.attempt_id(),
-            FlushPhase::Sending | FlushPhase::Accepted | FlushPhase::Succeeded | FlushPhase::Unknown => "",
-        }
+        self.status.attempt.as_ref().filter(|attempt| attempt.not_executed).map_or("", |attempt| attempt.id.as_str())
+    }
+
+    /// Whether the status knows of a send that it does not know the end of. In phase Pending that is a contradiction: the
+    /// phase was lost or set back.
+    #[must_use]
+    pub fn may_have_sent(&self) -> bool {
+        let open_attempt = self.status.attempt.as_ref().is_some_and(|attempt| !attempt.not_executed);
+        open_attempt || self.status.sent_time.is_some()
     }
 
     /// The earlier of `notAfter` and creation plus `startDeadline`.
@@ -334,6 +339,13 @@ impl Session {
     #[must_use]
     pub fn claim_key(&self, target: &Target) -> ClaimKey {
         ClaimKey { site: target.site, instance_no: target.instance_no.clone(), request_id: self.object.request_id() }
+    }
+
+    /// Whether this session knows what its attempt came to and the status does not: who ends now loses a verdict.
+    #[must_use]
+    pub fn holds_answer(&self) -> bool {
+        self.object.phase() == FlushPhase::Sending
+            && self.own.as_ref().is_some_and(|own| own.outcome.is_some() && own.id == self.object.attempt_id())
     }
 
     fn close_attempt(&mut self, outcome: SendOutcome) {

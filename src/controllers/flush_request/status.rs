@@ -91,6 +91,14 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Writes down of the attempt that it was not executed, which is what permits the release of its claim.
+    fn not_executed(&mut self, outcome: &SendOutcome) {
+        self.next.response = outcome.response();
+        if let Some(attempt) = &mut self.next.attempt {
+            attempt.not_executed = true;
+        }
+    }
+
     /// Whether a state other than running was seen since the flush was accepted.
     pub(super) fn left_running(&self) -> bool {
         self.next.target.iter().flat_map(|target| &target.states_seen).any(|state| !is_running(state))
@@ -166,8 +174,12 @@ pub(super) fn begin_sending(s: &Session, now: Timestamp, instance: &Instance) ->
     draft.found(instance);
     let started_at = whole_seconds(now);
     let message = say::sending(instance, &started_at);
-    draft.next.attempt =
-        Some(Attempt { id: s.fresh_attempt_id.clone(), started_at: started_at.clone(), operator: s.operator.clone() });
+    draft.next.attempt = Some(Attempt {
+        id: s.fresh_attempt_id.clone(),
+        started_at: started_at.clone(),
+        operator: s.operator.clone(),
+        not_executed: false,
+    });
     draft.next.sent_time = Some(started_at);
     draft.next.next_attempt_time = None;
     draft.next.response = None;
@@ -189,13 +201,12 @@ pub(super) fn accept(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effe
     draft.write(FlushPhase::Accepted, "Accepted", message, note)
 }
 
-/// Proven not executed and worth another attempt: back to Pending. The attempt stays in the status, which from now on says
-/// of it that it was not executed; that is what permits the release of its claim.
+/// Proven not executed and worth another attempt: back to Pending. The attempt stays in the status until the next one.
 pub(super) fn try_again(s: &Session, now: Timestamp, outcome: &SendOutcome, after: Duration) -> Effect {
     let mut draft = Draft::of(s, now);
     let next = whole_seconds(now.checked_add(backoff(&s.object, now, after)).unwrap_or(Timestamp::MAX));
     let message = say::try_again(outcome, &next);
-    draft.next.response = outcome.response();
+    draft.not_executed(outcome);
     draft.next.sent_time = None;
     draft.next.next_attempt_time = Some(next);
     let note = Note::warning(outcome.reason(), message.clone());
@@ -213,8 +224,15 @@ fn backoff(object: &Snapshot, now: Timestamp, retry_after: Duration) -> Duration
 /// Proven not executed, and another attempt would end the same way.
 pub(super) fn refuse(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effect {
     let mut draft = Draft::of(s, now);
-    draft.next.response = outcome.response();
+    draft.not_executed(outcome);
     finish(draft, FlushPhase::Failed, outcome.reason(), say::refused(&s.object, outcome))
+}
+
+/// Not executed, because another request has the claim.
+pub(super) fn reject(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effect {
+    let mut draft = Draft::of(s, now);
+    draft.not_executed(outcome);
+    finish(draft, FlushPhase::Rejected, outcome.reason(), say::reason(outcome))
 }
 
 /// It may have been executed, and nobody can tell.

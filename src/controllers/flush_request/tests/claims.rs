@@ -76,7 +76,8 @@ fn a_claim_is_unused_only_by_the_word_of_its_own_attempt() {
     use FlushPhase::*;
     for phase in [Pending, Sending, Accepted, Succeeded, Failed, Unknown, Rejected, Expired] {
         let object = in_phase(phase, "theirs").object;
-        let unused = matches!(phase, Pending | Failed | Rejected | Expired);
+        let unused = object.status.attempt.as_ref().unwrap().not_executed;
+        assert_eq!(unused, matches!(phase, Pending | Failed | Rejected | Expired));
         assert_eq!(claim_of(UID, "theirs").is_unused(&object), unused, "{phase:?}");
         assert!(!claim_of(UID, "other").is_unused(&object));
         assert!(!claim_of("another-uid", "theirs").is_unused(&object));

@@ -22,6 +22,9 @@ const UID: &str = "0b7c2b1e-0000-4000-8000-000000000001";
 const CONFIRM: &str = "551234";
 const ATTEMPT: &str = "attempt-of-this-process";
 
+/// What makes a case of a table out of a session.
+type Edit = fn(&mut Session);
+
 /// So many seconds after the request was created.
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + seconds).unwrap()
@@ -39,15 +42,19 @@ fn instance(state: &str) -> Instance {
     Instance { instance_no: CONFIRM.to_owned(), service_name: Some("cart".to_owned()), state: state.to_owned() }
 }
 
+/// A status as the operator writes it: the attempt is proven not executed where the phase takes that.
 fn status(phase: FlushPhase, attempt: &str) -> RedisFlushRequestStatus {
+    let not_executed =
+        matches!(phase, FlushPhase::Pending | FlushPhase::Failed | FlushPhase::Rejected | FlushPhase::Expired);
     RedisFlushRequestStatus {
         phase: Some(phase),
         attempt: (!attempt.is_empty()).then(|| Attempt {
             id: attempt.to_owned(),
             started_at: whole_seconds(at(5)),
             operator: "operator-a".to_owned(),
+            not_executed,
         }),
-        sent_time: Some(whole_seconds(at(5))),
+        sent_time: (!not_executed).then(|| whole_seconds(at(5))),
         ..RedisFlushRequestStatus::default()
     }
 }

@@ -69,7 +69,7 @@ fn a_flush_from_beginning_to_end() {
 
 #[test]
 fn what_is_waited_for() {
-    let table: Vec<(&str, fn(&mut Session))> = vec![
+    let table: Vec<(&str, Edit)> = vec![
         ("ReferenceNotFound", |s| s.reference = Reference::Missing),
         ("ReferenceNotReady", |s| s.reference = Reference::NotReady("no such service".to_owned())),
         ("ReferenceSuspended", |s| s.reference = Reference::Suspended),
@@ -131,6 +131,23 @@ fn verdicts_before_anything_is_sent() {
     late.object.spec.not_after = Some(whole_seconds(at(30)));
     assert!(written(plan(&late, clock(30))).status.message.unwrap().contains("notAfter"));
     assert_eq!(plan(&late, clock(29)), Effect::AddFinalizer);
+}
+
+#[test]
+fn a_status_that_lost_a_part_is_not_taken_for_a_fresh_one() {
+    use FlushPhase::{Accepted, Pending, Sending, Succeeded, Unknown};
+    for phase in [Sending, Accepted, Succeeded, Unknown] {
+        for left in [None, Some(Pending)] {
+            for (attempt, claim) in [(true, held(UID, "theirs")), (true, ClaimView::Absent), (false, ClaimView::Absent)]
+            {
+                let mut session = Session { claim, ..in_phase(phase, "theirs") };
+                session.object.status.phase = left;
+                session.object.status.attempt = session.object.status.attempt.filter(|_| attempt);
+                let verdict = phase_and_reason(plan(&session, clock(6)));
+                assert_eq!(verdict, (Unknown, "StatusLost".to_owned()), "{phase:?} became {left:?}");
+            }
+        }
+    }
 }
 
 #[test]

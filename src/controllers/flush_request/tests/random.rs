@@ -66,6 +66,7 @@ prop_compose! {
         phase in phases(),
         attempt in prop::sample::select(vec!["", ATTEMPT, "theirs"]),
         (deleted, finalizer, stale, gone) in (any::<bool>(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.05)),
+        (not_executed, sent) in (prop::bool::weighted(0.7), prop::bool::weighted(0.3)),
         (next, finished, ttl) in (proptest::option::of(0_i64..900), proptest::option::of(0_i64..900), any::<bool>()),
         (reference, claim, cloud, own) in (references(), claims(), clouds(), own()),
         others in prop::sample::select(vec![Others::NotRead, Others::Free, Others::Busy("shop/x".to_owned())]),
@@ -78,6 +79,10 @@ prop_compose! {
             finished_time: finished.map(|seconds| whole_seconds(at(seconds))),
             ..status(FlushPhase::Pending, attempt)
         };
+        session.object.status.sent_time = sent.then(|| whole_seconds(at(5)));
+        if let Some(attempt) = &mut session.object.status.attempt {
+            attempt.not_executed = not_executed;
+        }
         session.object.deleted_at = deleted.then(|| at(100));
         session.object.finalizer = finalizer;
         session.object.spec.ttl_after_finished = ttl.then(|| Duration::from_secs(60).into());

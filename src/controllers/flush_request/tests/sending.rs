@@ -20,14 +20,20 @@ fn it_sends_under_its_own_claim_alone() {
     let other = ClaimView::Present(HeldClaim { lease_name: "flush-other".to_owned(), ..claim_of(UID, ATTEMPT) });
     assert_eq!(phase_and_reason(plan(&with(other), clock(6))).0, FlushPhase::Unknown);
     assert_eq!(phase_and_reason(plan(&with(held(UID, "theirs")), clock(6))).0, FlushPhase::Unknown);
-    assert_eq!(phase_and_reason(plan(&with(held("another-uid", ATTEMPT)), clock(6))).0, FlushPhase::Rejected);
+    let mut late = with(held("another-uid", ATTEMPT));
+    let give_up = plan(&late, clock(6));
+    assert!(matches!(&give_up, Effect::GiveUp(NotSent::ClaimedByAnother(by)) if by.contains("shop/earlier")));
+    late.begin(&give_up);
+    let rejected = written(plan(&late, clock(6))).status;
+    assert_eq!((rejected.phase, reason(&rejected)), (Some(FlushPhase::Rejected), "AlreadyExecuted"));
+    assert!(rejected.attempt.unwrap().not_executed && rejected.sent_time.is_none());
     assert!(matches!(plan(&with(ClaimView::NotRead), clock(6)), Effect::ReadClaim(Some(_))));
 }
 
 #[test]
 fn checked_again_before_the_claim_and_before_the_send() {
     let late = Clock { since_attempt_began: plan::SEND_WITHIN + Duration::from_millis(1), ..clock(6) };
-    let table: Vec<(NotSent, Clock, fn(&mut Session))> = vec![
+    let table: Vec<(NotSent, Clock, Edit)> = vec![
         (NotSent::Paused, late, |_| ()),
         (NotSent::DeadlinePassed, clock(600), |_| ()),
         (NotSent::Deleted, clock(6), |s| s.object.deleted_at = Some(at(5))),
@@ -45,7 +51,8 @@ fn checked_again_before_the_claim_and_before_the_send() {
             session.absorb(Report::Nothing);
             let back = written(plan(&session, clock)).status;
             assert_eq!((back.phase, back.sent_time.is_none()), (Some(FlushPhase::Pending), true), "{why:?}");
-            assert_eq!(back.attempt.as_ref().unwrap().id, ATTEMPT, "the attempt stays: its claim is released by it");
+            let attempt = back.attempt.as_ref().unwrap();
+            assert_eq!((attempt.id.as_str(), attempt.not_executed), (ATTEMPT, true), "its claim is released by it");
             assert_well_formed(&back);
             // Nothing changes its mind, even if what stood in the way goes away.
             assert!(matches!(plan(&Session { own: session.own, ..won() }, super::clock(6)), Effect::WriteStatus(_)));
@@ -95,7 +102,8 @@ fn what_follows_from_the_answer() {
             assert_eq!((status.phase.unwrap(), reason(&status)), (phase, expected), "{outcome:?}");
             assert_eq!(status.next_attempt_time.is_some(), phase == Pending);
             assert_eq!(status.sent_time.is_some(), phase != Pending);
-            assert_eq!(status.attempt.as_ref().unwrap().id, ATTEMPT);
+            let attempt = status.attempt.as_ref().unwrap();
+            assert_eq!((attempt.id.as_str(), attempt.not_executed), (ATTEMPT, matches!(phase, Pending | Failed)));
             assert_eq!(status.response, outcome.response());
             assert_well_formed(&status);
         }
@@ -122,12 +130,14 @@ fn the_next_attempt_waits_as_long_as_the_cloud_asks_and_longer_with_age() {
 fn a_conflict_after_the_answer_does_not_lose_it() {
     let mut session = Session { claim: held(UID, ATTEMPT), ..won() };
     session.begin(&Effect::Send { target: target(), attempt_id: ATTEMPT.to_owned() });
+    assert!(session.holds_answer());
     session.absorb(Report::Sent(reply("0")));
     session.absorb(Report::ObjectUncertain);
     assert_eq!(plan(&session, clock(7)), Effect::ReadObject);
     let mut touched = session.object.clone();
     touched.resource_version = "99".to_owned();
     session.absorb(Report::Object(Box::new(touched)));
+    assert!(session.holds_answer());
     assert_eq!(phase_and_reason(plan(&session, clock(7))).0, FlushPhase::Accepted);
 }
 
@@ -141,7 +151,9 @@ fn another_object_of_the_same_name_is_none_of_its_business() {
 
 #[test]
 fn not_sent_is_always_worth_another_attempt() {
-    for why in [NotSent::Paused, NotSent::DeadlinePassed, NotSent::Deleted, NotSent::ReferenceChanged] {
+    for why in
+        [NotSent::Paused, NotSent::Stopping, NotSent::DeadlinePassed, NotSent::Deleted, NotSent::ReferenceChanged]
+    {
         assert_eq!(SendOutcome::NotSent(why).consequence(), Consequence::TryAgain(Duration::ZERO));
     }
 }
