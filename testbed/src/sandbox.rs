@@ -27,21 +27,43 @@ const POLL: Duration = Duration::from_millis(5);
 /// How many times an unused network is looked for.
 const NETWORK_ATTEMPTS: u32 = 20;
 
-/// Runs the first process in new namespaces, which need a mount point for what a kubelet keeps at a fixed path; once all in them are gone, removes their control groups. `$1` is the
-/// script of the first process, `$2` the data folder, `$3` the name of the control group. Standard output is the hold on
-/// the data folder, as in `process.rs`; standard input closes when the owner wants an end or has ended.
+/// Runs the first process in new namespaces, which need a mount point for what a kubelet keeps at a fixed path; once all
+/// in them are gone, removes their control groups. `$1` is the script of the first process, `$2` the data folder, `$3` a
+/// control group and the rest groups in it, each made in every hierarchy of the machine with all it can limit. Standard
+/// output is the hold on the data folder, as in `process.rs`; standard input closes when the owner wants an end or has
+/// ended.
 const SUPERVISOR: &str = r#"
 exec 3<&0 </dev/null
+first=$1 folder=$2 group=$3
+shift 3
+hierarchies=$(while read -r _ at type _; do case $type in cgroup|cgroup2) echo "$at";; esac; done </proc/mounts)
+made=
 [ -d /var/lib/kubelet ] || { mkdir /var/lib/kubelet && made=/var/lib/kubelet; }
-unshare --mount --net --pid --fork --kill-child -- sh -c "$1" testbed-sandbox "$2" >&2
+pass_on() {
+    for controller in $(cat "$1/cgroup.controllers" 2>/dev/null); do
+        echo "+$controller" >"$1/cgroup.subtree_control"
+    done
+}
+for at in $hierarchies; do
+    pass_on "$at"
+    for name in "$group" "$@"; do
+        mkdir "$at/$name"
+        # A group of the first version of cpuset takes no process before it has these; the second has them by itself.
+        if [ -e "$at/cpuset.cpus" ] && [ ! -e "$at/cgroup.controllers" ]; then
+            cat "$at/cpuset.cpus" >"$at/$name/cpuset.cpus"
+            cat "$at/cpuset.mems" >"$at/$name/cpuset.mems"
+        fi
+        [ "$name" != "$group" ] || pass_on "$at/$name"
+    done
+done
+unshare --mount --net --pid --fork --kill-child -- sh -c "$first" testbed-sandbox "$folder" >&2
 status=$?
-[ -z "${made:-}" ] || rmdir "$made"
-tries=0
-for group in "/sys/fs/cgroup/$3" /sys/fs/cgroup/*/"$3"; do
-    [ -d "$group" ] || continue
-    until find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || [ $tries -ge 100 ]; do
-        tries=$((tries + 1))
-        sleep 0.05
+[ -z "$made" ] || rmdir "$made"
+for at in $hierarchies; do
+    # A group is busy for a moment after its last process has ended.
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        find "$at/$group" -depth -type d -exec rmdir {} + && break
+        sleep 0.1
     done
 done
 exit "$status"
@@ -81,17 +103,19 @@ pub(crate) struct Sandbox {
     pid: u32,
     /// The address at which the inside is reached from the machine.
     address: Ipv4Addr,
-    /// The control group all containers are in, below the machine's root group.
+    /// The control group everything is in that is in one, below the machine's root group.
     cgroup: String,
 }
 
 impl Sandbox {
-    /// Makes the namespaces and connects them with the machine, and with nothing else.
-    pub(crate) async fn start(folder: &DataFolder) -> Result<Self, TestbedError> {
+    /// Makes the namespaces and connects them with the machine, and with nothing else. `parts` name control groups in the
+    /// sandbox's own.
+    pub(crate) async fn start(folder: &DataFolder, parts: &[String]) -> Result<Self, TestbedError> {
         let id = format!("{:08x}", rand::random::<u32>());
         let cgroup = format!("mro-testbed-{id}");
         let mut supervisor = shell(SUPERVISOR, "testbed-supervisor");
         supervisor.arg(FIRST_PROCESS).arg(folder.path()).arg(&cgroup);
+        supervisor.args(parts.iter().map(|part| format!("{cgroup}/{part}")));
         let mut server = Server::supervise("sandbox", supervisor, folder)?;
         let pid = first_process(&mut server, &folder.path().join("sandbox.pid")).await?;
         let address = connect(pid, &format!("mro{id}")).await?;
@@ -103,9 +127,9 @@ impl Sandbox {
         self.address
     }
 
-    /// The control group for containers, as an absolute path of the hierarchy.
-    pub(crate) fn cgroup(&self) -> String {
-        format!("/{}", self.cgroup)
+    /// The control group of one of the parts, as an absolute path of the hierarchy.
+    pub(crate) fn cgroup(&self, part: &str) -> String {
+        format!("/{}/{part}", self.cgroup)
     }
 
     /// The command line that runs `command` inside. It is killed together with the `nsenter` in front of it.

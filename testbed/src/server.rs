@@ -437,7 +437,12 @@ fn without_nodes() -> Vec<OsString> {
 
 /// What an API server with nodes is told in addition.
 fn with_nodes() -> Vec<OsString> {
-    vec![flag("authorization-mode", "Node,RBAC"), flag("enable-admission-plugins", "NodeRestriction")]
+    vec![
+        flag("authorization-mode", "Node,RBAC"),
+        flag("enable-admission-plugins", "NodeRestriction"),
+        // Nothing resolves the nodes' names.
+        flag("kubelet-preferred-address-types", "InternalIP"),
+    ]
 }
 
 /// Waits until `probe` succeeds, the server ends or `bound` is over.

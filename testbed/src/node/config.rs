@@ -96,10 +96,8 @@ pub(super) fn kubelet(node: &Path, port: u16, cgroup: &str) -> Value {
         // It is reached from this machine only, whose root this is.
         "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
         "authorization": {"mode": "AlwaysAllow"},
-        // All containers are in one group of the first hierarchy there is, which goes with the sandbox.
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": cgroup,
-        "cgroupsPerQOS": false,
         "enforceNodeAllocatable": [],
         "failCgroupV1": false,
         "failSwapOn": false,

@@ -107,7 +107,7 @@ impl Cluster {
         let names: Vec<String> = (1..=options.nodes.max(1)).map(|number| format!("node-{number}")).collect();
 
         let folder = DataFolder::create()?;
-        let sandbox = Sandbox::start(&folder).await?;
+        let sandbox = Sandbox::start(&folder, &names).await?;
         let api = Options { users: users(&names), ready_within: options.ready_within, ..Options::default() };
         let api = ApiServer::start_in(folder, Some(&sandbox), api).await?;
         let controllers = controllers(&api, &sandbox, &programs, &names)?;
@@ -186,7 +186,11 @@ impl Cluster {
         for (node, port) in self.nodes.iter_mut().zip(FIRST_KUBELET_PORT..) {
             let resolver = node.folder.join("resolv.conf");
             std::fs::write(&resolver, "# No DNS here.\n").map_err(TestbedError::write(&resolver))?;
-            write_json(&node.folder, "kubelet.json", &config::kubelet(&node.folder, port, &self.sandbox.cgroup()))?;
+            write_json(
+                &node.folder,
+                "kubelet.json",
+                &config::kubelet(&node.folder, port, &self.sandbox.cgroup(&node.name)),
+            )?;
             let kubeconfig = self.api.user(&node_user(&node.name))?.kubeconfig_path();
             let command = [
                 kubelet.as_os_str().to_owned(),

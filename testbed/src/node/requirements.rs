@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::error::TestbedError;
 use crate::packages::{self, Tool};
 
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 10] = [
     Tool::new("unshare", "util-linux"),
     Tool::new("nsenter", "util-linux"),
     Tool::new("setpriv", "util-linux"),
@@ -15,6 +15,8 @@ const TOOLS: [Tool; 9] = [
     Tool::new("iptables-restore", "iptables"),
     CNI_BRIDGE,
     Tool { program: "host-local", ..CNI_BRIDGE },
+    // crun would do as well, but Debian 12's is too old for this containerd.
+    RUNC,
 ];
 
 const CNI_BRIDGE: Tool = Tool {
@@ -25,13 +27,11 @@ const CNI_BRIDGE: Tool = Tool {
 };
 
 const RUNC: Tool = Tool::new("runc", "runc");
-/// Takes the same command line. On Debian it comes with buildah.
-const CRUN: Tool = Tool::new("crun", "crun");
 
 /// Where the operating system's part of a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Requirements {
-    /// The program that starts containers: runc, or crun if there is no runc.
+    /// The program that starts containers.
     pub(super) runtime: PathBuf,
     /// The folder of the CNI plugins.
     pub(super) cni: PathBuf,
@@ -46,11 +46,9 @@ impl Requirements {
         if !rustix::process::geteuid().is_root() {
             return Err(TestbedError::Unfit("it needs root, for namespaces and control groups".to_owned()));
         }
-        let runtime = CRUN.find().filter(|_| RUNC.find().is_none()).map_or(RUNC, |_| CRUN);
-        let tools: Vec<Tool> = TOOLS.into_iter().chain([runtime]).collect();
-        packages::ensure(&tools).await?;
+        packages::ensure(&TOOLS).await?;
         let found = |tool: Tool| tool.find().ok_or(packages::PackagesError::Missing(vec![tool]));
         let bridge = found(CNI_BRIDGE)?;
-        Ok(Self { runtime: found(runtime)?, cni: bridge.parent().map(PathBuf::from).unwrap_or_default() })
+        Ok(Self { runtime: found(RUNC)?, cni: bridge.parent().map(PathBuf::from).unwrap_or_default() })
     }
 }
