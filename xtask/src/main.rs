@@ -4,6 +4,7 @@ mod ci;
 mod demo;
 mod faults;
 mod generate;
+mod image;
 mod output;
 
 use std::io::Write as _;
@@ -28,6 +29,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
     Faults(faults::Arguments),
+    /// Build the operator's image
+    Image(image::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Task::Generate(arguments) => generate::main(&arguments).map_err(|error| error.to_string()),
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
+        Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),
     };
     match outcome {
