@@ -406,10 +406,7 @@ fn config_maps_that_are_disabled_are_neither_made_nor_forgotten() {
     };
     let plan = with(&with_map(), &stands());
     assert_eq!(plan.config_map, None);
-    assert_eq!(
-        words(&plan.status),
-        ["Ready=False ConfigMapsDisabled", "Stalled=True ConfigMapsDisabled", SYNCED_TRUE]
-    );
+    assert_eq!(words(&plan.status), ["Ready=False ConfigMapsDisabled", "Stalled=True ConfigMapsDisabled", SYNCED_TRUE]);
     assert_eq!(plan.status.connection_config_map, None, "none was made");
     // One that was made before is removed when they are enabled again; nobody misses it meanwhile.
     let before = RedisClusterRefStatus { connection_config_map: Some("cart-redis".to_owned()), ..stands() };
@@ -464,12 +461,7 @@ fn config_maps() -> impl Strategy<Value = ConfigMapState> {
         data: if good { connection_data() } else { BTreeMap::new() },
         stale,
     });
-    prop_oneof![
-        Just(ConfigMapState::Absent),
-        Just(ConfigMapState::NotOwned),
-        Just(ConfigMapState::Disabled),
-        owned
-    ]
+    prop_oneof![Just(ConfigMapState::Absent), Just(ConfigMapState::NotOwned), Just(ConfigMapState::Disabled), owned]
 }
 
 proptest! {

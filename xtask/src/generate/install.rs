@@ -33,7 +33,8 @@ pub fn file(generated: &Files) -> Result<(String, String), GenerateError> {
     let kustomization: Kustomization =
         serde_saphyr::from_str(&read(&name)?).map_err(|error| GenerateError::yaml(&name)(error.to_string()))?;
     check_version(&name, &kustomization)?;
-    let mut text = format!("{HEADER}# What deploy/kustomization.yaml names, as one file: kubectl apply -f deploy/install.yaml\n");
+    let mut text =
+        format!("{HEADER}# What deploy/kustomization.yaml names, as one file: kubectl apply -f deploy/install.yaml\n");
     for resource in &kustomization.resources {
         if resource == "../crds" {
             let of_folder = |path: &str| path.starts_with("crds/") && path != crds::kustomization();
@@ -80,8 +81,7 @@ fn with_images(text: &str, images: &[Image]) -> String {
 
 /// The kustomization's namespace is only repeated by kustomize: what kubectl reads as one file has to say it itself.
 fn check_namespaces(name: &str, text: &str, namespace: &str) -> Result<(), GenerateError> {
-    const CLUSTER_SCOPED: [&str; 4] =
-        ["CustomResourceDefinition", "Namespace", "ClusterRole", "ClusterRoleBinding"];
+    const CLUSTER_SCOPED: [&str; 4] = ["CustomResourceDefinition", "Namespace", "ClusterRole", "ClusterRoleBinding"];
     let objects: Vec<serde_json::Value> =
         serde_saphyr::from_multiple(text).map_err(|error| GenerateError::yaml(name)(error.to_string()))?;
     for object in objects {
@@ -101,7 +101,10 @@ mod tests {
     #[test]
     fn images_are_replaced_by_name() {
         let images = [Image { name: "a".to_owned(), new_name: "reg/a".to_owned(), new_tag: "1".to_owned() }];
-        assert_eq!(with_images("  image: a\n  image: ab\n# image\n", &images), "  image: reg/a:1\n  image: ab\n# image\n");
+        assert_eq!(
+            with_images("  image: a\n  image: ab\n# image\n", &images),
+            "  image: reg/a:1\n  image: ab\n# image\n"
+        );
     }
 
     #[test]
@@ -117,7 +120,10 @@ mod tests {
         let (_, text) = file(&crds::files().unwrap()).unwrap();
         let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
         let kinds: Vec<&str> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
-        assert_eq!(&kinds[..4], ["CustomResourceDefinition"; 3].iter().chain(&["Namespace"]).copied().collect::<Vec<_>>());
+        assert_eq!(
+            &kinds[..4],
+            ["CustomResourceDefinition"; 3].iter().chain(&["Namespace"]).copied().collect::<Vec<_>>()
+        );
         assert!(text.contains(&format!("image: managed-redis-operator:{}\n", env!("CARGO_PKG_VERSION"))));
     }
 }
