@@ -30,6 +30,8 @@ pub enum Program {
     ContainerdShim,
     /// containerd's command line client: imports images.
     Ctr,
+    /// Holds the namespaces of a pod.
+    Pause,
     /// Installs charts.
     Helm,
     /// Checks GitHub workflow files.
@@ -45,6 +47,8 @@ pub(super) struct Family {
     pub(super) go: GoVersion,
     pub(super) go_mod: &'static str,
     pub(super) go_sum: &'static str,
+    /// `main.go`, if the program is the testbed's own.
+    pub(super) main_go: &'static str,
     /// Build tags, separated by commas.
     pub(super) tags: &'static str,
     pub(super) ldflags: &'static str,
@@ -56,6 +60,7 @@ static ETCD: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/etcd/go.mod"),
     go_sum: include_str!("../../go/etcd/go.sum"),
+    main_go: "",
     tags: "",
     ldflags: "-s -w",
 };
@@ -66,6 +71,7 @@ static KUBERNETES: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/kubernetes/go.mod"),
     go_sum: include_str!("../../go/kubernetes/go.sum"),
+    main_go: "",
     tags: "",
     ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3",
 };
@@ -73,9 +79,10 @@ static KUBERNETES: Family = Family {
 static CONTAINERD: Family = Family {
     name: "containerd",
     version: "v2.4.2",
-    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go: GoVersion { major: 1, minor: 26, patch: 6 },
     go_mod: include_str!("../../go/containerd/go.mod"),
     go_sum: include_str!("../../go/containerd/go.sum"),
+    main_go: "",
     // Without the snapshotters that need C libraries or kernel modules of their own.
     tags: "no_btrfs,no_devmapper,no_zfs,no_aufs",
     ldflags: "-s -w -X github.com/containerd/containerd/v2/version.Version=v2.4.2",
@@ -87,6 +94,7 @@ static HELM: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/helm/go.mod"),
     go_sum: include_str!("../../go/helm/go.sum"),
+    main_go: "",
     tags: "",
     ldflags: "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1",
 };
@@ -97,8 +105,20 @@ static ACTIONLINT: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/actionlint/go.mod"),
     go_sum: include_str!("../../go/actionlint/go.sum"),
+    main_go: "",
     tags: "",
     ldflags: "-s -w -X github.com/rhysd/actionlint.version=v1.7.12",
+};
+
+static PAUSE: Family = Family {
+    name: "pause",
+    version: "v1",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/pause/go.mod"),
+    go_sum: include_str!("../../go/pause/go.sum"),
+    main_go: include_str!("../../go/pause/main.go"),
+    tags: "",
+    ldflags: "-s -w",
 };
 
 /// What there is to know of a program.
@@ -106,13 +126,13 @@ struct Entry {
     /// File name.
     name: &'static str,
     family: &'static Family,
-    /// Import path of the Go package, one of the `tool`s of the family's `go.mod`.
+    /// Import path of the Go package: one of the `tool`s of the family's `go.mod`, or its module.
     package: &'static str,
 }
 
 impl Program {
     /// Every program, in the order a cluster starts them; then those that use it.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::Kubectl,
@@ -123,6 +143,7 @@ impl Program {
         Self::Containerd,
         Self::ContainerdShim,
         Self::Ctr,
+        Self::Pause,
         Self::Helm,
         Self::Actionlint,
     ];
@@ -146,6 +167,7 @@ impl Program {
                 "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
             ),
             Self::Ctr => ("ctr", &CONTAINERD, "github.com/containerd/containerd/v2/cmd/ctr"),
+            Self::Pause => ("pause", &PAUSE, "managedredis.dev/testbed/pause"),
             Self::Helm => ("helm", &HELM, "helm.sh/helm/v4/cmd/helm"),
             Self::Actionlint => ("actionlint", &ACTIONLINT, "github.com/rhysd/actionlint/cmd/actionlint"),
         };
@@ -177,9 +199,9 @@ impl Family {
     /// Name of the family's folder in the cache.
     pub(super) fn folder(&self) -> String {
         let mut hash = Sha256::new();
-        let flags = [self.ldflags, self.tags].into_iter().filter(|flags| !flags.is_empty());
+        let further = [self.ldflags, self.tags, self.main_go].into_iter().filter(|part| !part.is_empty());
         let platform = [std::env::consts::OS, std::env::consts::ARCH];
-        for part in [self.go_mod, self.go_sum].into_iter().chain(flags).chain(platform) {
+        for part in [self.go_mod, self.go_sum].into_iter().chain(further).chain(platform) {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
@@ -218,6 +240,10 @@ mod tests {
             let lines: Vec<_> = family.go_mod.lines().map(str::trim).collect();
             let go = format!("go {}", family.go);
             assert!(lines.contains(&go.as_str()), "{program}: {go}");
+            if !family.main_go.is_empty() {
+                assert!(lines.contains(&format!("module {package}").as_str()), "{program}: {package}");
+                continue;
+            }
             assert!(
                 lines.iter().any(|line| line.strip_prefix("tool ").unwrap_or(line) == package),
                 "{program}: {package} is no tool of its go.mod"
