@@ -1,5 +1,6 @@
-//! Development tasks: `cargo xtask generate`, `cargo xtask demo`, `cargo xtask faults`, `cargo xtask ci`.
+//! Development tasks: `cargo xtask generate`, `cargo xtask chart`, `cargo xtask demo`, `cargo xtask faults`, `cargo xtask ci`.
 
+mod chart;
 mod ci;
 mod demo;
 mod faults;
@@ -23,8 +24,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Write the CustomResourceDefinitions to crds/
+    /// Write the files that follow from others: CRDs, the chart's templates of them, install.yaml, tables
     Generate(generate::Arguments),
+    /// Check the Helm chart and the manifests with Helm and a real API server
+    Chart(chart::Arguments),
     /// Show the operator at work, on a real API server and a fake cloud
     Demo(demo::Arguments),
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
@@ -38,6 +41,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Generate(arguments) => generate::main(&arguments).map_err(|error| error.to_string()),
+        Task::Chart(arguments) => chart::main(&arguments).map_err(|error| error.to_string()),
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
         Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),

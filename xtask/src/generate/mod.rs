@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
+pub use self::crds::template as crd_template;
 use crate::output::say;
 use crate::root;
 
