@@ -98,6 +98,13 @@ pub struct Content {
     roots: bool,
 }
 
+impl Content {
+    /// Name of the image with a tag.
+    pub fn name(self, tag: &str) -> String {
+        format!("{}:{tag}", self.program)
+    }
+}
+
 /// The operator's image.
 pub const OPERATOR: Content =
     Content { program: "managed-redis-operator", dockerfile: "deploy/Dockerfile", files: &["LICENSE"], roots: true };
@@ -151,8 +158,7 @@ async fn run(arguments: &Arguments) -> Result<(), ImageError> {
         return Ok(());
     }
     step("Building the image with buildah");
-    let name = arguments.name.clone();
-    let name = name.unwrap_or_else(|| format!("{}:{}", content.program, env!("CARGO_PKG_VERSION")));
+    let name = arguments.name.clone().unwrap_or_else(|| content.name(env!("CARGO_PKG_VERSION")));
     let image = build(content, &folder, &name).await?;
     say(format_args!("    {} in {}", image.name, image.archive.display()));
     Ok(())

@@ -3,6 +3,7 @@
 mod chart;
 mod ci;
 mod demo;
+mod e2e;
 mod faults;
 mod generate;
 mod image;
@@ -34,6 +35,8 @@ enum Task {
     Faults(faults::Arguments),
     /// Build the operator's image
     Image(image::Arguments),
+    /// Install, kill, upgrade, drain and uninstall the operator on real nodes
+    E2e(e2e::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
         Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),
+        Task::E2e(arguments) => e2e::main(&arguments).map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),
     };
     match outcome {
