@@ -244,7 +244,9 @@ pub async fn build(content: Content, folder: &Path, name: &str) -> Result<Image,
     packages::ensure(&[Tool::new("buildah", "buildah")]).await?;
     let storage = tempfile::tempdir().map_err(ImageError::io("create", std::env::temp_dir()))?;
     let file_name = name.rsplit('/').next().unwrap_or(name).replace(':', "-");
-    let archive = root().join(FOLDER).join(format!("{file_name}.tar"));
+    let archives = root().join(FOLDER);
+    std::fs::create_dir_all(&archives).map_err(ImageError::io("create", &archives))?;
+    let archive = archives.join(format!("{file_name}.tar"));
     let (version, revision) = (format!("VERSION={}", env!("CARGO_PKG_VERSION")), revision().await);
     let mut bud = buildah(storage.path());
     bud.args(["bud", "--quiet", "--isolation", "chroot", "--tag", name, "--build-arg", &version]);

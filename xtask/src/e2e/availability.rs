@@ -112,7 +112,7 @@ pub async fn drained(scene: &Scene) -> Result<String, E2eError> {
 
 /// Evicts one pod, and then the other, which must be refused.
 async fn budget_holds(scene: &Scene, pods: &[Pod]) -> Result<(), E2eError> {
-    let api: Api<Pod> = Api::namespaced(scene.client.clone(), release::NAMESPACE);
+    let api: Api<Pod> = Api::namespaced(scene.impatient.clone(), release::NAMESPACE);
     let [first, second] = pods else { return Err(E2eError::Wrong(format!("{} pods instead of two", pods.len()))) };
     let evict = EvictParams::default();
     // Refused as well while the budget's controller has not yet seen that both are ready.

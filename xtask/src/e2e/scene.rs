@@ -1,6 +1,6 @@
 //! Where the tests take place: a cluster, the images in it, and the tools.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, Patch, PatchParams};
@@ -35,6 +35,8 @@ pub struct Images {
 pub struct Scene {
     /// The administrator's client.
     pub client: Client,
+    /// The same without retries, which would wait for minutes when a request is refused for now (429).
+    pub impatient: Client,
     /// The administrator's kubeconfig.
     pub kubeconfig: PathBuf,
     /// Helm, for this cluster.
@@ -67,8 +69,8 @@ impl Scene {
         };
         let helm = Helm::find().await?.with_kubeconfig(&kubeconfig);
         let kubectl = assets::ensure(Program::Kubectl).await?;
-        let client = client(&kubeconfig).await?;
-        Ok(Self { client, kubeconfig, helm, images, cluster, kubectl })
+        let (client, impatient) = (client(&kubeconfig, true).await?, client(&kubeconfig, false).await?);
+        Ok(Self { client, impatient, kubeconfig, helm, images, cluster, kubectl })
     }
 
     /// Starts the fake cloud.
@@ -104,11 +106,13 @@ impl Scene {
     }
 }
 
-async fn client(kubeconfig: &PathBuf) -> Result<Client, E2eError> {
+async fn client(kubeconfig: &Path, retry: bool) -> Result<Client, E2eError> {
     let failed = |error: &dyn std::fmt::Display| E2eError::Kubeconfig(error.to_string());
     let read = Kubeconfig::read_from(kubeconfig).map_err(|error| failed(&error))?;
     let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
-    Client::try_from(config.map_err(|error| failed(&error))?).map_err(|error| failed(&error))
+    let mut config = config.map_err(|error| failed(&error))?;
+    config.default_retry = retry;
+    Client::try_from(config).map_err(|error| failed(&error))
 }
 
 /// Builds the images that were not given, and gives them to the cluster.
