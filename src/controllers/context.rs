@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::credentials::Secrets;
 use super::flush_request::targets::Targets;
+use super::pace::Pace;
 use super::wake::Wakers;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
@@ -144,6 +145,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Backoff of each object.
     pub failures: Failures,
+    /// Bounds status writes that nobody asked for.
+    pub pace: Pace,
     /// Flags.
     pub settings: Settings,
     /// Wakes objects of other kinds.
@@ -176,6 +179,7 @@ impl Context {
             flush_targets: Targets::default(),
             metrics,
             failures: Failures::default(),
+            pace: Pace::default(),
             settings,
             wakers,
             stopping,
