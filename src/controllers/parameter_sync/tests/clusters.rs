@@ -341,6 +341,48 @@ fn a_crash_between_write_and_request_costs_one_attempt() {
     assert_eq!((story.phase(), story.entry("a").attempts), (SyncPhase::BackingOff, 1));
 }
 
+/// The cluster `a` with this word, and what another object has to do with it.
+fn shared(word: &str, second: i64, applied_by: Option<&str>, asked_at: Option<i64>) -> [Target; 1] {
+    let elsewhere = Elsewhere { applied_by: applied_by.map(str::to_owned), asked_at: asked_at.map(at) };
+    [Target { elsewhere, ..seen("a", word, second) }]
+}
+
+#[test]
+fn what_another_object_applies_is_only_watched() {
+    let mut story = Story::new();
+    let plan = story.pass(&shared("Error-Sync", 0, Some("shop/older"), None), 0);
+    assert!(plan.applies.is_empty());
+    assert_eq!((story.phase(), story.entry("a").applied_by.as_deref()), (SyncPhase::Waiting, Some("shop/older")));
+    let status = story.status.clone().unwrap();
+    assert_eq!(reason(&status, READY), "Waiting");
+    let said = message(&status, READY);
+    assert!(said.contains("RedisParameterSync shop/older applies its parameter group"), "{said}");
+    story.pass(&shared("In-Sync", 60, Some("shop/older"), None), 60);
+    assert_eq!(truth(story.status.as_ref().unwrap(), READY), "True");
+    story.pass(&[target("a", Outcome::Pending)], 120);
+    assert_eq!(story.entry("a").applied_by, None, "as far as anybody knows");
+}
+
+#[test]
+fn who_takes_over_keeps_the_distance_to_the_last_request() {
+    let mut story = Story::new();
+    story.pass(&shared("Error-Sync", 0, Some("shop/older"), None), 0);
+    let soon = story.pass(&shared("Error-Sync", 20, None, Some(10)), 20);
+    assert!(soon.applies.is_empty(), "30 s after the other's request");
+    assert_eq!(story.entry("a").next_attempt_time.as_ref().unwrap().0, at(40));
+    let later = story.pass(&shared("Error-Sync", 40, None, Some(10)), 40);
+    assert_eq!(later.applies.len(), 1);
+}
+
+#[test]
+fn who_hands_over_forgets_its_attempts() {
+    let mut story = accepted();
+    assert_eq!(story.entry("a").attempts_left, Some(2));
+    story.pass(&shared("Error-Sync", 60, Some("shop/older"), None), 60);
+    let entry = story.entry("a");
+    assert_eq!((entry.phase, entry.attempts, entry.attempts_left), (SyncPhase::Waiting, 0, None));
+}
+
 #[test]
 fn what_cannot_be_read_keeps_its_place() {
     for outcome in [
