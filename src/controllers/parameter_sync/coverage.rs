@@ -1,7 +1,7 @@
 //! Which object applies to a cluster that several are about.
 //!
 //! The oldest one does (by creation, then by namespace and name): the same answer after a restart and in every process. The
-//! others show who it is. A cluster counts only for objects whose own credential has seen it, so nobody can keep others from
+//! others show who it is. A cluster counts only for objects whose own credential sees it, so nobody can keep others from
 //! applying by naming a cluster that is not theirs.
 
 use std::collections::{BTreeSet, HashMap};
@@ -42,7 +42,7 @@ impl Who {
 /// What one object is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Covered {
-    /// IDs of clusters that its credential has seen.
+    /// IDs of clusters that its credential has seen, or is about to look for.
     pub clusters: BTreeSet<String>,
     /// IDs of clusters that could not be looked at just now: those of them that were seen before still count.
     pub uncertain: BTreeSet<String>,
@@ -122,9 +122,17 @@ impl Coverage {
         gone.iter().flat_map(|who| book.set(who, Covered::default())).collect()
     }
 
-    /// Remembers that an object asks for an application now.
-    pub fn ask(&self, who: &Who, id: &str, now: Timestamp) {
-        self.lock().asked.insert(id.to_owned(), (who.clone(), now));
+    /// Remembers that an object asks for an application now; false if it must not, because since it decided to, another one has
+    /// asked or an older one has come.
+    pub fn ask(&self, who: &Who, id: &str, decided_at: Timestamp, now: Timestamp) -> bool {
+        let mut book = self.lock();
+        let overtaken = book.asked.get(id).is_some_and(|(by, at)| by != who && *at >= decided_at);
+        let older = book.by_cluster.get(id).and_then(BTreeSet::first).is_some_and(|first| first < who);
+        if overtaken || older {
+            return false;
+        }
+        book.asked.insert(id.to_owned(), (who.clone(), now));
+        true
     }
 
     /// What others have to do with a cluster that an object sees.
@@ -286,7 +294,12 @@ mod tests {
         let (old, young) = (who("old", 1), who("young", 2));
         coverage.cover(&old, about(&["a"]));
         coverage.cover(&young, about(&["a"]));
-        coverage.ask(&young, "a", Timestamp::UNIX_EPOCH);
+        let (decided_at, now) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        assert!(!coverage.ask(&young, "a", decided_at, now), "an older one has come meanwhile");
+        coverage.forget("shop", "old");
+        assert!(coverage.ask(&young, "a", decided_at, now));
+        coverage.cover(&old, about(&["a"]));
+        assert!(!coverage.ask(&old, "a", decided_at, now), "another one was faster");
         assert_eq!(coverage.elsewhere(&old, &seen("a")).asked_at, Some(Timestamp::UNIX_EPOCH));
         assert_eq!(coverage.elsewhere(&young, &seen("a")).asked_at, None);
         coverage.forget("shop", "young");

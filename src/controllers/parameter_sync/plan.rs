@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_secs(15);
 /// How often a cluster is looked at in the first minute after an attempt, and later.
 const APPLYING_POLL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
-/// How long an attempt is fresh.
+/// How long an attempt is fresh, and how long one that is due is waited for at the faster pace.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// What a pass wants.
@@ -132,9 +132,13 @@ impl Pass {
                 let fresh = row.entry.last_attempt_time.as_ref().is_some_and(|last| after(last.0, FRESH) > now);
                 wait = wait.min(if fresh { APPLYING_POLL.0 } else { APPLYING_POLL.1 });
             }
-            // A moment that has passed waits for a newer observation, which the poll brings.
-            if let Some(wake) = row.wake.filter(|wake| *wake > now) {
-                wait = wait.min(wake.duration_since(now).unsigned_abs());
+            // An attempt that is due waits for a newer observation, which is asked for at the faster pace.
+            let next = row.entry.next_attempt_time.as_ref().map(|next| next.0);
+            if next.is_some_and(|next| next <= now && now < after(next, FRESH)) {
+                wait = wait.min(APPLYING_POLL.0);
+            }
+            for moment in [next, row.wake].into_iter().flatten().filter(|moment| *moment > now) {
+                wait = wait.min(moment.duration_since(now).unsigned_abs());
             }
         }
         wait.max(SOON)

@@ -151,10 +151,8 @@ async fn ask(
             let result = match resolved.connections.get(&apply.id) {
                 // The next pass asks for the rest, so that a cloud that hangs does not run into the reconcile's deadline.
                 Some(_) if begun.elapsed() > BEGIN_WITHIN => ApplyResult::Busy,
-                Some(connection) => {
-                    ctx.coverage.ask(me, &apply.id, Timestamp::now());
-                    apply_one(connection, &apply.id).await
-                }
+                Some(_) if !ctx.coverage.ask(me, &apply.id, resolved.at, Timestamp::now()) => ApplyResult::Busy,
+                Some(connection) => apply_one(connection, &apply.id).await,
                 None => ApplyResult::Error {
                     code: None,
                     message: "the cluster's connection is gone".to_owned(),

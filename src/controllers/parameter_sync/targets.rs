@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::core::SelectorExt as _;
 
 use super::coverage::{Covered, Sighting, Who};
 use super::{CloudProblem, Elsewhere, Observation as Seen, Outcome, Problem, Target};
-use crate::api::parameter_sync::SyncPhase;
+use crate::api::parameter_sync::{ClusterSync, SyncPhase};
 use crate::api::shared::{KakaoParameterGroup, selector};
 use crate::api::{RedisClusterRef, RedisParameterSync, reconcile_requested_at};
 use crate::controllers::cluster_ref::target::{self, Address};
@@ -17,6 +18,8 @@ use crate::controllers::credentials::Cloud;
 use crate::controllers::problem;
 use crate::inventory::{Connection, Found, Observation, Question, Sight, Subscriber, Want};
 
+/// How long an attempt that has become due is waited for with fast reads.
+const DUE: Duration = Duration::from_secs(60);
 /// How often a connection is read while an application is under way.
 const APPLYING_POLL: Duration = Duration::from_secs(5);
 
@@ -26,13 +29,15 @@ pub struct Resolved {
     pub targets: Result<Vec<Target>, Problem>,
     /// The connection of each cluster, by its ID.
     pub connections: HashMap<String, Arc<Connection>>,
+    /// When it was known who else is about them.
+    pub at: Timestamp,
     /// Whether the fresh reads that the requested-at annotation asks for have been made.
     pub forced_reads_done: bool,
 }
 
 impl Resolved {
     fn problem(problem: Problem) -> Self {
-        Self { targets: Err(problem), connections: HashMap::new(), forced_reads_done: true }
+        Self { targets: Err(problem), connections: HashMap::new(), at: Timestamp::now(), forced_reads_done: true }
     }
 }
 
@@ -42,7 +47,8 @@ pub async fn resolve(ctx: &Context, sync: &RedisParameterSync, who: &Subscriber)
     if sync.spec.suspend {
         ctx.inventory.forget(who);
         leave(ctx, who);
-        return Resolved { targets: Ok(Vec::new()), connections: HashMap::new(), forced_reads_done: true };
+        let (targets, connections) = (Ok(Vec::new()), HashMap::new());
+        return Resolved { targets, connections, at: Timestamp::now(), forced_reads_done: true };
     }
     let mut collector = Collector::new(ctx, sync, who);
     let targets = match &sync.spec.parameter_group {
@@ -53,7 +59,7 @@ pub async fn resolve(ctx: &Context, sync: &RedisParameterSync, who: &Subscriber)
         collector.kept.iter().map(|(connection, want)| (connection, want.clone())).collect();
     ctx.inventory.keep(who, &kept);
     let covered = collector.covered(&targets);
-    let me = Who::of(sync);
+    let (me, at) = (Who::of(sync), Timestamp::now());
     wake(ctx, ctx.coverage.cover(&me, covered));
     match targets {
         Ok(mut targets) => Resolved {
@@ -62,6 +68,7 @@ pub async fn resolve(ctx: &Context, sync: &RedisParameterSync, who: &Subscriber)
                 Ok(targets)
             },
             connections: collector.connections,
+            at,
             forced_reads_done: collector.forced_reads_done,
         },
         Err(problem) => Resolved { forced_reads_done: collector.forced_reads_done, ..Resolved::problem(problem) },
@@ -85,11 +92,19 @@ impl<'a> Collector<'a> {
         Self { ctx, sync, who, force, kept: Vec::new(), connections: HashMap::new(), forced_reads_done: true }
     }
 
-    /// How often to read: faster while an application is under way.
+    /// How often to read: faster while an application is under way, or an attempt waits for a fresh look.
     fn interval(&self, at_rest: Duration) -> Duration {
-        let clusters = self.sync.status.iter().flat_map(|status| &status.clusters);
-        let applying = clusters.into_iter().any(|cluster| cluster.phase == SyncPhase::Applying);
-        if applying { at_rest.min(APPLYING_POLL) } else { at_rest }
+        let now = Timestamp::now();
+        let is_due = |next: Timestamp| next <= now && now.duration_since(next).unsigned_abs() < DUE;
+        let is_awaited = |cluster: &ClusterSync| {
+            cluster.phase == SyncPhase::Applying
+                || cluster.next_attempt_time.as_ref().is_some_and(|next| is_due(next.0))
+        };
+        if self.sync.status.iter().flat_map(|status| &status.clusters).any(is_awaited) {
+            at_rest.min(APPLYING_POLL)
+        } else {
+            at_rest
+        }
     }
 
     async fn group(&mut self, group: &KakaoParameterGroup) -> Result<Vec<Target>, Problem> {
@@ -237,7 +252,7 @@ impl<'a> Collector<'a> {
             targets.map(|target| target.id.clone()).collect()
         };
         let uncertain = match targets {
-            Ok(_) => ids(|outcome| matches!(outcome, Outcome::Pending | Outcome::Unavailable { .. })),
+            Ok(_) => ids(|outcome| matches!(outcome, Outcome::Unavailable { .. })),
             Err(Problem::Pending | Problem::Unavailable { .. }) => {
                 let entries = self.sync.status.iter().flat_map(|status| &status.clusters);
                 entries.map(|entry| entry.id.clone()).collect()
@@ -247,7 +262,7 @@ impl<'a> Collector<'a> {
         let group = self.sync.spec.parameter_group.as_ref().map(|group| group.kakao_cloud.clone());
         let connection = self.kept.first().map(|(connection, _)| connection.label().to_owned());
         Covered {
-            clusters: ids(|outcome| matches!(outcome, Outcome::Observed(_))),
+            clusters: ids(|outcome| matches!(outcome, Outcome::Observed(_) | Outcome::Pending)),
             uncertain,
             group: connection.zip(group),
         }

@@ -311,6 +311,23 @@ fn a_request_that_was_never_sent_is_no_attempt_but_a_failure() {
     assert_eq!(story.word("Error-Sync", 2000).applies[0].attempt, 1);
 }
 
+/// What was read before the request says nothing new, but the next attempt has its time all the same.
+#[test]
+fn the_next_attempt_is_not_slept_through() {
+    let mut story = Story::new();
+    let not_sent = ApplyResult::Error { code: None, message: "too many".into(), kind: ErrorKind::NotSent };
+    story.pass_answered(&[seen("a", "Error-Sync", 0)], 0, &not_sent);
+    let next = story.entry("a").next_attempt_time.as_ref().unwrap().0.as_second() - EPOCH;
+    for (second, longest) in [(1, next - 1), (11, next - 11), (next, 5), (next + 59, 5)] {
+        let plan = story.pass(&[seen("a", "Error-Sync", 0)], second);
+        assert!(plan.applies.is_empty(), "what is known is older than the request");
+        assert!(plan.requeue_after.as_secs() <= longest.unsigned_abs(), "{second}: {:?}", plan.requeue_after);
+    }
+    let late = story.pass(&[seen("a", "Error-Sync", 0)], next + 60);
+    assert_eq!(late.requeue_after, story.poll, "it cannot be read for so long that the poll has to do");
+    assert_eq!(story.pass(&[seen("a", "Error-Sync", next + 60)], next + 60).applies.len(), 1);
+}
+
 #[test]
 fn a_request_that_failed_and_yet_worked_is_believed() {
     let mut story = Story::new();
