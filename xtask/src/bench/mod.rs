@@ -20,6 +20,7 @@ mod restart;
 mod seen;
 mod stage;
 mod start;
+mod syncs;
 mod throttle;
 
 use std::path::PathBuf;
@@ -36,7 +37,7 @@ use crate::generate::GenerateError;
 use crate::output::{say, step};
 
 /// The scenarios, in the order in which they run.
-const SCENARIOS: [&str; 8] = ["newcomer", "bare", "start", "rest", "change", "throttle", "outage", "restart"];
+const SCENARIOS: [&str; 9] = ["newcomer", "bare", "start", "rest", "change", "throttle", "outage", "restart", "syncs"];
 
 /// Measures the operator with many references: time to Ready, status writes a second, memory, CPU at rest, requests to the
 /// cloud, and how soon changes are seen. Nothing leaves the machine.
@@ -201,6 +202,7 @@ async fn play(name: &str, stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>,
         "change" => change::run(stage, plan).await,
         "throttle" => throttle::run(stage, plan).await,
         "outage" => outage::run(stage, plan).await,
-        _ => restart::run(stage, plan).await,
+        "restart" => restart::run(stage, plan).await,
+        _ => syncs::run(stage, plan).await,
     }
 }

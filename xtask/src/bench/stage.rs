@@ -43,9 +43,29 @@ pub struct Stage {
     pub newcomer_alone: Option<f64>,
 }
 
-struct Running {
+/// An operator as a process of its own.
+pub struct Running {
     child: Child,
     pid: u32,
+}
+
+impl Running {
+    /// Its memory.
+    pub fn memory(&self) -> Result<Memory, BenchError> {
+        Ok(memory(self.pid)?)
+    }
+
+    /// Stops it as Kubernetes does.
+    pub async fn stop(mut self) -> Result<(), BenchError> {
+        if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
+            kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
+        }
+        if tokio::time::timeout(STOP_WITHIN, self.child.wait()).await.is_err() {
+            self.child.kill().await?;
+            return Err(OperatorError::Killed.into());
+        }
+        Ok(())
+    }
 }
 
 impl Stage {
@@ -102,21 +122,25 @@ impl Stage {
 
     /// Starts the operator on [`NAMESPACE`], with the defaults that users have.
     pub fn start_operator(&mut self) -> Result<Instant, BenchError> {
+        let started = Instant::now();
+        self.operator = Some(self.launch(NAMESPACE, &self.cloud.url(), &[])?);
+        Ok(started)
+    }
+
+    /// Starts an operator on a namespace and a cloud, which belongs to the caller.
+    pub fn launch(&self, namespace: &str, cloud: &str, flags: &[&str]) -> Result<Running, BenchError> {
         let log = File::options().create(true).append(true).open(self.log())?;
-        let url = self.cloud.url();
         let mut command = Command::new(&self.program);
-        command.args(["run", "--watch-namespace", NAMESPACE, "--operator-namespace", NAMESPACE]);
-        command.args(["--kakao-endpoint", &url, "--kakao-iam-endpoint", &url, "--ncp-endpoint", &url]);
-        command.args(["--leader-election=false", "--admin-addr", "127.0.0.1:0"]).args(&self.flags);
+        command.args(["run", "--watch-namespace", namespace, "--operator-namespace", namespace]);
+        command.args(["--kakao-endpoint", cloud, "--kakao-iam-endpoint", cloud, "--ncp-endpoint", cloud]);
+        command.args(["--leader-election=false", "--admin-addr", "127.0.0.1:0"]).args(&self.flags).args(flags);
         // Nothing of the caller's surroundings decides about a run.
         command.env_clear().env("KUBECONFIG", self.server.kubeconfig_path());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);
-        let started = Instant::now();
         let failed = |source| OperatorError::Run { program: self.program.display().to_string(), source };
         let child = command.spawn().map_err(failed)?;
         let pid = child.id().unwrap_or_default();
-        self.operator = Some(Running { child, pid });
-        Ok(started)
+        Ok(Running { child, pid })
     }
 
     /// Whether an operator runs.
@@ -126,15 +150,10 @@ impl Stage {
 
     /// Stops the operator as Kubernetes does.
     pub async fn stop_operator(&mut self) -> Result<(), BenchError> {
-        let Some(Running { mut child, pid }) = self.operator.take() else { return Ok(()) };
-        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-            kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
+        match self.operator.take() {
+            Some(running) => running.stop().await,
+            None => Ok(()),
         }
-        if tokio::time::timeout(STOP_WITHIN, child.wait()).await.is_err() {
-            child.kill().await?;
-            return Err(OperatorError::Killed.into());
-        }
-        Ok(())
     }
 
     /// Kills kube-apiserver and starts it again.
@@ -144,7 +163,7 @@ impl Stage {
 
     /// The operator's memory.
     pub fn memory(&self) -> Result<Memory, BenchError> {
-        Ok(memory(self.pid()?)?)
+        self.operator.as_ref().ok_or(BenchError::NotStarted)?.memory()
     }
 
     /// The CPU time the operator has used.
@@ -168,7 +187,12 @@ impl Stage {
         if self.seen.until(within, holds).await {
             return Ok(());
         }
-        Err(BenchError::Late { what: what.to_owned(), within, log: operator::tail(&self.log(), 20) })
+        Err(self.late(what, within))
+    }
+
+    /// Something did not come.
+    pub fn late(&self, what: &str, within: Duration) -> BenchError {
+        BenchError::Late { what: what.to_owned(), within, log: operator::tail(&self.log(), 20) }
     }
 
     fn log(&self) -> PathBuf {
