@@ -24,6 +24,8 @@ use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
 
 /// Requests for application of one object under way at once.
 const CONCURRENT_APPLIES: usize = 4;
+/// When to look again after somebody else wrote the status meanwhile.
+const SOON: Duration = Duration::from_secs(1);
 /// A pass begins no request later than this.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -53,12 +55,17 @@ impl Reconcile for RedisParameterSync {
         if planned.applies.is_empty() {
             return settle(&ctx, &current, planned).await;
         }
-        report::apply_status_at(&ctx, &*current, current.metadata.resource_version.as_deref(), &planned.status).await?;
+        let Written::At(Some(version)) =
+            write(&ctx, &current, current.metadata.resource_version.as_deref(), &planned).await?
+        else {
+            return Ok(Outcome::settled(SOON));
+        };
         publish(&ctx, &current, &planned.events).await;
         let answers = ask(&ctx, &current, &planned, &resolved).await;
         drop(turns);
+        let counted = planned.status.clone();
         let recorded = planned.record(&answers, Timestamp::now(), rand::random());
-        report::apply_status(&ctx, &*current, &recorded.status).await?;
+        record(&ctx, &current, Some(version), &counted, &recorded).await?;
         publish(&ctx, &current, &recorded.events).await;
         measure(&ctx, &current, &recorded.status);
         Ok(Outcome::applied(recorded.requeue_after))
@@ -104,12 +111,55 @@ async fn settle(ctx: &Context, sync: &RedisParameterSync, planned: Plan) -> Resu
     if sync.status.as_ref() == Some(&planned.status) {
         return Ok(Outcome::settled(planned.requeue_after));
     }
-    report::apply_status(ctx, sync, &planned.status).await?;
+    if write(ctx, sync, sync.metadata.resource_version.as_deref(), &planned).await? == Written::Outdated {
+        return Ok(Outcome::settled(SOON));
+    }
     publish(ctx, sync, &planned.events).await;
     Ok(Outcome::applied(planned.requeue_after))
 }
 
-async fn current(ctx: &Context, sync: &RedisParameterSync) -> Result<Option<Arc<RedisParameterSync>>, ReconcileError> {
+/// What became of a status write.
+#[derive(Debug, PartialEq, Eq)]
+enum Written {
+    /// The object is at this version now; none if it is gone.
+    At(Option<String>),
+    /// Somebody else wrote meanwhile, so what was planned may be outdated.
+    Outdated,
+}
+
+/// Writes a status that was planned on this version. Attempts are counted in it, so none may be overwritten by what was
+/// planned without it, be it by a cached copy or by a write of a dead process that comes late.
+async fn write(
+    ctx: &Context,
+    sync: &RedisParameterSync,
+    version: Option<&str>,
+    planned: &Plan,
+) -> Result<Written, kube::Error> {
+    match report::apply_status_at(ctx, sync, version, &planned.status).await {
+        Ok(version) => Ok(Written::At(version)),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Outdated),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the answers over the status in which their attempts were counted, whatever else of the object was changed meanwhile.
+async fn record(
+    ctx: &Context,
+    sync: &RedisParameterSync,
+    mut version: Option<String>,
+    counted: &RedisParameterSyncStatus,
+    recorded: &Plan,
+) -> Result<(), kube::Error> {
+    while version.is_some() && write(ctx, sync, version.as_deref(), recorded).await? == Written::Outdated {
+        let current = current(ctx, sync).await?;
+        // Otherwise somebody else has gone on from there: each attempt stays counted, and the sync status tells its result.
+        let is_ours = current.as_ref().is_some_and(|current| current.status.as_ref() == Some(counted));
+        version = current.filter(|_| is_ours).and_then(|current| current.metadata.resource_version.clone());
+    }
+    Ok(())
+}
+
+async fn current(ctx: &Context, sync: &RedisParameterSync) -> Result<Option<Arc<RedisParameterSync>>, kube::Error> {
     let namespace = sync.metadata.namespace.as_deref().unwrap_or_default();
     let api: Api<RedisParameterSync> = Api::namespaced(ctx.client.clone(), namespace);
     let current = api.get_opt(sync.metadata.name.as_deref().unwrap_or_default()).await?;
