@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(broken(&ended(SyncPhase::InSync, 3, &[0, 1, 2, 3, 0])), None);
         let seen = |outcome: &Outcome| broken(outcome).unwrap_or_default();
         assert!(seen(&ended(SyncPhase::GaveUp, 4, &[0, 1, 4])).starts_with("it ended GaveUp"));
-        assert!(seen(&ended(SyncPhase::InSync, 5, &[0, 1, 2, 0])).starts_with("5 applications"));
+        assert!(seen(&ended(SyncPhase::InSync, 6, &[0, 1, 2, 0])).starts_with("6 applications"));
         assert!(seen(&ended(SyncPhase::InSync, 3, &[0, 1, 2, 1, 2, 0])).starts_with("an attempt was forgotten"));
         let answered = |status| Entry {
             process: 1,
