@@ -39,10 +39,11 @@ where
         + std::fmt::Debug,
     S: Serialize,
 {
-    apply_status_at(ctx, object, None, status).await
+    apply_status_at(ctx, object, None, status).await.map(drop)
 }
 
-/// As [`apply_status`], refused with a conflict if the object is not at `version` any more.
+/// As [`apply_status`], refused with a conflict if the object is not at `version` any more. Gives back the version it is at
+/// afterwards; none if it is gone.
 ///
 /// # Errors
 /// The conflict, and whatever else the Kubernetes API refuses.
@@ -51,7 +52,7 @@ pub async fn apply_status_at<K, S>(
     object: &K,
     version: Option<&str>,
     status: &S,
-) -> Result<(), kube::Error>
+) -> Result<Option<String>, kube::Error>
 where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone
@@ -70,12 +71,12 @@ where
     let api: Api<kube::core::PartialObjectMeta<K>> = Api::namespaced(ctx.client.clone(), &namespace);
     let params = PatchParams::apply(FIELD_MANAGER).force();
     match api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await {
-        Ok(_) => {
+        Ok(written) => {
             ctx.metrics.status_written(kind_name::<K>());
-            Ok(())
+            Ok(written.metadata.resource_version)
         }
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_conflict() && status.message.contains("uid") => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(kube::Error::Api(status)) if status.is_conflict() && status.message.contains("uid") => Ok(None),
         Err(error) => Err(error),
     }
 }

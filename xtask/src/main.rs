@@ -1,5 +1,6 @@
-//! Development tasks: `cargo xtask generate`, `cargo xtask chart`, `cargo xtask demo`, `cargo xtask faults`, `cargo xtask ci`.
+//! Development tasks: `cargo xtask generate`, `chart`, `demo`, `faults`, `bench`, `image`, `e2e` and `ci`.
 
+mod bench;
 mod chart;
 mod ci;
 mod demo;
@@ -37,6 +38,8 @@ enum Task {
     Image(image::Arguments),
     /// Install, kill, upgrade, drain and uninstall the operator on real nodes
     E2e(e2e::Arguments),
+    /// Measure the operator with many references
+    Bench(bench::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
         Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),
         Task::E2e(arguments) => e2e::main(&arguments).map_err(|error| error.to_string()),
+        Task::Bench(arguments) => bench::main(&arguments).map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),
     };
     match outcome {

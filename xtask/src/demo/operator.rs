@@ -63,10 +63,23 @@ pub enum OperatorError {
 /// # Errors
 /// When cargo cannot be started or the build fails.
 pub async fn build() -> Result<PathBuf, OperatorError> {
+    // Of the workspace: with the features of the tests' build, whose parts are thus used again.
+    build_with(&["--workspace"]).await
+}
+
+/// As [`build`], for release.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_release() -> Result<PathBuf, OperatorError> {
+    build_with(&["--package", PACKAGE, "--release"]).await
+}
+
+async fn build_with(flags: &[&str]) -> Result<PathBuf, OperatorError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
-    // Of the workspace: with the features of the tests' build, whose parts are thus used again.
-    command.args(["build", "--workspace", "--bin", PACKAGE, "--message-format", "json-render-diagnostics"]);
+    command.args(["build", "--bin", PACKAGE, "--message-format", "json-render-diagnostics"]);
+    command.args(flags);
     command.current_dir(root()).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
     let failed = |source| OperatorError::Run { program: cargo.to_string_lossy().into_owned(), source };
     let output = command.stdout(Stdio::piped()).spawn().map_err(failed)?.wait_with_output().await.map_err(failed)?;

@@ -43,6 +43,9 @@ pub struct Arguments {
     /// Build the images as they are delivered, instead of as tests are
     #[arg(long)]
     pub release: bool,
+    /// After the installation, only the steps whose name contains this
+    #[arg(long, value_name = "WORDS")]
+    pub only: Option<String>,
 }
 
 /// Runs the tests.
@@ -68,7 +71,7 @@ async fn run(arguments: &Arguments) -> Result<(), E2eError> {
         () = &mut interrupted => return Err(E2eError::Interrupted),
     };
     let outcome = tokio::select! {
-        outcome = perform(&scene, &archives) => outcome,
+        outcome = perform(&scene, &archives, arguments.only.as_deref()) => outcome,
         () = &mut interrupted => Err(E2eError::Interrupted),
     };
     scene.end().await;
@@ -77,14 +80,14 @@ async fn run(arguments: &Arguments) -> Result<(), E2eError> {
     Ok(())
 }
 
-async fn perform(scene: &Scene, archives: &[PathBuf]) -> Result<(), E2eError> {
+async fn perform(scene: &Scene, archives: &[PathBuf], only: Option<&str>) -> Result<(), E2eError> {
     if let Some(cluster) = &scene.cluster {
         for archive in archives {
             cluster.import_image(archive).await?;
         }
     }
     let logs = Logs::follow(&scene.client)?;
-    let outcome = steps(scene, &logs).await;
+    let outcome = steps(scene, &logs, only).await;
     if outcome.is_err() {
         logs::diagnose(scene, Some(&logs)).await;
         say(format_args!("The operator's logs are in {}", logs.folder().display()));
@@ -92,42 +95,54 @@ async fn perform(scene: &Scene, archives: &[PathBuf]) -> Result<(), E2eError> {
     outcome
 }
 
-/// The sequence. Each step finds what the one before has left.
-async fn steps(scene: &Scene, logs: &Logs) -> Result<(), E2eError> {
+/// The sequence. Each step finds what those before have left.
+async fn steps(scene: &Scene, logs: &Logs, only: Option<&str>) -> Result<(), E2eError> {
     step("Steps");
     let cloud = scene.cloud().await?;
     let previous = release::values(&cloud, &scene.images.previous);
     let values = release::values(&cloud, &scene.images.operator);
-    one("helm install --wait, restricted", install::install(scene, &previous)).await?;
-    one("the examples", install::examples(scene, &cloud)).await?;
-    one("metrics", install::metrics(scene)).await?;
+    let always = Steps { only: None };
+    always.run("helm install --wait, restricted", install::install(scene, &previous)).await?;
+    always.run("the examples", install::examples(scene, &cloud)).await?;
     flush::create_reference(scene).await?;
-    one("leader killed, flush accepted", availability::killed_while_accepted(scene, &cloud)).await?;
-    one("leader killed, flush being sent", availability::killed_while_sending(scene, &cloud)).await?;
-    one("helm upgrade in the middle of a flush", availability::upgraded_while_flushing(scene, &cloud)).await?;
-    one("drain", availability::drained(scene)).await?;
-    one("helm upgrade with another CRD", lifecycle::crd_changed(scene, &values)).await?;
-    one("watchNamespaces", lifecycle::watch_namespaces(scene, &values)).await?;
-    one("each right is needed", rights::each_needed(scene, &cloud)).await?;
-    one("helm uninstall in the middle of a flush", lifecycle::uninstalled(scene)).await?;
-    one("no right was missed", async { enough(logs) }).await?;
-    one("tidying up", lifecycle::tidied_up(scene)).await
+    let some = Steps { only };
+    some.run("metrics", install::metrics(scene)).await?;
+    some.run("leader killed, flush accepted", availability::killed_while_accepted(scene, &cloud)).await?;
+    some.run("leader killed, flush being sent", availability::killed_while_sending(scene, &cloud)).await?;
+    some.run("helm upgrade in the middle of a flush", availability::upgraded_while_flushing(scene, &cloud)).await?;
+    some.run("drain", availability::drained(scene)).await?;
+    some.run("helm upgrade with another CRD", lifecycle::crd_changed(scene, &values)).await?;
+    some.run("watchNamespaces", lifecycle::watch_namespaces(scene, &values)).await?;
+    some.run("each right is needed", rights::each_needed(scene, &cloud)).await?;
+    some.run("helm uninstall in the middle of a flush", lifecycle::uninstalled(scene)).await?;
+    some.run("no right was missed", async { enough(logs) }).await?;
+    always.run("tidying up", lifecycle::tidied_up(scene)).await
 }
 
-/// A step, on a line with its outcome and how long it took.
-async fn one(name: &str, work: impl Future<Output = Result<String, E2eError>>) -> Result<(), E2eError> {
-    let style = Style::of_stdout();
-    let started = Instant::now();
-    let outcome = work.await;
-    let seconds = started.elapsed().as_secs_f64();
-    match outcome {
-        Ok(told) => {
-            say(format_args!("{} {name:<40} {seconds:>5.1} s  {}", style.good("✔"), style.faint(&told)));
-            Ok(())
+/// Runs steps, or those that are wanted.
+struct Steps<'a> {
+    only: Option<&'a str>,
+}
+
+impl Steps<'_> {
+    /// A step, on a line with its outcome and how long it took.
+    async fn run(&self, name: &str, work: impl Future<Output = Result<String, E2eError>>) -> Result<(), E2eError> {
+        if self.only.is_some_and(|only| !name.contains(only)) {
+            return Ok(());
         }
-        Err(error) => {
-            say(format_args!("✘ {name:<40} {seconds:>5.1} s  {error}"));
-            Err(error)
+        let style = Style::of_stdout();
+        let started = Instant::now();
+        let outcome = work.await;
+        let seconds = started.elapsed().as_secs_f64();
+        match outcome {
+            Ok(told) => {
+                say(format_args!("{} {name:<40} {seconds:>5.1} s  {}", style.good("✔"), style.faint(&told)));
+                Ok(())
+            }
+            Err(error) => {
+                say(format_args!("✘ {name:<40} {seconds:>5.1} s  {error}"));
+                Err(error)
+            }
         }
     }
 }

@@ -351,7 +351,8 @@ async fn log(scene: &Scene, case: &Case) -> Result<String, E2eError> {
             text += &pods.logs(&pod.name_any(), &params).await.unwrap_or_default();
         }
     }
-    Ok(text)
+    // As JSON, what the API server said has its quotes escaped, some of it twice.
+    Ok(text.replace('\\', ""))
 }
 
 /// The end of a log, for who has to find out why.
