@@ -139,7 +139,27 @@ impl KakaoClient {
     /// # Errors
     /// [`CloudError`]; never [`ErrorKind::NotFound`].
     pub async fn clusters(&self) -> Result<Vec<Cluster>, CloudError> {
-        self.run(&ops::ListClusters).await
+        self.clusters_as(&|cluster| cluster).await
+    }
+
+    /// As [`KakaoClient::clusters`], each handed to `take_in` as soon as it is parsed, so that they are never all in memory.
+    ///
+    /// # Errors
+    /// As [`KakaoClient::clusters`].
+    pub async fn clusters_as<T: Send>(&self, take_in: &(dyn Fn(Cluster) -> T + Sync)) -> Result<Vec<T>, CloudError> {
+        self.run(&ops::ListClusters { take_in }).await
+    }
+
+    /// The time between two requests in the long run.
+    #[must_use]
+    pub fn pace(&self) -> std::time::Duration {
+        self.redis.pace()
+    }
+
+    /// Whether reads are tried once only, because the cloud is known to fail.
+    pub fn probe(&self, on: bool) {
+        self.redis.probe(on);
+        self.tokens.probe(on);
     }
 
     /// One cluster or instance set (`GET /v1/clusters/{id}`).

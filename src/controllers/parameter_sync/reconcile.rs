@@ -12,7 +12,8 @@ use super::{ApplyResult, ErrorKind, Event, EventType, Input, Plan, plan};
 use crate::api::shared::generation;
 use crate::api::{RedisParameterSync, RedisParameterSyncStatus, reconcile_requested_at};
 use crate::cloud::{self, CloudError, Executed};
-use crate::controllers::context::{Context, Objects};
+use crate::controllers::context::Context;
+use crate::controllers::objects::{Objects, Watched};
 use crate::controllers::report::{self, Note};
 use crate::controllers::requeue;
 use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
@@ -20,6 +21,8 @@ use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
 
 /// Requests for application of one object under way at once.
 const CONCURRENT_APPLIES: usize = 4;
+
+impl Watched for RedisParameterSync {}
 
 impl Reconcile for RedisParameterSync {
     const KIND: &'static str = "RedisParameterSync";
