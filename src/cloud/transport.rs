@@ -177,6 +177,11 @@ impl Answer {
 }
 
 impl Answer {
+    /// An answer without headers that comes now.
+    pub(crate) fn received(status: u16, body: Vec<u8>) -> Self {
+        Self { status, headers: HeaderMap::new(), body, received_at: Timestamp::now(), retry_after: None }
+    }
+
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }

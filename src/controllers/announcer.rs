@@ -14,8 +14,8 @@ use super::report::{self, Note};
 /// Events that wait at most; beyond it they are dropped, as every Kubernetes client does: the status has the facts.
 const WAITING: usize = 1000;
 /// Events published a second in the long run, and at once after a rest.
-const A_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
-const AT_ONCE: NonZeroU32 = NonZeroU32::new(50).unwrap();
+const A_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+const AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
 
 /// Publishes events in the background.
 #[derive(Debug)]

@@ -218,3 +218,108 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Every write is one assignment or insert, so a poisoned lock still guards a sound value.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::http::StatusCode;
+    use axum::{Json, Router};
+    use serde_json::json;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    const INTERVAL: Freshness = Freshness::Kept(Duration::from_secs(60));
+
+    /// An API server that knows one Secret, or does not, and counts who asks.
+    struct Server {
+        secrets: Secrets,
+        asked: Arc<AtomicUsize>,
+        token: watch::Sender<Option<&'static str>>,
+    }
+
+    impl Server {
+        async fn start(token: Option<&'static str>) -> Self {
+            let (asked, token) = (Arc::new(AtomicUsize::new(0)), watch::Sender::new(token));
+            let (counter, tokens) = (Arc::clone(&asked), token.subscribe());
+            let router = Router::new().fallback(async move || {
+                counter.fetch_add(1, Ordering::SeqCst);
+                let token = *tokens.borrow();
+                match token {
+                    Some(token) => {
+                        (StatusCode::OK, Json(json!({ "metadata": {}, "data": { "KAKAOCLOUD_TOKEN": token } })))
+                    }
+                    None => {
+                        let status = json!({ "kind": "Status", "status": "Failure", "message": "", "reason": "NotFound",
+                                             "code": 404 });
+                        (StatusCode::NOT_FOUND, Json(status))
+                    }
+                }
+            });
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(axum::serve(listener, router).into_future());
+            let client = Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();
+            Self { secrets: Secrets::new(client), asked, token }
+        }
+
+        async fn get(&self, freshness: Freshness) -> Outcome {
+            self.secrets.get(Cloud::Kakao, "shop", "kakaocloud", freshness).await
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::SeqCst)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thousand_references_at_once_read_their_secret_once() {
+        let server = Server::start(Some("b25l")).await;
+        let all = futures::future::join_all((0..1000).map(|_| server.get(INTERVAL))).await;
+        assert!(all.iter().all(Result::is_ok));
+        assert_eq!(server.asked(), 1);
+        assert!(server.get(Freshness::Recent).await.is_ok());
+        assert_eq!(server.asked(), 1);
+        assert!(server.get(Freshness::Anew).await.is_ok());
+        assert_eq!(server.asked(), 2, "after a rejection it is read at once");
+    }
+
+    #[tokio::test]
+    async fn a_missing_secret_is_looked_for_once_an_interval_or_when_a_person_asks() {
+        let server = Server::start(None).await;
+        for _ in 0..10 {
+            assert_eq!(server.get(INTERVAL).await.unwrap_err().reason, "CredentialsNotFound");
+        }
+        assert_eq!(server.asked(), 1);
+        server.token.send_replace(Some("b25l"));
+        assert!(server.get(Freshness::Anew).await.is_ok());
+        assert!(server.get(INTERVAL).await.is_ok());
+        assert_eq!(server.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn who_uses_a_secret_is_told_when_its_credential_changes_and_only_then() {
+        let server = Server::start(Some("b25l")).await;
+        server.get(Freshness::Kept(Duration::from_millis(1))).await.unwrap();
+        let told = watch::Sender::new(0);
+        let mut changes = told.subscribe();
+        let watching = server.secrets.watch_over(|key| {
+            assert_eq!((key.namespace.as_str(), key.name.as_str()), ("shop", "kakaocloud"));
+            told.send_modify(|told| *told += 1);
+        });
+        let change = async {
+            // It is read again, and nothing is told, for nothing changed.
+            while server.asked() < 3 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(*told.borrow(), 0);
+            server.token.send_replace(Some("dHdv"));
+            changes.wait_for(|told| *told == 1).await.unwrap();
+        };
+        tokio::select! {
+            () = watching => unreachable!("it watches all the time"),
+            done = tokio::time::timeout(Duration::from_secs(30), change) => done.unwrap(),
+        }
+    }
+}

@@ -49,6 +49,8 @@ struct Slot {
     waiting: Option<Lane>,
     /// It is to be reconciled again at that time.
     due: Option<Instant>,
+    /// It was deleted while it is being reconciled.
+    gone: bool,
 }
 
 /// The objects of one kind that are to be reconciled, now or later.
@@ -64,6 +66,7 @@ impl Queue {
     /// The object is to be reconciled soon.
     pub fn push(&mut self, key: &Key, lane: Lane) {
         let slot = self.slots.entry(key.clone()).or_default();
+        slot.gone = false;
         if let Some(due) = slot.due.take() {
             self.later.remove(&(due, key.clone()));
         }
@@ -101,6 +104,7 @@ impl Queue {
         slot.running = false;
         match slot.waiting {
             Some(lane) => self.line_up(key.clone(), lane),
+            None if slot.gone => drop(self.slots.remove(key)),
             None => {
                 slot.due = Some(again);
                 self.later.insert((again, key.clone()));
@@ -108,8 +112,12 @@ impl Queue {
         }
     }
 
-    /// The object is gone.
+    /// The object is gone. One of the same name that comes after it waits until the reconcile under way ends.
     pub fn remove(&mut self, key: &Key) {
+        if let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.running) {
+            (slot.waiting, slot.gone) = (None, true);
+            return;
+        }
         if let Some(Slot { due: Some(due), .. }) = self.slots.remove(key) {
             self.later.remove(&(due, key.clone()));
         }
@@ -188,6 +196,21 @@ mod tests {
         assert_eq!((queue.next_due(), drain(&mut queue, later)), (None, vec![]), "it is gone");
         queue.done(&key("a"), later);
         assert_eq!(queue.next_due(), None, "a reconcile that ends after its object does not bring it back");
+    }
+
+    #[test]
+    fn an_object_that_comes_anew_waits_for_the_end_of_what_is_done_to_the_old_one() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.push(&key("a"), Lane::Interactive);
+        assert_eq!(drain(&mut queue, now), ["a"]);
+        queue.remove(&key("a"));
+        queue.push(&key("a"), Lane::Interactive);
+        assert_eq!(queue.pop(now), None, "the old one is being reconciled");
+        queue.done(&key("a"), now);
+        assert_eq!(drain(&mut queue, now), ["a"]);
+        queue.remove(&key("a"));
+        queue.done(&key("a"), now);
+        assert!(queue.slots.is_empty() && queue.next_due().is_none(), "nothing is left of it");
     }
 
     proptest! {

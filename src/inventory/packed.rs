@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
 use super::picture::Picture;
-use crate::api::cluster_ref::{ClusterStatus, EngineStatus, FlavorStatus};
+use crate::api::cluster_ref::{ClusterStatus, EngineStatus, FlavorStatus, ParameterGroupStatus};
 use crate::cloud::normalise::newest_version;
 use crate::cloud::words::is_transitional;
 
@@ -23,25 +23,31 @@ pub struct Catalog {
 pub struct Packed {
     state: Option<Box<str>>,
     is_transitional: bool,
+    /// Without the parameter group, which many have in common and which members are found by.
     cluster: Box<[u8]>,
+    group: Option<Arc<ParameterGroupStatus>>,
     engine: Option<Arc<EngineStatus>>,
 }
 
 impl PartialEq for Packed {
     /// The same fields give the same bytes: they are written in one order.
     fn eq(&self, other: &Self) -> bool {
-        self.state == other.state && self.cluster == other.cluster && self.engine == other.engine
+        self.state == other.state
+            && self.cluster == other.cluster
+            && self.group == other.group
+            && self.engine == other.engine
     }
 }
 
 impl Packed {
     /// Packs a picture. What several have in common is taken from `shared`.
-    pub fn new(mut picture: Picture, catalog: &Catalog, shared: &mut Engines) -> Self {
-        let engine = shared.of(&picture.cluster, catalog);
+    pub fn new(mut picture: Picture, catalog: &Catalog, shared: &mut Shared) -> Self {
+        let engine = shared.engine(&picture.cluster, catalog);
+        let group = picture.cluster.parameter_group.take().map(|group| shared.group(group));
         add_flavor(&mut picture.cluster, catalog);
         let state = picture.state.map(String::into_boxed_str);
         let is_transitional = state.as_deref().is_some_and(is_transitional);
-        Self { state, is_transitional, cluster: pack(&picture.cluster).into(), engine }
+        Self { state, is_transitional, cluster: pack(&picture.cluster).into(), group, engine }
     }
 
     /// State in the provider's own word.
@@ -57,7 +63,14 @@ impl Packed {
     /// Everything but the state.
     pub fn cluster(&self) -> ClusterStatus {
         // It was packed from this very type.
-        serde_json::from_slice(&self.cluster).unwrap_or_default()
+        let mut cluster: ClusterStatus = serde_json::from_slice(&self.cluster).unwrap_or_default();
+        cluster.parameter_group = self.group.as_deref().cloned();
+        cluster
+    }
+
+    /// Its parameter group.
+    pub fn group(&self) -> Option<&Arc<ParameterGroupStatus>> {
+        self.group.as_ref()
     }
 
     /// What the cloud offers for its engine.
@@ -89,25 +102,41 @@ fn add_flavor(cluster: &mut ClusterStatus, catalog: &Catalog) {
     flavor.memory_mib = known.memory_mib.or(flavor.memory_mib);
 }
 
-/// What is offered for each engine version, told once for all clusters that have it.
+/// What many clusters have in common, kept once.
 #[derive(Debug, Default)]
-pub struct Engines(HashMap<Option<String>, Arc<EngineStatus>>);
+pub struct Shared {
+    /// What is offered for each engine version.
+    engines: HashMap<Option<String>, Arc<EngineStatus>>,
+    /// Parameter groups, by all that is said of them.
+    groups: HashMap<[Option<String>; 3], Arc<ParameterGroupStatus>>,
+}
 
-impl Engines {
-    fn of(&mut self, cluster: &ClusterStatus, catalog: &Catalog) -> Option<Arc<EngineStatus>> {
+impl Shared {
+    fn engine(&mut self, cluster: &ClusterStatus, catalog: &Catalog) -> Option<Arc<EngineStatus>> {
         let versions = catalog.versions.as_ref()?;
-        if let Some(known) = self.0.get(&cluster.engine_version) {
+        if let Some(known) = self.engines.get(&cluster.engine_version) {
             return Some(Arc::clone(known));
         }
         let offered = cluster.engine_version.as_ref().is_some_and(|version| versions.contains(version));
         let engine = Arc::new(EngineStatus { offered, newest: newest_version(versions).map(str::to_owned) });
-        self.0.insert(cluster.engine_version.clone(), Arc::clone(&engine));
+        self.engines.insert(cluster.engine_version.clone(), Arc::clone(&engine));
         Some(engine)
     }
 
+    /// The group as it is kept.
+    pub fn group(&mut self, group: ParameterGroupStatus) -> Arc<ParameterGroupStatus> {
+        let key = [group.id.clone(), group.name.clone(), group.sync_status.clone()];
+        Arc::clone(self.groups.entry(key).or_insert_with(|| Arc::new(group)))
+    }
+
+    /// Drops what nobody has any more.
+    pub fn tidy(&mut self) {
+        self.groups.retain(|_, group| Arc::strong_count(group) > 1);
+    }
+
     /// The catalog changed.
-    pub fn forget(&mut self) {
-        self.0.clear();
+    pub fn forget_engines(&mut self) {
+        self.engines.clear();
     }
 }
 
@@ -122,10 +151,21 @@ mod tests {
 
     #[test]
     fn what_is_packed_comes_out_again() {
-        let packed = Packed::new(picture("a", Some("Modifying")), &Catalog::default(), &mut Engines::default());
+        let packed = Packed::new(picture("a", Some("Modifying")), &Catalog::default(), &mut Shared::default());
         assert_eq!((packed.state(), packed.is_transitional()), (Some("Modifying"), true));
         assert_eq!(packed.cluster(), picture("a", None).cluster);
         assert_eq!(packed.engine(), None);
+    }
+
+    #[test]
+    fn a_group_is_kept_once_and_as_long_as_somebody_has_it() {
+        let mut shared = Shared::default();
+        let group = |status: &str| ParameterGroupStatus { sync_status: Some(status.to_owned()), ..Default::default() };
+        let (one, other) = (shared.group(group("In-Sync")), shared.group(group("Error-Sync")));
+        assert!(Arc::ptr_eq(&one, &shared.group(group("In-Sync"))) && one != other);
+        drop(other);
+        shared.tidy();
+        assert_eq!(shared.groups.len(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::packed::{Catalog, Engines, Packed, digest};
+use super::packed::{Catalog, Packed, Shared, digest};
 use super::picture::Picture;
 use crate::api::cluster_ref::{ClusterStatus, EngineStatus, ParameterGroupStatus};
 use crate::cloud::CloudError;
@@ -36,7 +36,7 @@ pub enum Want {
 #[derive(Clone, Debug)]
 pub struct Found {
     picture: Arc<Packed>,
-    /// The parameter group that a single read had, where the list leaves it out.
+    /// The parameter group that the list says, or a single read where the list leaves it out.
     group: Option<Arc<ParameterGroupStatus>>,
     /// When the list, or the single read, that showed it began.
     pub read_at: Timestamp,
@@ -45,10 +45,15 @@ pub struct Found {
 }
 
 impl Found {
+    /// What a list shows of a cluster at `read_at` when it leaves out the parameter group, which was not read yet either.
+    pub fn in_part(picture: Picture, read_at: Timestamp) -> Self {
+        Self { parameters_read_at: None, ..Self::whole(picture, read_at) }
+    }
+
     /// A picture that was read as a whole at `read_at`.
     pub fn whole(picture: Picture, read_at: Timestamp) -> Self {
-        let picture = Arc::new(Packed::new(picture, &Catalog::default(), &mut Engines::default()));
-        Self { picture, group: None, read_at, parameters_read_at: Some(read_at) }
+        let picture = Arc::new(Packed::new(picture, &Catalog::default(), &mut Shared::default()));
+        Self { group: picture.group().cloned(), picture, read_at, parameters_read_at: Some(read_at) }
     }
 
     /// State in the provider's own word.
@@ -59,9 +64,7 @@ impl Found {
     /// Everything but the state, unpacked.
     pub fn cluster(&self) -> ClusterStatus {
         let mut cluster = self.picture.cluster();
-        if let Some(group) = &self.group {
-            cluster.parameter_group = Some(ParameterGroupStatus::clone(group));
-        }
+        cluster.parameter_group = self.group.as_deref().cloned();
         cluster
     }
 
@@ -210,7 +213,7 @@ pub struct Snapshot {
     reads: HashMap<Arc<str>, Read>,
     problem: Option<Arc<CloudError>>,
     catalog: Catalog,
-    engines: Engines,
+    shared: Shared,
     /// Counts the changes of the catalog.
     catalog_version: u64,
     /// The version that was known when the list under way was begun, and the one the last good list was packed with.
@@ -246,7 +249,7 @@ impl Snapshot {
         let name = picture.cluster.name.as_deref().map(Arc::from);
         let complete = picture.complete;
         picture.cluster.nodes.shrink_to_fit();
-        let picture = Arc::new(Packed::new(picture, &self.catalog, &mut self.engines));
+        let picture = Arc::new(Packed::new(picture, &self.catalog, &mut self.shared));
         Listed::New(id, Box::new(Entry { digest, complete, name, picture }))
     }
 
@@ -276,6 +279,7 @@ impl Snapshot {
         self.list_round = self.round;
         self.ended_round = self.round;
         self.problem = None;
+        self.shared.tidy();
         self.packed_with = self.begun_with;
     }
 
@@ -317,13 +321,9 @@ impl Snapshot {
             (Err(error), _) => Outcome::Failed(Arc::new(error)),
             (Ok(None), _) => Outcome::Gone,
             (Ok(Some(picture)), _) if is_listed => {
-                let group = picture.cluster.parameter_group;
-                Outcome::Group(match before {
-                    Some(Read { outcome: Outcome::Group(same), .. }) if same.as_deref() == group.as_ref() => same,
-                    _ => group.map(Arc::new),
-                })
+                Outcome::Group(picture.cluster.parameter_group.map(|group| self.shared.group(group)))
             }
-            (Ok(Some(picture)), _) => Outcome::Whole(Arc::new(Packed::new(picture, &self.catalog, &mut self.engines))),
+            (Ok(Some(picture)), _) => Outcome::Whole(Arc::new(Packed::new(picture, &self.catalog, &mut self.shared))),
         };
         self.reads.insert(id.into(), Read { at, round, outcome, listed });
     }
@@ -335,7 +335,7 @@ impl Snapshot {
         self.catalog.flavors = catalog.flavors.or(self.catalog.flavors.take());
         let changed = self.catalog != before;
         if changed {
-            self.engines.forget();
+            self.shared.forget_engines();
             self.catalog_version += 1;
         }
         changed
@@ -460,11 +460,7 @@ impl Snapshot {
     /// The listed clusters of a parameter group, in the order of their IDs.
     fn members(&self, list: &List, id: Option<&str>, name: Option<&str>) -> Sight {
         let is_member = |found: &Found| {
-            let group = match &found.group {
-                Some(group) => Some(ParameterGroupStatus::clone(group)),
-                None => found.picture.cluster().parameter_group,
-            };
-            group.is_some_and(|group| match (id, name) {
+            found.group.as_ref().is_some_and(|group| match (id, name) {
                 (Some(id), _) => group.id.as_deref() == Some(id),
                 (None, name) => name.is_some() && group.name.as_deref() == name,
             })
@@ -488,8 +484,8 @@ impl Snapshot {
                 if named.is_some() && picture.cluster().name.as_deref() != named {
                     return Sight::Absent;
                 }
-                let picture = Arc::clone(picture);
-                Sight::Found(Found { picture, group: None, read_at: *at, parameters_read_at: Some(*at) })
+                let (picture, group) = (Arc::clone(picture), picture.group().cloned());
+                Sight::Found(Found { picture, group, read_at: *at, parameters_read_at: Some(*at) })
             }
             Some(Read { outcome: Outcome::Gone, .. }) => Sight::Absent,
             // What was once read of a listed cluster says nothing now that it is not listed any more.
@@ -506,14 +502,12 @@ impl Snapshot {
             parameters_read_at,
         };
         if entry.complete {
-            return found(None, Some(list.at));
+            return found(entry.picture.group().cloned(), Some(list.at));
         }
         match self.reads.get(id) {
             Some(Read { outcome: Outcome::Group(group), at, .. }) => found(group.clone(), Some(*at)),
-            Some(Read { outcome: Outcome::Whole(picture), at, .. }) => {
-                found(picture.cluster().parameter_group.map(Arc::new), Some(*at))
-            }
-            _ => found(None, None),
+            Some(Read { outcome: Outcome::Whole(picture), at, .. }) => found(picture.group().cloned(), Some(*at)),
+            _ => found(entry.picture.group().cloned(), None),
         }
     }
 }

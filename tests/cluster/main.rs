@@ -18,6 +18,7 @@ mod crds;
 mod flush;
 mod harness;
 mod invalid;
+mod many;
 mod process;
 mod reading;
 mod reference;

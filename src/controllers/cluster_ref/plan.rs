@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::cluster_ref::{ClusterStatus, RedisClusterRefSpec, RedisClusterRefStatus};
+use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus, RedisClusterRefSpec, RedisClusterRefStatus};
 use crate::api::conditions::{self, Desired, READY, RECONCILING, STALLED, SYNCED, Truth};
 use crate::api::shared::whole_seconds;
 use crate::cloud::words::{StateMeaning, state_meaning};
@@ -125,9 +125,13 @@ struct Picture {
 
 fn picture(input: &Input<'_>) -> Picture {
     if let View::Seen(Observation { sight: Sight::Found(found), engine, .. }) = &input.view {
+        let mut cluster = found.cluster();
+        if found.parameters_read_at.is_none() && cluster.parameter_group.is_none() {
+            cluster.parameter_group = known_group(input.previous, &cluster);
+        }
         return Picture {
             state: found.state().map(str::to_owned),
-            cluster: Some(found.cluster()),
+            cluster: Some(cluster),
             engine: engine.as_deref().cloned(),
             read_at: Some(found.read_at),
         };
@@ -145,6 +149,12 @@ fn picture(input: &Input<'_>) -> Picture {
         engine: input.previous.engine.clone(),
         read_at: input.previous.last_observed_time.as_ref().map(|time| time.0),
     }
+}
+
+/// The parameter group that the status has of this cluster: until it is read, as after a restart, what was read before stays.
+fn known_group(previous: &RedisClusterRefStatus, cluster: &ClusterStatus) -> Option<ParameterGroupStatus> {
+    let known = previous.cluster.as_ref().filter(|known| known.id.is_some() && known.id == cluster.id)?;
+    known.parameter_group.clone()
 }
 
 /// Whether the picture in the status is one of the target the spec names now.

@@ -343,6 +343,22 @@ fn the_time_of_the_read_is_written_with_a_change_or_at_the_heartbeat() {
 }
 
 #[test]
+fn a_parameter_group_that_was_not_read_yet_is_not_forgotten() {
+    let group = ParameterGroupStatus { id: Some("g".to_owned()), ..ParameterGroupStatus::default() };
+    let with_group = |id: &str| {
+        let cluster = ClusterStatus { id: Some(id.to_owned()), parameter_group: Some(group.clone()), ..cluster() };
+        RedisClusterRefStatus { cluster: Some(cluster), ..stands() }
+    };
+    let picture = || Seen { state: Some("Running".to_owned()), cluster: cluster(), complete: false };
+    let shown = |found: Found, previous: &RedisClusterRefStatus| {
+        pass(&spec(), previous, seen(Sight::Found(found)), 60).status.cluster.unwrap().parameter_group
+    };
+    assert_eq!(shown(Found::in_part(picture(), at(60)), &with_group("set-1")), Some(group.clone()));
+    assert_eq!(shown(Found::in_part(picture(), at(60)), &with_group("set-2")), None, "another cluster's");
+    assert_eq!(shown(Found::whole(picture(), at(60)), &with_group("set-1")), None, "it has none any more");
+}
+
+#[test]
 fn the_heartbeats_of_many_objects_are_spread_over_the_time_between_two() {
     let spec = spec();
     let previous = stands();
