@@ -35,7 +35,7 @@ pub(super) async fn build(program: Program, destination: &Path) -> Result<(), As
     let work = tempfile::Builder::new().prefix(WORK_PREFIX).tempdir_in(folder);
     let work = work.map_err(AssetsError::io("create a folder in", folder))?;
     let started = Instant::now();
-    say(format_args!("building {program} {} from source (the first time takes about 5 minutes)", program.version()));
+    say(format_args!("building {program} {} from source (which takes some minutes)", program.version()));
     let status = run_go(program, work.path(), started).await?;
     if !status.success() {
         return Err(failure(program, status, tail(&work.path().join("go.log"), OUTPUT_LINES)));
@@ -89,7 +89,8 @@ async fn run_go(program: Program, work: &Path, started: Instant) -> Result<ExitS
     let out = File::create(&log).map_err(AssetsError::io("create", &log))?;
     let err = out.try_clone().map_err(AssetsError::io("open", &log))?;
     let mut child = Command::new("go")
-        .args(["build", "-mod=readonly", "-trimpath", "-ldflags", family.ldflags, "-o", "program", &program.package()])
+        .args(["build", "-mod=readonly", "-trimpath", "-tags", family.tags, "-ldflags", family.ldflags])
+        .args(["-o", "program", program.package()])
         .current_dir(work)
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")

@@ -1,0 +1,257 @@
+//! The table of programs: which there are, and what each is built from.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
+
+use super::GoVersion;
+
+/// A program the testbed can find or build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Program {
+    /// The store behind the API server.
+    Etcd,
+    /// The Kubernetes API server.
+    KubeApiserver,
+    /// The command line client.
+    Kubectl,
+    /// The built-in controllers: namespace deletion, garbage collection, deployments and so on.
+    KubeControllerManager,
+    /// Assigns pods to nodes.
+    KubeScheduler,
+    /// Runs pods on a node.
+    Kubelet,
+    /// Makes service addresses reachable on a node.
+    KubeProxy,
+    /// Keeps images and runs containers for the kubelet.
+    Containerd,
+    /// Stands between containerd and the containers of a pod, so that these survive a restart of containerd.
+    ContainerdShim,
+    /// containerd's command line client: imports images.
+    Ctr,
+    /// Installs charts.
+    Helm,
+    /// Checks GitHub workflow files.
+    Actionlint,
+}
+
+/// Programs that are built from one `go.mod`.
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    /// Version of the main module, as `go.mod` requires it.
+    pub(super) version: &'static str,
+    /// The `go` directive of `go.mod`: the oldest Go that can build the family.
+    pub(super) go: GoVersion,
+    pub(super) go_mod: &'static str,
+    pub(super) go_sum: &'static str,
+    /// Build tags, separated by commas.
+    pub(super) tags: &'static str,
+    pub(super) ldflags: &'static str,
+}
+
+static ETCD: Family = Family {
+    name: "etcd",
+    version: "v3.7.3",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/etcd/go.mod"),
+    go_sum: include_str!("../../go/etcd/go.sum"),
+    tags: "",
+    ldflags: "-s -w",
+};
+
+static KUBERNETES: Family = Family {
+    name: "kubernetes",
+    version: "v1.36.3",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/kubernetes/go.mod"),
+    go_sum: include_str!("../../go/kubernetes/go.sum"),
+    tags: "",
+    ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3",
+};
+
+static CONTAINERD: Family = Family {
+    name: "containerd",
+    version: "v2.4.2",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/containerd/go.mod"),
+    go_sum: include_str!("../../go/containerd/go.sum"),
+    // Without the snapshotters that need C libraries or kernel modules of their own.
+    tags: "no_btrfs,no_devmapper,no_zfs,no_aufs",
+    ldflags: "-s -w -X github.com/containerd/containerd/v2/version.Version=v2.4.2",
+};
+
+static HELM: Family = Family {
+    name: "helm",
+    version: "v4.3.1",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/helm/go.mod"),
+    go_sum: include_str!("../../go/helm/go.sum"),
+    tags: "",
+    ldflags: "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1",
+};
+
+static ACTIONLINT: Family = Family {
+    name: "actionlint",
+    version: "v1.7.12",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/actionlint/go.mod"),
+    go_sum: include_str!("../../go/actionlint/go.sum"),
+    tags: "",
+    ldflags: "-s -w -X github.com/rhysd/actionlint.version=v1.7.12",
+};
+
+/// What there is to know of a program.
+struct Entry {
+    /// File name.
+    name: &'static str,
+    family: &'static Family,
+    /// Import path of the Go package, one of the `tool`s of the family's `go.mod`.
+    package: &'static str,
+}
+
+impl Program {
+    /// Every program, in the order a cluster starts them; then those that use it.
+    pub const ALL: [Self; 12] = [
+        Self::Etcd,
+        Self::KubeApiserver,
+        Self::Kubectl,
+        Self::KubeControllerManager,
+        Self::KubeScheduler,
+        Self::Kubelet,
+        Self::KubeProxy,
+        Self::Containerd,
+        Self::ContainerdShim,
+        Self::Ctr,
+        Self::Helm,
+        Self::Actionlint,
+    ];
+
+    /// The table.
+    fn entry(self) -> Entry {
+        let (name, family, package) = match self {
+            Self::Etcd => ("etcd", &ETCD, "go.etcd.io/etcd/server/v3"),
+            Self::KubeApiserver => ("kube-apiserver", &KUBERNETES, "k8s.io/kubernetes/cmd/kube-apiserver"),
+            Self::Kubectl => ("kubectl", &KUBERNETES, "k8s.io/kubernetes/cmd/kubectl"),
+            Self::KubeControllerManager => {
+                ("kube-controller-manager", &KUBERNETES, "k8s.io/kubernetes/cmd/kube-controller-manager")
+            }
+            Self::KubeScheduler => ("kube-scheduler", &KUBERNETES, "k8s.io/kubernetes/cmd/kube-scheduler"),
+            Self::Kubelet => ("kubelet", &KUBERNETES, "k8s.io/kubernetes/cmd/kubelet"),
+            Self::KubeProxy => ("kube-proxy", &KUBERNETES, "k8s.io/kubernetes/cmd/kube-proxy"),
+            Self::Containerd => ("containerd", &CONTAINERD, "github.com/containerd/containerd/v2/cmd/containerd"),
+            Self::ContainerdShim => (
+                "containerd-shim-runc-v2",
+                &CONTAINERD,
+                "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            ),
+            Self::Ctr => ("ctr", &CONTAINERD, "github.com/containerd/containerd/v2/cmd/ctr"),
+            Self::Helm => ("helm", &HELM, "helm.sh/helm/v4/cmd/helm"),
+            Self::Actionlint => ("actionlint", &ACTIONLINT, "github.com/rhysd/actionlint/cmd/actionlint"),
+        };
+        Entry { name, family, package }
+    }
+
+    /// File name of the program.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// Version that is built when neither `KUBEBUILDER_ASSETS` nor the cache has the program.
+    #[must_use]
+    pub fn version(self) -> &'static str {
+        self.family().version
+    }
+
+    pub(super) fn family(self) -> &'static Family {
+        self.entry().family
+    }
+
+    pub(super) fn package(self) -> &'static str {
+        self.entry().package
+    }
+}
+
+impl Family {
+    /// Name of the family's folder in the cache.
+    pub(super) fn folder(&self) -> String {
+        let mut hash = Sha256::new();
+        let flags = [self.ldflags, self.tags].into_iter().filter(|flags| !flags.is_empty());
+        let platform = [std::env::consts::OS, std::env::consts::ARCH];
+        for part in [self.go_mod, self.go_sum].into_iter().chain(flags).chain(platform) {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        let hash: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{}-{hash}", self.name, self.version)
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Program {
+    type Err = UnknownProgram;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|program| program.name() == name).ok_or_else(|| UnknownProgram(name.to_owned()))
+    }
+}
+
+/// A program name that the testbed has no pins for.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown program {0:?}: the testbed has {all}", all = Program::ALL.map(Program::name).join(", "))]
+pub struct UnknownProgram(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_agree_with_their_go_mod() {
+        for program in Program::ALL {
+            let (family, package) = (program.family(), program.package());
+            let lines: Vec<_> = family.go_mod.lines().map(str::trim).collect();
+            let go = format!("go {}", family.go);
+            assert!(lines.contains(&go.as_str()), "{program}: {go}");
+            assert!(
+                lines.iter().any(|line| line.strip_prefix("tool ").unwrap_or(line) == package),
+                "{program}: {package} is no tool of its go.mod"
+            );
+            assert!(
+                lines.iter().any(|line| {
+                    let line = line.strip_prefix("require ").unwrap_or(line);
+                    line.split_once(' ').is_some_and(|(module, rest)| {
+                        package.starts_with(module) && rest.split(' ').next() == Some(family.version)
+                    })
+                }),
+                "{program}: go.mod does not require {}",
+                family.version
+            );
+            if family.ldflags.contains("-X ") {
+                assert!(family.ldflags.ends_with(family.version), "{program} would report another version");
+            }
+        }
+    }
+
+    #[test]
+    fn names_read_back() {
+        for program in Program::ALL {
+            assert_eq!(program.name().parse::<Program>().unwrap(), program);
+        }
+        let error = "kubeadm".parse::<Program>().unwrap_err().to_string();
+        assert!(error.contains("kubeadm") && error.contains("kube-apiserver"), "{error}");
+    }
+
+    #[test]
+    fn folder_changes_with_the_pins_and_the_flags() {
+        for other in [Family { go_sum: "", ..CONTAINERD }, Family { tags: "", ..CONTAINERD }] {
+            assert_ne!(other.folder(), CONTAINERD.folder());
+        }
+        assert!(KUBERNETES.folder().starts_with("kubernetes-v1.36.3-"));
+    }
+}
