@@ -169,7 +169,7 @@ pub fn provider(spec: &RedisClusterRefSpec) -> &'static str {
 
 fn judge(input: &Input<'_>, picture: &Picture, interval: Duration) -> Vec<Desired> {
     match &input.view {
-        View::Suspended => suspended(input.previous),
+        View::Suspended => suspended(input.previous, picture),
         View::Blocked(problem) => troubled(input, picture, problem, interval),
         View::Seen(observation) => {
             let problem = observation.problem.as_ref().map(Problem::from);
@@ -264,10 +264,11 @@ fn stalled(problem: &Problem) -> Vec<Desired> {
     ]
 }
 
-/// Reading stopped on purpose: Ready stands as it was last known.
-fn suspended(previous: &RedisClusterRefStatus) -> Vec<Desired> {
+/// Reading stopped on purpose: Ready stands as it was last known, unless that was of another target.
+fn suspended(previous: &RedisClusterRefStatus, picture: &Picture) -> Vec<Desired> {
     let note = "reading is suspended by spec.suspend; the picture is that of lastObservedTime";
-    let ready = match conditions::find(&previous.conditions, READY) {
+    let of_another = previous.cluster.is_some() && picture.cluster.is_none();
+    let ready = match conditions::find(&previous.conditions, READY).filter(|_| !of_another) {
         Some(Condition { status, .. }) if status == "True" => Desired::new(READY, Truth::True, "Suspended", note),
         Some(Condition { status, .. }) if status == "False" => Desired::new(READY, Truth::False, "Suspended", note),
         _ => Desired::new(READY, Truth::Unknown, "Suspended", note),

@@ -293,6 +293,16 @@ fn suspension_keeps_ready_as_it_was() {
 }
 
 #[test]
+fn suspension_says_nothing_of_a_target_that_was_never_read() {
+    let mut other = RedisClusterRefSpec { suspend: true, ..spec() };
+    other.kakao_cloud.as_mut().unwrap().cluster_id = Some("set-2".to_owned());
+    let status = pass(&other, &stands(), View::Suspended, 60).status;
+    assert_eq!(status.cluster, None);
+    assert_eq!(words(&status), ["Ready=Unknown Suspended", "Synced=False Suspended"]);
+    assert_eq!(words(&pass(&other, &status, View::Suspended, 120).status)[0], "Ready=Unknown Suspended");
+}
+
+#[test]
 fn the_echo_waits_for_the_forced_read() {
     let spec = spec();
     let echo = |view: View, previous: &RedisClusterRefStatus| {
