@@ -1,9 +1,11 @@
-//! Development tasks: `cargo xtask generate`, `cargo xtask demo`, `cargo xtask faults`, `cargo xtask ci`.
+//! Development tasks: `cargo xtask generate`, `cargo xtask demo`, `cargo xtask faults`,
+//! `cargo xtask gitops`, `cargo xtask ci`.
 
 mod ci;
 mod demo;
 mod faults;
 mod generate;
+mod gitops;
 mod output;
 
 use std::io::Write as _;
@@ -28,6 +30,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
     Faults(faults::Arguments),
+    /// Check what kstatus and Argo CD make of live objects in every state against docs/gitops.md
+    Gitops(gitops::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         Task::Generate(arguments) => generate::main(&arguments).map_err(|error| error.to_string()),
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
+        Task::Gitops(arguments) => gitops::main(&arguments).map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),
     };
     match outcome {

@@ -85,6 +85,9 @@ async fn run_go(program: Program, work: &Path, started: Instant) -> Result<ExitS
     };
     write("go.mod", family.go_mod)?;
     write("go.sum", family.go_sum)?;
+    for (name, text) in family.sources {
+        write(name, text)?;
+    }
     let log = work.join("go.log");
     let out = File::create(&log).map_err(AssetsError::io("create", &log))?;
     let err = out.try_clone().map_err(AssetsError::io("open", &log))?;

@@ -34,17 +34,22 @@ pub enum Program {
     Helm,
     /// Checks GitHub workflow files.
     Actionlint,
+    /// Tells what kstatus and Argo CD make of an object; its source is in `testbed/go/health`.
+    GitopsHealth,
 }
 
 /// Programs that are built from one `go.mod`.
 pub(super) struct Family {
     pub(super) name: &'static str,
-    /// Version of the main module, as `go.mod` requires it.
+    /// Version of the main module, as `go.mod` requires it; of the module that matters most if the source is of this
+    /// repository.
     pub(super) version: &'static str,
     /// The `go` directive of `go.mod`: the oldest Go that can build the family.
     pub(super) go: GoVersion,
     pub(super) go_mod: &'static str,
     pub(super) go_sum: &'static str,
+    /// Name and text of the Go files that are not in a module but in this repository.
+    pub(super) sources: &'static [(&'static str, &'static str)],
     /// Build tags, separated by commas.
     pub(super) tags: &'static str,
     pub(super) ldflags: &'static str,
@@ -56,6 +61,7 @@ static ETCD: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/etcd/go.mod"),
     go_sum: include_str!("../../go/etcd/go.sum"),
+    sources: &[],
     tags: "",
     ldflags: "-s -w",
 };
@@ -66,6 +72,7 @@ static KUBERNETES: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/kubernetes/go.mod"),
     go_sum: include_str!("../../go/kubernetes/go.sum"),
+    sources: &[],
     tags: "",
     ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3",
 };
@@ -76,6 +83,7 @@ static CONTAINERD: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/containerd/go.mod"),
     go_sum: include_str!("../../go/containerd/go.sum"),
+    sources: &[],
     // Without the snapshotters that need C libraries or kernel modules of their own.
     tags: "no_btrfs,no_devmapper,no_zfs,no_aufs",
     ldflags: "-s -w -X github.com/containerd/containerd/v2/version.Version=v2.4.2",
@@ -87,6 +95,7 @@ static HELM: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/helm/go.mod"),
     go_sum: include_str!("../../go/helm/go.sum"),
+    sources: &[],
     tags: "",
     ldflags: "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1",
 };
@@ -97,8 +106,24 @@ static ACTIONLINT: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/actionlint/go.mod"),
     go_sum: include_str!("../../go/actionlint/go.sum"),
+    sources: &[],
     tags: "",
     ldflags: "-s -w -X github.com/rhysd/actionlint.version=v1.7.12",
+};
+
+static HEALTH: Family = Family {
+    name: "health",
+    // Of github.com/fluxcd/cli-utils, which has kstatus.
+    version: "v1.2.2",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/health/go.mod"),
+    go_sum: include_str!("../../go/health/go.sum"),
+    sources: &[
+        ("main.go", include_str!("../../go/health/main.go")),
+        ("argocd.go", include_str!("../../go/health/argocd.go")),
+    ],
+    tags: "",
+    ldflags: "-s -w",
 };
 
 /// What there is to know of a program.
@@ -106,13 +131,13 @@ struct Entry {
     /// File name.
     name: &'static str,
     family: &'static Family,
-    /// Import path of the Go package, one of the `tool`s of the family's `go.mod`.
+    /// Import path of the Go package, one of the `tool`s of the family's `go.mod`; `.` for the family's own source.
     package: &'static str,
 }
 
 impl Program {
     /// Every program, in the order a cluster starts them; then those that use it.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::Kubectl,
@@ -125,6 +150,7 @@ impl Program {
         Self::Ctr,
         Self::Helm,
         Self::Actionlint,
+        Self::GitopsHealth,
     ];
 
     /// The table.
@@ -148,6 +174,7 @@ impl Program {
             Self::Ctr => ("ctr", &CONTAINERD, "github.com/containerd/containerd/v2/cmd/ctr"),
             Self::Helm => ("helm", &HELM, "helm.sh/helm/v4/cmd/helm"),
             Self::Actionlint => ("actionlint", &ACTIONLINT, "github.com/rhysd/actionlint/cmd/actionlint"),
+            Self::GitopsHealth => ("gitops-health", &HEALTH, "."),
         };
         Entry { name, family, package }
     }
@@ -178,8 +205,9 @@ impl Family {
     pub(super) fn folder(&self) -> String {
         let mut hash = Sha256::new();
         let flags = [self.ldflags, self.tags].into_iter().filter(|flags| !flags.is_empty());
+        let sources = self.sources.iter().flat_map(|(name, text)| [*name, *text]);
         let platform = [std::env::consts::OS, std::env::consts::ARCH];
-        for part in [self.go_mod, self.go_sum].into_iter().chain(flags).chain(platform) {
+        for part in [self.go_mod, self.go_sum].into_iter().chain(sources).chain(flags).chain(platform) {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
@@ -218,15 +246,16 @@ mod tests {
             let lines: Vec<_> = family.go_mod.lines().map(str::trim).collect();
             let go = format!("go {}", family.go);
             assert!(lines.contains(&go.as_str()), "{program}: {go}");
+            let own = !family.sources.is_empty();
             assert!(
-                lines.iter().any(|line| line.strip_prefix("tool ").unwrap_or(line) == package),
+                lines.iter().any(|line| line.strip_prefix("tool ").unwrap_or(line) == package) != own,
                 "{program}: {package} is no tool of its go.mod"
             );
             assert!(
                 lines.iter().any(|line| {
                     let line = line.strip_prefix("require ").unwrap_or(line);
                     line.split_once(' ').is_some_and(|(module, rest)| {
-                        package.starts_with(module) && rest.split(' ').next() == Some(family.version)
+                        (own || package.starts_with(module)) && rest.split(' ').next() == Some(family.version)
                     })
                 }),
                 "{program}: go.mod does not require {}",
@@ -252,6 +281,7 @@ mod tests {
         for other in [Family { go_sum: "", ..CONTAINERD }, Family { tags: "", ..CONTAINERD }] {
             assert_ne!(other.folder(), CONTAINERD.folder());
         }
+        assert_ne!(Family { sources: &[("main.go", "package main")], ..HEALTH }.folder(), HEALTH.folder());
         assert!(KUBERNETES.folder().starts_with("kubernetes-v1.36.3-"));
     }
 }

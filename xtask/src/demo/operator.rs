@@ -99,6 +99,8 @@ pub struct Surroundings<'a> {
     pub clouds: &'a str,
     /// The file that its output goes to.
     pub log: PathBuf,
+    /// Further flags.
+    pub flags: &'a [String],
 }
 
 impl Operator {
@@ -115,7 +117,7 @@ impl Operator {
         let mut command = Command::new(program);
         command.args(["run", "--kakao-endpoint", with.clouds, "--kakao-iam-endpoint", with.clouds]);
         command.args(["--ncp-endpoint", with.clouds, "--operator-namespace", with.namespace]);
-        command.args(["--admin-addr", &admin.to_string()]);
+        command.args(["--admin-addr", &admin.to_string()]).args(with.flags);
         let own = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("MRO_"));
         for name in own.chain(PROXIES.map(Into::into)) {
             command.env_remove(name);
