@@ -1,5 +1,5 @@
 //! Development tasks: `cargo xtask generate`, `cargo xtask demo`, `cargo xtask faults`,
-//! `cargo xtask gitops`, `cargo xtask ci`.
+//! `cargo xtask gitops`, `cargo xtask workflows`, `cargo xtask ci`.
 
 mod ci;
 mod demo;
@@ -7,6 +7,7 @@ mod faults;
 mod generate;
 mod gitops;
 mod output;
+mod workflows;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -32,6 +33,8 @@ enum Task {
     Faults(faults::Arguments),
     /// Check what kstatus and Argo CD make of live objects in every state against docs/gitops.md
     Gitops(gitops::Arguments),
+    /// Check the GitHub workflow files with actionlint
+    Workflows,
     /// Run everything that continuous integration runs
     Ci,
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
         Task::Gitops(arguments) => gitops::main(&arguments).map_err(|error| error.to_string()),
+        Task::Workflows => workflows::main().map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),
     };
     match outcome {
