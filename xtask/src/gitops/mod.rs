@@ -2,6 +2,7 @@
 //! use it) and Argo CD, with the health checks of examples/argocd, make of each what docs/gitops.md says.
 
 mod evaluators;
+mod examples;
 mod flushes;
 mod references;
 mod scenes;
@@ -19,6 +20,7 @@ use futures::future::join_all;
 use kube::api::DynamicObject;
 
 use self::evaluators::{EvaluatorError, Health, evaluate};
+use self::examples::ExampleError;
 use self::table::{Kind, Row, TableError};
 use self::world::{World, WorldError};
 use crate::demo::operator::{self, Operator, OperatorError};
@@ -65,6 +67,9 @@ pub enum GitopsError {
     /// The operator.
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    /// The examples.
+    #[error(transparent)]
+    Examples(#[from] ExampleError),
     /// The evaluators.
     #[error(transparent)]
     Evaluator(#[from] EvaluatorError),
@@ -123,6 +128,9 @@ struct Collected {
 }
 
 async fn perform(world: &World, program: &Path, rows: &[Row]) -> Result<Collected, GitopsError> {
+    for example in examples::objects(root())? {
+        world.would_accept(&example).await?;
+    }
     let mut seen: Vec<(Kind, DynamicObject)> = scenes::fresh(world).await?.into();
     step(format_args!("Bringing objects into {} states", rows.len()));
     let mut operator = world.start_operator(program)?;

@@ -8,10 +8,10 @@ use fake_cloud::{
     FakeCloud, Fault, FaultError, FaultKind, KAKAO_CREDENTIAL_ID, KAKAO_CREDENTIAL_SECRET, NCP_ACCESS_KEY,
     NCP_SECRET_KEY, NcpKey, Operation, Seed, StartError, StateError, StateHandle,
 };
-use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
+use kube::{Client, ResourceExt as _};
 use managed_redis_operator::api::GROUP;
 use serde_json::{Value, json};
 use testbed::{ApiServer, Options, TestbedError};
@@ -20,6 +20,8 @@ use super::table::{Kind, Shown};
 use crate::demo::operator::{Operator, OperatorError, Surroundings};
 use crate::generate::{self, GenerateError};
 
+/// Who applies, for server-side apply.
+const FIELD_MANAGER: &str = "xtask-gitops";
 /// Where the objects are.
 const NAMESPACE: &str = "gitops";
 /// KakaoCloud region, and NCP site, of the cloud that fails from some moment on.
@@ -205,6 +207,18 @@ impl World {
         apply(&self.of(kind), name, &object).await.map_err(failed(format!("apply {} {name}", kind.as_str())))
     }
 
+    /// Asks the API server whether it would take an object, without a namespace of its own, as it is.
+    ///
+    /// # Errors
+    /// When it would not.
+    pub async fn would_accept(&self, object: &DynamicObject) -> Result<(), WorldError> {
+        let kind = object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default();
+        let name = object.name_any();
+        let params = PatchParams::apply(FIELD_MANAGER).force().validation_strict().dry_run();
+        let answer = self.api(GROUP, "v1alpha1", &kind).patch(&name, &params, &Patch::Apply(object)).await;
+        answer.map(drop).map_err(failed(format!("apply the example {kind} {name}")))
+    }
+
     /// Changes a part of an object's spec.
     ///
     /// # Errors
@@ -299,7 +313,7 @@ async fn start() -> Result<FakeCloud, StartError> {
 }
 
 async fn apply(api: &Api<DynamicObject>, name: &str, object: &Value) -> Result<DynamicObject, kube::Error> {
-    let params = PatchParams::apply("xtask-gitops").force().validation_strict();
+    let params = PatchParams::apply(FIELD_MANAGER).force().validation_strict();
     api.patch(name, &params, &Patch::Apply(object)).await
 }
 
