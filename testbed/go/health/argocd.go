@@ -77,7 +77,7 @@ func scriptName(kind schema.GroupVersionKind) string {
 }
 
 // runScript runs a health check as Argo CD's util/lua does unless `useOpenLibs` is set: with the libraries package, base
-// and table, the object as the global obj, a second of time, and a table {status, message} as the result. The two
+// and table, the object as the global obj, a second of time, and a table {status, message} or nothing as the result. The two
 // functions of the os library that Argo CD offers besides (time and date) are left out on purpose: a health that depends
 // on when it is looked at cannot be tested.
 func runScript(object *unstructured.Unstructured, script string) (verdict, error) {
@@ -109,6 +109,9 @@ func runScript(object *unstructured.Unstructured, script string) (verdict, error
 		return verdict{}, err
 	}
 	returned := state.Get(-1)
+	if returned.Type() == lua.LTNil {
+		return verdict{}, nil
+	}
 	if returned.Type() != lua.LTTable {
 		return verdict{}, fmt.Errorf("expect table output from Lua script, not %s", returned.Type())
 	}

@@ -131,7 +131,7 @@ async fn perform(world: &World, program: &Path, rows: &[Row]) -> Result<Collecte
     for example in examples::objects(root())? {
         world.would_accept(&example).await?;
     }
-    let mut seen: Vec<(Kind, DynamicObject)> = scenes::fresh(world).await?.into();
+    let mut seen: Vec<DynamicObject> = scenes::fresh(world).await?.into();
     step(format_args!("Bringing objects into {} states", rows.len()));
     let mut operator = world.start_operator(program)?;
     let outcomes = tokio::select! {
@@ -153,16 +153,14 @@ async fn perform(world: &World, program: &Path, rows: &[Row]) -> Result<Collecte
     scenes::change(world).await?;
     for kind in scenes::POLLED {
         let row = row_of(rows, kind, scenes::CHANGED)?;
-        seen.push((kind, world.shows(kind, scenes::CHANGED, &row.shown).await?));
+        seen.push(world.shows(kind, scenes::CHANGED, &row.shown).await?);
     }
-    let objects = seen.into_iter().filter_map(|(_, object)| Some((table::key_of(&object)?, object))).collect();
+    let objects = seen.into_iter().filter_map(|object| Some((table::key_of(&object)?, object))).collect();
     Ok(Collected { objects, differences })
 }
 
-type Outcomes = Vec<Result<(Kind, DynamicObject), WorldError>>;
-
 /// Brings all states about that need a running operator, at once.
-async fn bring_about(world: &World, rows: &[Row]) -> Result<Outcomes, GitopsError> {
+async fn bring_about(world: &World, rows: &[Row]) -> Result<Vec<Result<DynamicObject, WorldError>>, GitopsError> {
     scenes::outage(world).await?;
     scenes::unchanged(world).await?;
     let mut pending = Vec::new();
@@ -179,7 +177,7 @@ async fn bring_about(world: &World, rows: &[Row]) -> Result<Outcomes, GitopsErro
         if let Some(set) = set {
             set(world).await?;
         }
-        Ok((row.kind, world.shows(row.kind, &row.name, &row.shown).await?))
+        world.shows(row.kind, &row.name, &row.shown).await
     });
     Ok(join_all(outcomes).await)
 }

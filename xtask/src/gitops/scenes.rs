@@ -81,12 +81,12 @@ pub fn states() -> Vec<(Kind, &'static str)> {
 ///
 /// # Errors
 /// When the API server refuses one.
-pub async fn fresh(world: &World) -> Result<[(Kind, DynamicObject); 3], WorldError> {
+pub async fn fresh(world: &World) -> Result<[DynamicObject; 3], WorldError> {
     let reference = world.apply(Kind::Reference, FRESH, kakao(FRESH, json!({}))).await?;
     let sync = world.apply(Kind::Sync, FRESH, json!({ "clusterRef": { "name": FRESH } })).await?;
     let request = json!({ "clusterRef": { "name": FRESH }, "confirm": "1" });
     let flush = world.apply(Kind::Flush, FRESH, request).await?;
-    Ok([(Kind::Reference, reference), (Kind::Sync, sync), (Kind::Flush, flush)])
+    Ok([reference, sync, flush])
 }
 
 /// Lets the cloud that fails be read with success first, and fail then.

@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_table_is_said() {
-        assert!(matches!(parse(&small("| b | x | – |\n")), Err(TableError::Cells { line: 19, found: 3 })));
+        assert!(matches!(parse(&small("| b | x | – |\n")), Err(TableError::Cells { line: 18, found: 3 })));
         let twice = small("| a | y | – | – | – | Failed | Degraded |\n");
         assert_eq!(parse(&twice), Err(TableError::Twice("RedisFlushRequest a".to_owned())));
         assert_eq!(parse("### RedisClusterRef\n"), Err(TableError::Missing("RedisClusterRef")));
