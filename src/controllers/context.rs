@@ -14,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::credentials::Secrets;
 use super::flush_request::targets::Targets;
+use super::pace::Pace;
+use super::parameter_sync::coverage::Coverage;
+use super::parameter_sync::turns::Turns;
 use super::wake::Wakers;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
@@ -144,6 +147,12 @@ pub struct Context {
     pub recorder: Recorder,
     /// Backoff of each object.
     pub failures: Failures,
+    /// Which parameter sync applies to which cluster.
+    pub coverage: Coverage,
+    /// Which parameter syncs ask a connection now.
+    pub turns: Turns,
+    /// Bounds status writes that nobody asked for.
+    pub pace: Pace,
     /// Flags.
     pub settings: Settings,
     /// Wakes objects of other kinds.
@@ -176,6 +185,9 @@ impl Context {
             flush_targets: Targets::default(),
             metrics,
             failures: Failures::default(),
+            coverage: Coverage::default(),
+            turns: Turns::new(wakers.parameter_syncs.clone()),
+            pace: Pace::default(),
             settings,
             wakers,
             stopping,

@@ -1,12 +1,13 @@
 //! One folder a kind: a thin reconcile (observe → plan → act → report), a pure plan, the status it reports.
 //!
-//! What all kinds share: [`context`] (what a reconcile may touch), [`credentials`], [`report`] (status and events),
+//! What all kinds share: [`context`] (what a reconcile may touch), [`credentials`], [`report`] (status and events), [`pace`] (how often),
 //! [`runner`] (watch, queue, concurrency, deadline, backoff), [`wake`].
 
 pub mod cluster_ref;
 pub mod context;
 pub mod credentials;
 pub mod flush_request;
+pub mod pace;
 pub mod parameter_sync;
 pub mod problem;
 pub mod report;

@@ -11,6 +11,7 @@
     reason = "a test helper that fails must fail its test, and show the operator's log"
 )]
 
+mod applying;
 mod bad_answers;
 mod command_line;
 mod connection_map;

@@ -1,6 +1,7 @@
-//! Development tasks: `cargo xtask generate`, `cargo xtask demo`, `cargo xtask faults`,
+//! Development tasks: `cargo xtask generate`, `cargo xtask demo`, `cargo xtask faults`, `cargo xtask bench`,
 //! `cargo xtask gitops`, `cargo xtask workflows`, `cargo xtask ci`.
 
+mod bench;
 mod ci;
 mod demo;
 mod faults;
@@ -31,6 +32,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
     Faults(faults::Arguments),
+    /// Measure the operator with many references
+    Bench(bench::Arguments),
     /// Check what kstatus and Argo CD make of live objects in every state against docs/gitops.md
     Gitops(gitops::Arguments),
     /// Check the GitHub workflow files with actionlint
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Generate(arguments) => generate::main(&arguments).map_err(|error| error.to_string()),
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
+        Task::Bench(arguments) => bench::main(&arguments).map_err(|error| error.to_string()),
         Task::Gitops(arguments) => gitops::main(&arguments).map_err(|error| error.to_string()),
         Task::Workflows => workflows::main().map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),

@@ -44,6 +44,12 @@ impl Reconcile for RedisClusterRef {
             heartbeat: ctx.settings.status_heartbeat,
             now: Timestamp::now(),
         });
+        if status != previous
+            && !is_asked_for(&self, &previous)
+            && let Err(wait) = ctx.pace.write(&who.namespace, &who.name)
+        {
+            return Ok(Outcome::settled(wait));
+        }
         if let Some(write) = write {
             config_map::apply(&ctx, &self, &write).await?;
         }
@@ -90,6 +96,12 @@ fn subscriber(reference: &RedisClusterRef) -> Subscriber {
         namespace: reference.metadata.namespace.clone().unwrap_or_default(),
         name: reference.metadata.name.clone().unwrap_or_default(),
     }
+}
+
+/// Whether somebody changed the object since the last status: then it is written at once.
+fn is_asked_for(reference: &RedisClusterRef, previous: &RedisClusterRefStatus) -> bool {
+    previous.observed_generation != Some(generation(reference))
+        || reconcile_requested_at(reference) != previous.last_handled_reconcile_at
 }
 
 /// Dereferences the Secret and asks the inventory.

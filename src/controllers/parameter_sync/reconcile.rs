@@ -1,13 +1,17 @@
 //! The thin shell: resolve the clusters, plan, write, ask the cloud, write again.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::api::Api;
 use tracing::{info, warn};
 
-use super::targets::{Resolved, resolve};
+use super::coverage::Who;
+use super::targets::{Resolved, leave, resolve};
+use super::turns::Turn;
 use super::{ApplyResult, ErrorKind, Event, EventType, Input, Plan, plan};
 use crate::api::shared::generation;
 use crate::api::{RedisParameterSync, RedisParameterSyncStatus, reconcile_requested_at};
@@ -20,6 +24,8 @@ use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
 
 /// Requests for application of one object under way at once.
 const CONCURRENT_APPLIES: usize = 4;
+/// A pass begins no request later than this.
+const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
 impl Reconcile for RedisParameterSync {
     const KIND: &'static str = "RedisParameterSync";
@@ -31,22 +37,26 @@ impl Reconcile for RedisParameterSync {
     async fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> Result<Outcome, ReconcileError> {
         if self.metadata.deletion_timestamp.is_some() {
             ctx.inventory.forget(&subscriber(&self));
+            leave(&ctx, &subscriber(&self));
             return Ok(Outcome::settled(requeue::WHEN_CHANGED));
         }
         let resolved = resolve(&ctx, &self, &subscriber(&self)).await;
-        let planned = decide(&ctx, &self, &resolved);
+        let planned = decide(&ctx, &self, &resolved, &HashSet::new());
         if planned.applies.is_empty() {
+            ctx.turns.leave(&subscriber(&self).namespace, &subscriber(&self).name);
             return settle(&ctx, &self, planned).await;
         }
+        let (turns, held) = take_turns(&ctx, &self, &planned, &resolved);
         // Attempts are counted in the status, so the copy they are counted in must not be an old one.
         let Some(current) = current(&ctx, &self).await? else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
-        let planned = decide(&ctx, &current, &resolved);
+        let planned = decide(&ctx, &current, &resolved, &held);
         if planned.applies.is_empty() {
             return settle(&ctx, &current, planned).await;
         }
         report::apply_status_at(&ctx, &*current, current.metadata.resource_version.as_deref(), &planned.status).await?;
         publish(&ctx, &current, &planned.events).await;
-        let answers = ask(&ctx, &planned, &resolved).await;
+        let answers = ask(&ctx, &current, &planned, &resolved).await;
+        drop(turns);
         let recorded = planned.record(&answers, Timestamp::now(), rand::random());
         report::apply_status(&ctx, &*current, &recorded.status).await?;
         publish(&ctx, &current, &recorded.events).await;
@@ -56,11 +66,10 @@ impl Reconcile for RedisParameterSync {
 
     fn forget(ctx: &Context, namespace: &str, name: &str) {
         ctx.metrics.forget_parameter_sync(namespace, name);
-        ctx.inventory.forget(&Subscriber {
-            kind: SubscriberKind::ParameterSync,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        });
+        let who =
+            Subscriber { kind: SubscriberKind::ParameterSync, namespace: namespace.to_owned(), name: name.to_owned() };
+        ctx.inventory.forget(&who);
+        leave(ctx, &who);
     }
 }
 
@@ -72,7 +81,7 @@ fn subscriber(sync: &RedisParameterSync) -> Subscriber {
     }
 }
 
-fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved) -> Plan {
+fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved, held: &HashSet<String>) -> Plan {
     let asked = reconcile_requested_at(sync);
     let handled = sync.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
     let requested_at = if resolved.forced_reads_done { asked } else { handled };
@@ -85,6 +94,7 @@ fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved) -> Plan
         now: Timestamp::now(),
         poll_interval: ctx.settings.poll_interval,
         jitter: rand::random(),
+        held,
     })
 }
 
@@ -106,12 +116,42 @@ async fn current(ctx: &Context, sync: &RedisParameterSync) -> Result<Option<Arc<
     Ok(current.filter(|current| current.metadata.uid == sync.metadata.uid).map(Arc::new))
 }
 
+/// A turn at each connection that the plan wants to ask, and the clusters of those connections that have none left.
+fn take_turns(
+    ctx: &Context,
+    sync: &RedisParameterSync,
+    planned: &Plan,
+    resolved: &Resolved,
+) -> (Vec<Turn>, HashSet<String>) {
+    let who = subscriber(sync);
+    let label = |id: &String| resolved.connections.get(id).map(|connection| connection.label());
+    let wanted: BTreeSet<&str> = planned.applies.iter().filter_map(|apply| label(&apply.id)).collect();
+    let taken: Vec<(&str, Turn)> = wanted
+        .into_iter()
+        .filter_map(|connection| Some((connection, ctx.turns.take(connection, &who.namespace, &who.name)?)))
+        .collect();
+    let has_turn = |connection: &str| taken.iter().any(|(label, _)| *label == connection);
+    let held = resolved.connections.iter().filter(|(_, connection)| !has_turn(connection.label()));
+    let held = held.map(|(id, _)| id.clone()).collect();
+    (taken.into_iter().map(|(_, turn)| turn).collect(), held)
+}
+
 /// Asks the cloud for every application of the plan; each is sent once.
-async fn ask(ctx: &Context, planned: &Plan, resolved: &Resolved) -> Vec<(String, ApplyResult)> {
+async fn ask(
+    ctx: &Context,
+    sync: &RedisParameterSync,
+    planned: &Plan,
+    resolved: &Resolved,
+) -> Vec<(String, ApplyResult)> {
+    let me = &Who::of(sync);
+    let begun = Instant::now();
     // Owned items: a borrowing closure is not general enough for a Send future.
     futures::stream::iter(planned.applies.clone())
         .map(|apply| async move {
             let result = match resolved.connections.get(&apply.id) {
+                // The next pass asks for the rest, so that a cloud that hangs does not run into the reconcile's deadline.
+                Some(_) if begun.elapsed() > BEGIN_WITHIN => ApplyResult::Busy,
+                Some(_) if !ctx.coverage.ask(me, &apply.id, resolved.at, Timestamp::now()) => ApplyResult::Busy,
                 Some(connection) => apply_one(connection, &apply.id).await,
                 None => ApplyResult::Error {
                     code: None,

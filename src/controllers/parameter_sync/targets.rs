@@ -1,13 +1,15 @@
 //! From the spec to the clusters it is about, each with what the inventory knows of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::core::SelectorExt as _;
 
-use super::{CloudProblem, Observation as Seen, Outcome, Problem, Target};
-use crate::api::parameter_sync::SyncPhase;
+use super::coverage::{Covered, Sighting, Who};
+use super::{CloudProblem, Elsewhere, Observation as Seen, Outcome, Problem, Target};
+use crate::api::parameter_sync::{ClusterSync, SyncPhase};
 use crate::api::shared::{KakaoParameterGroup, selector};
 use crate::api::{RedisClusterRef, RedisParameterSync, reconcile_requested_at};
 use crate::controllers::cluster_ref::target::{self, Address};
@@ -16,6 +18,8 @@ use crate::controllers::credentials::Cloud;
 use crate::controllers::problem;
 use crate::inventory::{Connection, Found, Observation, Question, Sight, Subscriber, Want};
 
+/// How long an attempt that has become due is waited for with fast reads.
+const DUE: Duration = Duration::from_secs(60);
 /// How often a connection is read while an application is under way.
 const APPLYING_POLL: Duration = Duration::from_secs(5);
 
@@ -25,21 +29,26 @@ pub struct Resolved {
     pub targets: Result<Vec<Target>, Problem>,
     /// The connection of each cluster, by its ID.
     pub connections: HashMap<String, Arc<Connection>>,
+    /// When it was known who else is about them.
+    pub at: Timestamp,
     /// Whether the fresh reads that the requested-at annotation asks for have been made.
     pub forced_reads_done: bool,
 }
 
 impl Resolved {
     fn problem(problem: Problem) -> Self {
-        Self { targets: Err(problem), connections: HashMap::new(), forced_reads_done: true }
+        Self { targets: Err(problem), connections: HashMap::new(), at: Timestamp::now(), forced_reads_done: true }
     }
 }
 
 /// Finds the clusters and subscribes to them.
 pub async fn resolve(ctx: &Context, sync: &RedisParameterSync, who: &Subscriber) -> Resolved {
+    seed(ctx);
     if sync.spec.suspend {
         ctx.inventory.forget(who);
-        return Resolved { targets: Ok(Vec::new()), connections: HashMap::new(), forced_reads_done: true };
+        leave(ctx, who);
+        let (targets, connections) = (Ok(Vec::new()), HashMap::new());
+        return Resolved { targets, connections, at: Timestamp::now(), forced_reads_done: true };
     }
     let mut collector = Collector::new(ctx, sync, who);
     let targets = match &sync.spec.parameter_group {
@@ -49,10 +58,17 @@ pub async fn resolve(ctx: &Context, sync: &RedisParameterSync, who: &Subscriber)
     let kept: Vec<(&Arc<Connection>, Want)> =
         collector.kept.iter().map(|(connection, want)| (connection, want.clone())).collect();
     ctx.inventory.keep(who, &kept);
+    let covered = collector.covered(&targets);
+    let (me, at) = (Who::of(sync), Timestamp::now());
+    wake(ctx, ctx.coverage.cover(&me, covered));
     match targets {
-        Ok(targets) => Resolved {
-            targets: Ok(targets),
+        Ok(mut targets) => Resolved {
+            targets: {
+                collector.note_elsewhere(&me, &mut targets);
+                Ok(targets)
+            },
             connections: collector.connections,
+            at,
             forced_reads_done: collector.forced_reads_done,
         },
         Err(problem) => Resolved { forced_reads_done: collector.forced_reads_done, ..Resolved::problem(problem) },
@@ -76,11 +92,19 @@ impl<'a> Collector<'a> {
         Self { ctx, sync, who, force, kept: Vec::new(), connections: HashMap::new(), forced_reads_done: true }
     }
 
-    /// How often to read: faster while an application is under way.
+    /// How often to read: faster while an application is under way, or an attempt waits for a fresh look.
     fn interval(&self, at_rest: Duration) -> Duration {
-        let clusters = self.sync.status.iter().flat_map(|status| &status.clusters);
-        let applying = clusters.into_iter().any(|cluster| cluster.phase == SyncPhase::Applying);
-        if applying { at_rest.min(APPLYING_POLL) } else { at_rest }
+        let now = Timestamp::now();
+        let is_due = |next: Timestamp| next <= now && now.duration_since(next).unsigned_abs() < DUE;
+        let is_awaited = |cluster: &ClusterSync| {
+            cluster.phase == SyncPhase::Applying
+                || cluster.next_attempt_time.as_ref().is_some_and(|next| is_due(next.0))
+        };
+        if self.sync.status.iter().flat_map(|status| &status.clusters).any(is_awaited) {
+            at_rest.min(APPLYING_POLL)
+        } else {
+            at_rest
+        }
     }
 
     async fn group(&mut self, group: &KakaoParameterGroup) -> Result<Vec<Target>, Problem> {
@@ -150,7 +174,8 @@ impl<'a> Collector<'a> {
         let name = reference.metadata.name.clone().unwrap_or_default();
         let Some(kakao) = &reference.spec.kakao_cloud else {
             let message = format!("RedisClusterRef {name} is of NCP, whose API cannot apply parameter groups");
-            return Target { id: name, name: None, outcome: Outcome::NotSupported { message } };
+            let outcome = Outcome::NotSupported { message };
+            return Target { id: name, name: None, outcome, elsewhere: Elsewhere::default() };
         };
         let cluster = reference.status.as_ref().and_then(|status| status.cluster.as_ref());
         let known_id = kakao.cluster_id.clone().or_else(|| cluster.and_then(|cluster| cluster.id.clone()));
@@ -159,6 +184,7 @@ impl<'a> Collector<'a> {
             id: known_id.clone().unwrap_or_else(|| name.clone()),
             name: Some(known_name.clone()),
             outcome,
+            elsewhere: Elsewhere::default(),
         };
         if reference.spec.suspend {
             let message = format!("RedisClusterRef {name} is suspended");
@@ -216,7 +242,66 @@ impl<'a> Collector<'a> {
                 observed_at,
             }),
         };
-        Target { id, name: cluster.name.clone(), outcome }
+        Target { id, name: cluster.name.clone(), outcome, elsewhere: Elsewhere::default() }
+    }
+
+    /// What this object is about, as far as its credential sees it.
+    fn covered(&self, targets: &Result<Vec<Target>, Problem>) -> Covered {
+        let ids = |holds: fn(&Outcome) -> bool| {
+            let targets = targets.iter().flatten().filter(move |target| holds(&target.outcome));
+            targets.map(|target| target.id.clone()).collect()
+        };
+        let uncertain = match targets {
+            Ok(_) => ids(|outcome| matches!(outcome, Outcome::Unavailable { .. })),
+            Err(Problem::Pending | Problem::Unavailable { .. }) => {
+                let entries = self.sync.status.iter().flat_map(|status| &status.clusters);
+                entries.map(|entry| entry.id.clone()).collect()
+            }
+            Err(_) => BTreeSet::new(),
+        };
+        let group = self.sync.spec.parameter_group.as_ref().map(|group| group.kakao_cloud.clone());
+        let connection = self.kept.first().map(|(connection, _)| connection.label().to_owned());
+        Covered {
+            clusters: ids(|outcome| matches!(outcome, Outcome::Observed(_) | Outcome::Pending)),
+            uncertain,
+            group: connection.zip(group),
+        }
+    }
+
+    fn note_elsewhere(&self, me: &Who, targets: &mut [Target]) {
+        for target in targets {
+            let (Outcome::Observed(seen), Some(connection)) = (&target.outcome, self.connections.get(&target.id))
+            else {
+                continue;
+            };
+            let sighting = Sighting {
+                id: &target.id,
+                connection: connection.label(),
+                group_id: seen.group_id.as_deref(),
+                group_name: seen.group_name.as_deref(),
+            };
+            target.elsewhere = self.ctx.coverage.elsewhere(me, &sighting);
+        }
+    }
+}
+
+/// Takes over what the statuses say before the first object is looked at.
+fn seed(ctx: &Context) {
+    if !ctx.coverage.is_seeded() && ctx.parameter_syncs.is_filled() {
+        let stored = ctx.parameter_syncs.filter(|_| true);
+        ctx.coverage.seed(|| stored.iter().filter_map(|sync| sync.0.as_ref().ok()).collect());
+    }
+}
+
+/// An object is about no cluster any more, and waits for no turn.
+pub fn leave(ctx: &Context, who: &Subscriber) {
+    ctx.turns.leave(&who.namespace, &who.name);
+    wake(ctx, ctx.coverage.forget(&who.namespace, &who.name));
+}
+
+fn wake(ctx: &Context, concerned: BTreeSet<Who>) {
+    for other in concerned {
+        ctx.wakers.parameter_syncs.wake(&other.namespace, &other.name);
     }
 }
 
