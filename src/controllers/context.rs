@@ -38,6 +38,8 @@ pub struct Settings {
     pub identity: String,
     /// Reconciles of one kind under way at once.
     pub workers: u16,
+    /// Whether ConfigMaps may be read and written, for `spec.connectionConfigMap`.
+    pub connection_config_maps: bool,
 }
 
 /// The objects of one kind, as last watched; one store for each watched namespace.

@@ -65,6 +65,8 @@ pub enum ConfigMapState {
     },
     /// Somebody else's.
     NotOwned,
+    /// The operator was told to leave ConfigMaps alone, so nobody looked.
+    Disabled,
 }
 
 /// What to write into the ConfigMap.
@@ -106,7 +108,11 @@ pub fn plan(input: &Input<'_>) -> Plan {
         state: picture.state,
         cluster: picture.cluster,
         engine: picture.engine,
-        connection_config_map: input.spec.connection_config_map.as_ref().map(|wanted| wanted.name.clone()),
+        connection_config_map: match &input.config_map {
+            // What was made before is still there, and has to be remembered.
+            ConfigMapState::Disabled => input.previous.connection_config_map.clone(),
+            _ => input.spec.connection_config_map.as_ref().map(|wanted| wanted.name.clone()),
+        },
     };
     keep_observed_time(&mut status, input.previous, input.heartbeat);
     let requeue_after = match &input.view {
@@ -288,17 +294,34 @@ fn keep_observed_time(status: &mut RedisClusterRefStatus, previous: &RedisCluste
     }
 }
 
-/// What the ConfigMap should hold; a foreign one turns into conditions.
+/// Why a ConfigMap that is wanted cannot be had: a reason and a sentence.
+fn refusal(state: &ConfigMapState, name: &str) -> Option<(&'static str, String)> {
+    match state {
+        ConfigMapState::NotOwned => Some((
+            "ConfigMapNotOwned",
+            format!(
+                "ConfigMap {name} exists and does not belong to this object, so it is left alone: delete it or name another"
+            ),
+        )),
+        ConfigMapState::Disabled => Some((
+            "ConfigMapsDisabled",
+            format!(
+                "ConfigMap {name} is not kept: this operator runs with --connection-config-maps=false; \
+                 remove spec.connectionConfigMap, or have it enabled"
+            ),
+        )),
+        ConfigMapState::NotWanted | ConfigMapState::Absent | ConfigMapState::Owned { .. } => None,
+    }
+}
+
+/// What the ConfigMap should hold; one that cannot be had turns into conditions.
 fn config_map(input: &Input<'_>, picture: &Picture, desired: &mut Vec<Desired>) -> Option<ConfigMapWrite> {
     let name = &input.spec.connection_config_map.as_ref()?.name;
-    if input.config_map == ConfigMapState::NotOwned {
+    if let Some((reason, message)) = refusal(&input.config_map, name) {
         if !desired.iter().any(|condition| condition.type_ == STALLED) {
-            let message = format!(
-                "ConfigMap {name} exists and does not belong to this object, so it is left alone: delete it or name another"
-            );
             desired.retain(|condition| condition.type_ == SYNCED);
-            desired.push(Desired::new(READY, Truth::False, "ConfigMapNotOwned", message.clone()));
-            desired.push(Desired::new(STALLED, Truth::True, "ConfigMapNotOwned", message));
+            desired.push(Desired::new(READY, Truth::False, reason, message.clone()));
+            desired.push(Desired::new(STALLED, Truth::True, reason, message));
         }
         return None;
     }

@@ -1,7 +1,7 @@
 // The container runtime of the testbed's node, built from source: every byte is pinned by go.sum.
 module managedredis.dev/testbed/containerd
 
-go 1.26.0
+go 1.26.6
 
 tool (
 	github.com/containerd/containerd/v2/cmd/containerd

@@ -30,6 +30,8 @@ pub enum Program {
     ContainerdShim,
     /// containerd's command line client: imports images.
     Ctr,
+    /// Holds the namespaces of a pod.
+    Pause,
     /// Installs charts.
     Helm,
     /// Checks GitHub workflow files.
@@ -80,7 +82,7 @@ static KUBERNETES: Family = Family {
 static CONTAINERD: Family = Family {
     name: "containerd",
     version: "v2.4.2",
-    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go: GoVersion { major: 1, minor: 26, patch: 6 },
     go_mod: include_str!("../../go/containerd/go.mod"),
     go_sum: include_str!("../../go/containerd/go.sum"),
     sources: &[],
@@ -126,18 +128,29 @@ static HEALTH: Family = Family {
     ldflags: "-s -w",
 };
 
+static PAUSE: Family = Family {
+    name: "pause",
+    version: "v1",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/pause/go.mod"),
+    go_sum: include_str!("../../go/pause/go.sum"),
+    sources: &[("main.go", include_str!("../../go/pause/main.go"))],
+    tags: "",
+    ldflags: "-s -w",
+};
+
 /// What there is to know of a program.
 struct Entry {
     /// File name.
     name: &'static str,
     family: &'static Family,
-    /// Import path of the Go package, one of the `tool`s of the family's `go.mod`; `.` for the family's own source.
+    /// Import path of the Go package: one of the `tool`s of the family's `go.mod`, or its module.
     package: &'static str,
 }
 
 impl Program {
     /// Every program, in the order a cluster starts them; then those that use it.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::Kubectl,
@@ -148,6 +161,7 @@ impl Program {
         Self::Containerd,
         Self::ContainerdShim,
         Self::Ctr,
+        Self::Pause,
         Self::Helm,
         Self::Actionlint,
         Self::GitopsHealth,
@@ -172,9 +186,10 @@ impl Program {
                 "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
             ),
             Self::Ctr => ("ctr", &CONTAINERD, "github.com/containerd/containerd/v2/cmd/ctr"),
+            Self::Pause => ("pause", &PAUSE, "managedredis.dev/testbed/pause"),
             Self::Helm => ("helm", &HELM, "helm.sh/helm/v4/cmd/helm"),
             Self::Actionlint => ("actionlint", &ACTIONLINT, "github.com/rhysd/actionlint/cmd/actionlint"),
-            Self::GitopsHealth => ("gitops-health", &HEALTH, "."),
+            Self::GitopsHealth => ("gitops-health", &HEALTH, "managedredis.dev/testbed/health"),
         };
         Entry { name, family, package }
     }
@@ -207,7 +222,7 @@ impl Family {
         let flags = [self.ldflags, self.tags].into_iter().filter(|flags| !flags.is_empty());
         let sources = self.sources.iter().flat_map(|(name, text)| [*name, *text]);
         let platform = [std::env::consts::OS, std::env::consts::ARCH];
-        for part in [self.go_mod, self.go_sum].into_iter().chain(sources).chain(flags).chain(platform) {
+        for part in [self.go_mod, self.go_sum].into_iter().chain(flags).chain(sources).chain(platform) {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
@@ -246,16 +261,19 @@ mod tests {
             let lines: Vec<_> = family.go_mod.lines().map(str::trim).collect();
             let go = format!("go {}", family.go);
             assert!(lines.contains(&go.as_str()), "{program}: {go}");
-            let own = !family.sources.is_empty();
+            if !family.sources.is_empty() {
+                assert!(lines.contains(&format!("module {package}").as_str()), "{program}: {package}");
+                continue;
+            }
             assert!(
-                lines.iter().any(|line| line.strip_prefix("tool ").unwrap_or(line) == package) != own,
+                lines.iter().any(|line| line.strip_prefix("tool ").unwrap_or(line) == package),
                 "{program}: {package} is no tool of its go.mod"
             );
             assert!(
                 lines.iter().any(|line| {
                     let line = line.strip_prefix("require ").unwrap_or(line);
                     line.split_once(' ').is_some_and(|(module, rest)| {
-                        (own || package.starts_with(module)) && rest.split(' ').next() == Some(family.version)
+                        package.starts_with(module) && rest.split(' ').next() == Some(family.version)
                     })
                 }),
                 "{program}: go.mod does not require {}",
@@ -265,6 +283,11 @@ mod tests {
                 assert!(family.ldflags.ends_with(family.version), "{program} would report another version");
             }
         }
+    }
+
+    #[test]
+    fn health_is_named_after_its_kstatus() {
+        assert!(HEALTH.go_mod.contains(&format!("github.com/fluxcd/cli-utils {}", HEALTH.version)));
     }
 
     #[test]

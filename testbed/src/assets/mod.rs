@@ -171,7 +171,7 @@ pub async fn ensure(program: Program) -> Result<PathBuf, AssetsError> {
     Folders::from_env()?.ensure(program).await
 }
 
-fn is_executable(path: &Path) -> bool {
+pub(crate) fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
