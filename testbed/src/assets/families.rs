@@ -40,6 +40,50 @@ pub enum Program {
     GitopsHealth,
 }
 
+/// A minor version of Kubernetes that the testbed has pins for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kubernetes {
+    /// The oldest that the operator supports.
+    V1_33,
+    /// What is tested against unless another is asked for.
+    #[default]
+    V1_36,
+}
+
+impl Kubernetes {
+    /// Every one, the oldest first.
+    pub const ALL: [Self; 2] = [Self::V1_33, Self::V1_36];
+
+    /// Major and minor version.
+    #[must_use]
+    pub fn minor(self) -> &'static str {
+        match self {
+            Self::V1_33 => "1.33",
+            Self::V1_36 => "1.36",
+        }
+    }
+
+    fn family(self) -> &'static Family {
+        match self {
+            Self::V1_33 => &KUBERNETES_1_33,
+            Self::V1_36 => &KUBERNETES,
+        }
+    }
+}
+
+impl FromStr for Kubernetes {
+    type Err = UnknownKubernetes;
+
+    fn from_str(minor: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|known| known.minor() == minor).ok_or_else(|| UnknownKubernetes(minor.to_owned()))
+    }
+}
+
+/// A minor version that the testbed has no pins for.
+#[derive(Debug, thiserror::Error)]
+#[error("no Kubernetes {0:?}: the testbed has {all}", all = Kubernetes::ALL.map(Kubernetes::minor).join(", "))]
+pub struct UnknownKubernetes(String);
+
 /// Programs that are built from one `go.mod`.
 pub(super) struct Family {
     pub(super) name: &'static str,
@@ -77,6 +121,15 @@ static KUBERNETES: Family = Family {
     sources: &[],
     tags: "",
     ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3",
+};
+
+/// The oldest that the operator supports.
+static KUBERNETES_1_33: Family = Family {
+    version: "v1.33.13",
+    go_mod: include_str!("../../go/kubernetes-1.33/go.mod"),
+    go_sum: include_str!("../../go/kubernetes-1.33/go.sum"),
+    ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.33.13",
+    ..KUBERNETES
 };
 
 static CONTAINERD: Family = Family {
@@ -167,18 +220,19 @@ impl Program {
         Self::GitopsHealth,
     ];
 
-    /// The table.
-    fn entry(self) -> Entry {
+    /// The table, with one of the Kubernetes there are.
+    fn entry(self, kubernetes: Kubernetes) -> Entry {
+        let kubernetes = kubernetes.family();
         let (name, family, package) = match self {
             Self::Etcd => ("etcd", &ETCD, "go.etcd.io/etcd/server/v3"),
-            Self::KubeApiserver => ("kube-apiserver", &KUBERNETES, "k8s.io/kubernetes/cmd/kube-apiserver"),
-            Self::Kubectl => ("kubectl", &KUBERNETES, "k8s.io/kubernetes/cmd/kubectl"),
+            Self::KubeApiserver => ("kube-apiserver", kubernetes, "k8s.io/kubernetes/cmd/kube-apiserver"),
+            Self::Kubectl => ("kubectl", kubernetes, "k8s.io/kubernetes/cmd/kubectl"),
             Self::KubeControllerManager => {
-                ("kube-controller-manager", &KUBERNETES, "k8s.io/kubernetes/cmd/kube-controller-manager")
+                ("kube-controller-manager", kubernetes, "k8s.io/kubernetes/cmd/kube-controller-manager")
             }
-            Self::KubeScheduler => ("kube-scheduler", &KUBERNETES, "k8s.io/kubernetes/cmd/kube-scheduler"),
-            Self::Kubelet => ("kubelet", &KUBERNETES, "k8s.io/kubernetes/cmd/kubelet"),
-            Self::KubeProxy => ("kube-proxy", &KUBERNETES, "k8s.io/kubernetes/cmd/kube-proxy"),
+            Self::KubeScheduler => ("kube-scheduler", kubernetes, "k8s.io/kubernetes/cmd/kube-scheduler"),
+            Self::Kubelet => ("kubelet", kubernetes, "k8s.io/kubernetes/cmd/kubelet"),
+            Self::KubeProxy => ("kube-proxy", kubernetes, "k8s.io/kubernetes/cmd/kube-proxy"),
             Self::Containerd => ("containerd", &CONTAINERD, "github.com/containerd/containerd/v2/cmd/containerd"),
             Self::ContainerdShim => (
                 "containerd-shim-runc-v2",
@@ -197,21 +251,15 @@ impl Program {
     /// File name of the program.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.entry().name
+        self.entry(Kubernetes::default()).name
     }
 
-    /// Version that is built when neither `KUBEBUILDER_ASSETS` nor the cache has the program.
-    #[must_use]
-    pub fn version(self) -> &'static str {
-        self.family().version
-    }
-
-    pub(super) fn family(self) -> &'static Family {
-        self.entry().family
+    pub(super) fn family(self, kubernetes: Kubernetes) -> &'static Family {
+        self.entry(kubernetes).family
     }
 
     pub(super) fn package(self) -> &'static str {
-        self.entry().package
+        self.entry(Kubernetes::default()).package
     }
 }
 
@@ -256,8 +304,10 @@ mod tests {
 
     #[test]
     fn families_agree_with_their_go_mod() {
-        for program in Program::ALL {
-            let (family, package) = (program.family(), program.package());
+        for (program, kubernetes) in
+            Program::ALL.into_iter().flat_map(|program| Kubernetes::ALL.map(|of| (program, of)))
+        {
+            let (family, package) = (program.family(kubernetes), program.package());
             let lines: Vec<_> = family.go_mod.lines().map(str::trim).collect();
             let go = format!("go {}", family.go);
             assert!(lines.contains(&go.as_str()), "{program}: {go}");
@@ -297,6 +347,15 @@ mod tests {
         }
         let error = "kubeadm".parse::<Program>().unwrap_err().to_string();
         assert!(error.contains("kubeadm") && error.contains("kube-apiserver"), "{error}");
+        for kubernetes in Kubernetes::ALL {
+            assert_eq!(kubernetes.minor().parse::<Kubernetes>().unwrap(), kubernetes);
+            let family = Program::KubeApiserver.family(kubernetes);
+            assert!(family.version.starts_with(&format!("v{}.", kubernetes.minor())), "{}", family.version);
+        }
+        assert_eq!(
+            "1.9".parse::<Kubernetes>().unwrap_err().to_string(),
+            "no Kubernetes \"1.9\": the testbed has 1.33, 1.36"
+        );
     }
 
     #[test]

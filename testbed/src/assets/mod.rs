@@ -18,7 +18,8 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-pub use families::{Program, UnknownProgram};
+use families::Family;
+pub use families::{Kubernetes, Program, UnknownKubernetes, UnknownProgram};
 pub use go::GoVersion;
 
 /// Why a program is not available.
@@ -27,6 +28,9 @@ pub enum AssetsError {
     /// `KUBEBUILDER_ASSETS` is set to something that is not a folder.
     #[error("KUBEBUILDER_ASSETS is set to {}, which is not a folder", .0.display())]
     NotAFolder(PathBuf),
+    /// `TESTBED_KUBERNETES` names a version there are no pins for.
+    #[error("TESTBED_KUBERNETES: {0}")]
+    UnknownKubernetes(#[from] UnknownKubernetes),
     /// Neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
     #[error("no cache folder: set HOME or XDG_CACHE_HOME to an absolute path")]
     NoCacheFolder,
@@ -101,13 +105,15 @@ pub struct Folders {
     pub assets: Option<PathBuf>,
     /// The cache folder of this project.
     pub cache: PathBuf,
+    /// `TESTBED_KUBERNETES`: which Kubernetes is looked for in the cache, or built.
+    pub kubernetes: Kubernetes,
 }
 
 impl Folders {
     /// The folders this process's environment names.
     ///
     /// # Errors
-    /// [`AssetsError::NotAFolder`] and [`AssetsError::NoCacheFolder`].
+    /// [`AssetsError::NotAFolder`], [`AssetsError::UnknownKubernetes`] and [`AssetsError::NoCacheFolder`].
     pub fn from_env() -> Result<Self, AssetsError> {
         Self::from_vars(|name| std::env::var_os(name))
     }
@@ -117,13 +123,18 @@ impl Folders {
     ///
     /// # Errors
     /// [`AssetsError::NotAFolder`] if `KUBEBUILDER_ASSETS` is set but no folder, so that a typing error does not end in
-    /// a build of many minutes; [`AssetsError::NoCacheFolder`] if nothing says where the cache is.
+    /// a build of many minutes; [`AssetsError::UnknownKubernetes`] for the same reason; [`AssetsError::NoCacheFolder`] if
+    /// nothing says where the cache is.
     pub fn from_vars(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, AssetsError> {
         let path = |name| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let assets = path("KUBEBUILDER_ASSETS");
         if let Some(folder) = assets.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(AssetsError::NotAFolder(folder.clone()));
         }
+        let kubernetes = match var("TESTBED_KUBERNETES").filter(|minor| !minor.is_empty()) {
+            Some(minor) => minor.to_string_lossy().parse()?,
+            None => Kubernetes::default(),
+        };
         // The programs are not started in the current folder.
         let assets = assets.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
         let cache = path("XDG_CACHE_HOME")
@@ -131,7 +142,7 @@ impl Folders {
             .or_else(|| path("HOME").filter(|home| home.is_absolute()).map(|home| home.join(".cache")))
             .ok_or(AssetsError::NoCacheFolder)?
             .join("managed-redis-operator");
-        Ok(Self { assets, cache })
+        Ok(Self { assets, cache, kubernetes })
     }
 
     /// The program, if it is there without a build.
@@ -144,7 +155,17 @@ impl Folders {
     /// Where the program is in the cache once it has been built.
     #[must_use]
     pub fn cached(&self, program: Program) -> PathBuf {
-        self.cache.join(program.family().folder()).join(program.name())
+        self.cache.join(self.family(program).folder()).join(program.name())
+    }
+
+    /// Version that is built when neither `KUBEBUILDER_ASSETS` nor the cache has the program.
+    #[must_use]
+    pub fn version(&self, program: Program) -> &'static str {
+        self.family(program).version
+    }
+
+    fn family(&self, program: Program) -> &'static Family {
+        program.family(self.kubernetes)
     }
 
     /// The program, built from its source if it is nowhere else. Says on stderr what it builds and for how long.
@@ -158,7 +179,7 @@ impl Folders {
             return Ok(path);
         }
         let destination = self.cached(program);
-        build::build(program, &destination).await?;
+        build::build(program, self.family(program), &destination).await?;
         Ok(destination)
     }
 }
@@ -228,6 +249,19 @@ mod tests {
         let in_xdg = PathBuf::from("/var/cache/a/managed-redis-operator");
         assert_eq!(cache(&[("HOME", home), ("XDG_CACHE_HOME", xdg)]).unwrap(), in_xdg);
         assert!(matches!(cache(&[("HOME", empty)]), Err(AssetsError::NoCacheFolder)));
+    }
+
+    #[test]
+    fn another_kubernetes_is_another_folder_of_the_cache() {
+        let of = |minor: &str| {
+            let set = [("HOME", Path::new("/home/a")), ("TESTBED_KUBERNETES", Path::new(minor))];
+            Folders::from_vars(vars(&set))
+        };
+        let (oldest, usual) = (of("1.33").unwrap(), of("").unwrap());
+        assert_eq!(usual, of(Kubernetes::default().minor()).unwrap());
+        assert_ne!(oldest.cached(Program::KubeApiserver), usual.cached(Program::KubeApiserver));
+        assert_eq!(oldest.cached(Program::Etcd), usual.cached(Program::Etcd));
+        assert!(matches!(of("1.3"), Err(AssetsError::UnknownKubernetes(_))));
     }
 
     #[test]

@@ -59,9 +59,15 @@ async fn uninstall(helm: &Helm, client: &Client) -> Result<(), ChartError> {
     remove(helm, RELEASE).await?;
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), RELEASE);
     ensure(deployments.get_opt(RELEASE).await?.is_none(), || "the Deployment outlived its release".to_owned())?;
-    let kept = Api::<RedisClusterRef>::namespaced(client.clone(), TENANT).get("kept").await?;
-    let is_free = kept.metadata.deletion_timestamp.is_none() && kept.metadata.finalizers.is_none();
-    ensure(is_free, || "the object did not outlive the release as it was".to_owned())
+    let kept = match Api::<RedisClusterRef>::namespaced(client.clone(), TENANT).get("kept").await {
+        Ok(kept) => Some(kept),
+        // Of a kind that is gone the API server says so in plain text.
+        Err(kube::Error::Api(status)) if status.code == 404 => None,
+        Err(error) => return Err(error.into()),
+    };
+    let as_it_was =
+        |kept: RedisClusterRef| kept.metadata.deletion_timestamp.is_none() && kept.metadata.finalizers.is_none();
+    ensure(kept.is_some_and(as_it_was), || "the object did not outlive the release as it was".to_owned())
 }
 
 /// What was kept is adopted by a release of the same name; by another only if told to.

@@ -32,8 +32,11 @@ pub async fn dry_run(server: &ApiServer, rendered: &[Case]) -> Result<usize, Cha
     let mut seen = BTreeSet::new();
     for (case, object) in all {
         if seen.insert(&object.text) {
-            applier.dry_run(object).await.map_err(|error| {
-                ChartError::Wrong(format!("case {case}: the API server refuses {}: {error}", object.id))
+            applier.dry_run(object).await.map_err(|error| match error {
+                kube::Error::Api(status) => {
+                    ChartError::Wrong(format!("case {case}: the API server refuses {}: {}", object.id, status.message))
+                }
+                other => other.into(),
             })?;
         }
     }

@@ -149,7 +149,7 @@ async fn programs(once: bool) -> Result<(), StageError> {
         match folders.find(program) {
             Some(path) => say(format_args!("    {program}: {}", path.display())),
             None => {
-                let version = program.version();
+                let version = folders.version(program);
                 say(format_args!(
                     "    {program} {version} is built from source, once, which takes Go, the network and some minutes"
                 ));
