@@ -133,7 +133,7 @@ async fn perform(world: &World, program: &Path, rows: &[Row]) -> Result<Collecte
     }
     let mut seen: Vec<DynamicObject> = scenes::fresh(world).await?.into();
     step(format_args!("Bringing objects into {} states", rows.len()));
-    let mut operator = world.start_operator(program)?;
+    let mut operator = world.start_operator(program, &[])?;
     let outcomes = tokio::select! {
         outcomes = bring_about(world, rows) => outcomes,
         error = operator.ended() => Err(error.into()),
@@ -155,8 +155,25 @@ async fn perform(world: &World, program: &Path, rows: &[Row]) -> Result<Collecte
         let row = row_of(rows, kind, scenes::CHANGED)?;
         seen.push(world.shows(kind, scenes::CHANGED, &row.shown).await?);
     }
+    seen.push(without_config_maps(world, program, rows).await?);
     let objects = seen.into_iter().filter_map(|object| Some((table::key_of(&object)?, object))).collect();
     Ok(Collected { objects, differences })
+}
+
+/// Brings about the state that takes an operator with another flag.
+async fn without_config_maps(world: &World, program: &Path, rows: &[Row]) -> Result<DynamicObject, GitopsError> {
+    let row = row_of(rows, Kind::Reference, scenes::MAPS_OFF)?;
+    let mut operator = world.start_operator(program, &[scenes::MAPS_OFF_FLAG])?;
+    let shown = async {
+        scenes::maps_off(world).await?;
+        world.shows(row.kind, &row.name, &row.shown).await
+    };
+    let outcome = tokio::select! {
+        shown = shown => shown.map_err(GitopsError::from),
+        error = operator.ended() => Err(error.into()),
+    };
+    operator.stop().await?;
+    outcome
 }
 
 /// Brings all states about that need a running operator, at once.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::references::kakao;
 use super::table::Kind;
-use super::world::{FAILING, World, WorldError};
+use super::world::{FAILING, World, WorldError, merge};
 use super::{flushes, references, syncs};
 
 /// What a scene does last is of no interest.
@@ -64,6 +64,11 @@ pub const OUTAGE: [&str; 2] = ["outage", "stale"];
 /// The kinds that are polled, and whose spec can change.
 pub const POLLED: [Kind; 2] = [Kind::Reference, Kind::Sync];
 
+/// The state of a reference whose ConfigMap the operator may not keep, by its own flag.
+pub const MAPS_OFF: &str = "maps-off";
+/// That flag.
+pub const MAPS_OFF_FLAG: &str = "--connection-config-maps=false";
+
 /// The scenes that are set while the operator runs.
 pub fn all() -> impl Iterator<Item = &'static Scene> {
     references::SCENES.iter().chain(&references::PLAIN).chain(&syncs::SCENES).chain(&flushes::SCENES)
@@ -74,7 +79,8 @@ pub fn all() -> impl Iterator<Item = &'static Scene> {
 pub fn states() -> Vec<(Kind, &'static str)> {
     let fresh = Kind::ALL.map(|kind| (kind, FRESH));
     let polled = POLLED.into_iter().flat_map(|kind| [CHANGED, OUTAGE[0], OUTAGE[1]].map(|name| (kind, name)));
-    all().map(|scene| (scene.kind, scene.name)).chain(fresh).chain(polled).collect()
+    let maps_off = [(Kind::Reference, MAPS_OFF)];
+    all().map(|scene| (scene.kind, scene.name)).chain(fresh).chain(polled).chain(maps_off).collect()
 }
 
 /// Applies an object of every kind that no operator will see for now, and gives them back as they are then.
@@ -127,4 +133,15 @@ pub async fn unchanged(world: &World) -> Result<(), WorldError> {
 pub async fn change(world: &World) -> Result<(), WorldError> {
     world.change(Kind::Reference, CHANGED, json!({ "pollInterval": "1h" })).await?;
     world.change(Kind::Sync, CHANGED, json!({ "stuckAfter": "1h" })).await
+}
+
+/// Applies a reference that wants a ConfigMap, for an operator that runs with [`MAPS_OFF_FLAG`].
+///
+/// # Errors
+/// When the API server refuses it.
+pub async fn maps_off(world: &World) -> Result<(), WorldError> {
+    world.cloud().add_kakao_cluster(KakaoCluster::instance_set(MAPS_OFF, MAPS_OFF))?;
+    let mut spec = kakao(MAPS_OFF, json!({}));
+    merge(&mut spec, json!({ "connectionConfigMap": { "name": MAPS_OFF } }));
+    world.apply(Kind::Reference, MAPS_OFF, spec).await.map(drop)
 }

@@ -136,14 +136,14 @@ impl World {
         self.failing.state()
     }
 
-    /// Starts the operator.
+    /// Starts the operator, with further flags.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn start_operator(&self, program: &Path) -> Result<Operator, WorldError> {
+    pub fn start_operator(&self, program: &Path, further: &[&str]) -> Result<Operator, WorldError> {
         let clouds = self.cloud.url();
         let (region, site) = FAILING;
-        let flags = [
+        let mut flags = vec![
             format!("--kakao-endpoint={region}={}", self.failing.url()),
             format!("--kakao-iam-endpoint={region}={}", self.failing.url()),
             format!("--ncp-endpoint={site}={}", self.failing.url()),
@@ -152,6 +152,7 @@ impl World {
             "--cloud-qps=100".to_owned(),
             "--cloud-burst=100".to_owned(),
         ];
+        flags.extend(further.iter().map(|flag| (*flag).to_owned()));
         let kubeconfig = self.server.kubeconfig_path();
         let log = self.server.folder().join("operator.log");
         let with = Surroundings { kubeconfig, namespace: NAMESPACE, clouds: &clouds, log, flags: &flags };
