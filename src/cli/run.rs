@@ -78,6 +78,12 @@ pub struct Args {
     /// How long the claim of a flush outlives its request: so long its requestID cannot flush again
     #[arg(long, env = "MRO_FLUSH_CLAIM_RETENTION", default_value = "720h", value_parser = duration)]
     flush_claim_retention: std::time::Duration,
+    /// Make the ConfigMaps of spec.connectionConfigMap; if not, the operator needs no right to any ConfigMap
+    #[arg(
+        long, env = "MRO_CONNECTION_CONFIG_MAPS", action = clap::ArgAction::Set, num_args = 0..=1,
+        default_value_t = true, default_missing_value = "true", value_name = "BOOL"
+    )]
+    connection_config_maps: bool,
     /// Work only while holding the Lease; needed with more than one replica
     #[arg(
         long, env = "MRO_LEADER_ELECTION", action = clap::ArgAction::Set, num_args = 0..=1,
@@ -121,6 +127,7 @@ impl Args {
                 operator_namespace: self.operator_namespace.clone().unwrap_or_default(),
                 identity: identity(),
                 workers: self.workers,
+                connection_config_maps: self.connection_config_maps,
             },
             scope: Scope { namespaces, labels: self.label_selector.clone() },
             leader_election: self.leader_election,

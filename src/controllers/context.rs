@@ -36,6 +36,8 @@ pub struct Settings {
     pub identity: String,
     /// Reconciles of one kind under way at once.
     pub workers: u16,
+    /// Whether ConfigMaps may be read and written, for `spec.connectionConfigMap`.
+    pub connection_config_maps: bool,
 }
 
 /// How often each object failed in a row.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::assets::{AssetsError, Program};
+use crate::assets::AssetsError;
 
 /// Why a test server is not there or does not answer.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum TestbedError {
     /// A program could not be found or built.
     #[error(transparent)]
     Assets(#[from] AssetsError),
+    /// A program of the operating system is missing.
+    #[error("a node cannot run here: {0}")]
+    Packages(#[from] crate::packages::PackagesError),
     /// The certificate authority of the server could not be made.
     #[error("cannot make the test server's certificates: {0}")]
     Certificates(#[from] rcgen::Error),
@@ -36,7 +39,7 @@ pub enum TestbedError {
     #[error("cannot run {program}: {source}")]
     Process {
         /// The program, or `sh` for the shell that removes the data folder.
-        program: &'static str,
+        program: String,
         /// The operating system's answer.
         source: std::io::Error,
     },
@@ -44,7 +47,7 @@ pub enum TestbedError {
     #[error("{program} ended before it was ready ({status}); the last lines of its log:\n{log}")]
     Ended {
         /// Which server.
-        program: Program,
+        program: String,
         /// How it ended.
         status: ExitStatus,
         /// The last lines of its log.
@@ -54,12 +57,45 @@ pub enum TestbedError {
     #[error("{program} was not ready after {} s (last answer: {answer}); the last lines of its log:\n{log}", bound.as_secs())]
     NotReady {
         /// Which server.
-        program: Program,
+        program: String,
         /// How long it was given.
         bound: Duration,
         /// What it said when it was asked last.
         answer: String,
         /// The last lines of its log.
+        log: String,
+    },
+    /// This machine cannot run nodes.
+    #[error("a node cannot run here: {0}")]
+    Unfit(String),
+    /// A command that was to finish failed.
+    #[error("{command} failed ({status}): {output}")]
+    Command {
+        /// The command, without what might be long.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it printed.
+        output: String,
+    },
+    /// An image archive could not be written.
+    #[error("cannot write the image {name}: {source}")]
+    Image {
+        /// Name of the image.
+        name: String,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// A node was not ready in time.
+    #[error("node {node} was not ready after {} s: {answer}; the last lines of its kubelet's log:\n{log}", bound.as_secs())]
+    NodeNotReady {
+        /// Name of the node.
+        node: String,
+        /// How long it was given.
+        bound: Duration,
+        /// What the kubelet reports.
+        answer: String,
+        /// The last lines of the kubelet's log.
         log: String,
     },
     /// A CustomResourceDefinition was not served in time.

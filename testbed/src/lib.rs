@@ -35,12 +35,16 @@ pub mod assets;
 mod certificates;
 pub mod crds;
 mod error;
+mod node;
+pub mod packages;
 mod process;
+mod sandbox;
 mod server;
 
 pub use access::Access;
 pub use assets::{AssetsError, Program};
 pub use error::TestbedError;
+pub use node::{Cluster, ClusterOptions};
 pub use server::{ApiServer, Namespace, Options, User};
 
 /// The last `lines` lines of a text file; what cannot be read is told in their place, as this is for error messages.

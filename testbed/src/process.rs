@@ -1,5 +1,7 @@
 //! Servers that do not outlive this process, and a folder that does not outlive them.
 //!
+//! [`Server::start`] takes any program; `sandbox.rs` puts one into namespaces of its own.
+//!
 //! All waiting here is for a killed process to be gone or for a small folder to be removed: milliseconds.
 
 use std::ffi::OsString;
@@ -9,8 +11,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use crate::assets::Program;
 use crate::error::TestbedError;
+use crate::packages::path;
 use crate::tail;
 
 /// How many lines of a server's log an error carries.
@@ -38,7 +40,7 @@ exit "$status"
 "#;
 
 /// A `sh` for a script, in a process group of its own, so that signals from the terminal do not reach it.
-fn shell(script: &str, name: &str) -> Command {
+pub(crate) fn shell(script: &str, name: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script, name]).process_group(0).current_dir("/");
     command
@@ -56,7 +58,7 @@ impl DataFolder {
     pub(crate) fn create() -> Result<Self, TestbedError> {
         let folder = tempfile::Builder::new().prefix("mro-testbed-").tempdir();
         let folder = folder.map_err(TestbedError::write(std::env::temp_dir()))?;
-        let failed = |source| TestbedError::Process { program: "sh", source };
+        let failed = |source| TestbedError::Process { program: "sh".to_owned(), source };
         let (reader, lifeline) = io::pipe().map_err(failed)?;
         let janitor = shell(JANITOR, "testbed-janitor")
             .arg(folder.path())
@@ -73,7 +75,7 @@ impl DataFolder {
     }
 
     /// Another hold on the folder, for a supervisor to inherit.
-    fn hold(&self) -> io::Result<Stdio> {
+    pub(crate) fn hold(&self) -> io::Result<Stdio> {
         match &self.lifeline {
             Some(lifeline) => Ok(lifeline.try_clone()?.into()),
             None => Ok(Stdio::null()),
@@ -89,42 +91,44 @@ impl Drop for DataFolder {
     }
 }
 
-/// A running etcd or kube-apiserver.
+/// A running program, supervised.
 pub(crate) struct Server {
-    program: Program,
+    name: String,
     supervisor: Child,
     log: PathBuf,
 }
 
 impl Server {
-    /// Starts `executable` with its log in `folder`; an older log of the same program is continued.
-    pub(crate) fn start(
-        program: Program,
-        executable: &Path,
-        args: &[OsString],
-        folder: &DataFolder,
-    ) -> Result<Self, TestbedError> {
-        let log = folder.path().join(format!("{program}.log"));
-        let failed = |source| TestbedError::Process { program: program.name(), source };
-        let supervisor = shell(SUPERVISOR, "testbed-supervisor")
-            .arg(executable)
-            .args(args)
+    /// Starts a command line with its log in `folder`, as `NAME.log`; an older log of the same name is continued.
+    pub(crate) fn start(name: &str, command: &[OsString], folder: &DataFolder) -> Result<Self, TestbedError> {
+        let mut supervisor = shell(SUPERVISOR, "testbed-supervisor");
+        supervisor.args(command);
+        Self::supervise(name, supervisor, folder)
+    }
+
+    /// Starts a supervisor: a shell that ends what it started, and then itself, when its standard input closes.
+    pub(crate) fn supervise(name: &str, mut supervisor: Command, folder: &DataFolder) -> Result<Self, TestbedError> {
+        let log = folder.path().join(format!("{name}.log"));
+        let failed = |source| TestbedError::Process { program: name.to_owned(), source };
+        let supervisor = supervisor
+            .env("PATH", path())
             .stdin(Stdio::piped())
             .stdout(folder.hold().map_err(failed)?)
             .stderr(File::options().create(true).append(true).open(&log).map_err(TestbedError::write(&log))?)
             .spawn()
             .map_err(failed)?;
-        Ok(Self { program, supervisor, log })
+        Ok(Self { name: name.to_owned(), supervisor, log })
     }
 
-    pub(crate) fn program(&self) -> Program {
-        self.program
+    /// What it was started as.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// How the server ended, if it has.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, TestbedError> {
-        let program = self.program.name();
-        self.supervisor.try_wait().map_err(|source| TestbedError::Process { program, source })
+        let name = &self.name;
+        self.supervisor.try_wait().map_err(|source| TestbedError::Process { program: name.clone(), source })
     }
 
     /// The last lines of the log.
@@ -151,7 +155,7 @@ mod tests {
     use super::*;
 
     fn sh(folder: &DataFolder, script: &str) -> Server {
-        Server::start(Program::Etcd, Path::new("/bin/sh"), &["-c".into(), script.into()], folder).unwrap()
+        Server::start("sh", &["/bin/sh".into(), "-c".into(), script.into()], folder).unwrap()
     }
 
     /// Not `Child::wait`: it closes standard input first, and so kills the server.
@@ -175,7 +179,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_says_so() {
         let folder = DataFolder::create().unwrap();
-        let mut server = Server::start(Program::Etcd, &folder.path().join("absent"), &[], &folder).unwrap();
+        let mut server = Server::start("absent", &[folder.path().join("absent").into()], &folder).unwrap();
         assert_eq!(end(&mut server).code(), Some(127));
         assert!(server.log().contains("absent"), "{}", server.log());
     }

@@ -20,6 +20,7 @@ use crate::assets::{self, Program};
 use crate::certificates::Certificates;
 use crate::error::TestbedError;
 use crate::process::{DataFolder, Server};
+use crate::sandbox::Sandbox;
 
 /// Pause between two looks at a server that is starting.
 const POLL: Duration = Duration::from_millis(25);
@@ -59,10 +60,10 @@ pub struct ApiServer {
     apiserver: Server,
     _etcd: Server,
     folder: DataFolder,
-    /// Keeps the port from being given to anybody else.
-    _reserved: TcpSocket,
-    executable: PathBuf,
-    args: Vec<OsString>,
+    /// Keeps the port from being given to anybody else, on the machine's own loopback.
+    _reserved: Option<TcpSocket>,
+    command: Vec<OsString>,
+    certificates: Certificates,
     ready_within: Duration,
     endpoint: Endpoint,
     admin: Access,
@@ -77,34 +78,56 @@ impl ApiServer {
     /// [`TestbedError::Assets`] if a program is neither there nor can be built; [`TestbedError::Ended`] and
     /// [`TestbedError::NotReady`], with the end of the log, if one does not start.
     pub async fn start(options: Options) -> Result<Self, TestbedError> {
+        Self::start_in(DataFolder::create()?, None, options).await
+    }
+
+    /// Starts a server with its data in `folder`: on the machine's loopback, or inside a sandbox that was made with the
+    /// same folder, at the address at which both the machine and pods reach it.
+    pub(crate) async fn start_in(
+        folder: DataFolder,
+        sandbox: Option<&Sandbox>,
+        options: Options,
+    ) -> Result<Self, TestbedError> {
         let folders = assets::Folders::from_env()?;
         let etcd_executable = folders.ensure(Program::Etcd).await?;
         let executable = folders.ensure(Program::KubeApiserver).await?;
 
-        let folder = DataFolder::create()?;
-        let (reserved, address) = reserve_port().map_err(TestbedError::Port)?;
-        let certificates = Certificates::create(folder.path())?;
+        let (reserved, address) = match sandbox {
+            None => reserve_port().map(|(socket, address)| (Some(socket), address)).map_err(TestbedError::Port)?,
+            Some(sandbox) => (None, (sandbox.address(), SANDBOX_PORT).into()),
+        };
+        let certificates = Certificates::create(folder.path(), address.ip())?;
         let endpoint = Endpoint {
             url: format!("https://{address}").parse()?,
             ca_pem: certificates.ca_pem.clone(),
             ca_der: certificates.ca_der.clone(),
         };
         let (admin, users) = accesses(&endpoint, &options.users, folder.path())?;
-        let args = apiserver_args(folder.path(), address, &certificates, &options.apiserver_args);
+        let mut args = apiserver_args(folder.path(), address, &certificates);
+        args.extend(if sandbox.is_some() { with_nodes() } else { without_nodes() });
+        args.extend(options.apiserver_args.iter().map(Into::into));
+        let within = |executable: PathBuf, args: Vec<OsString>| {
+            let command = std::iter::once(executable.into_os_string()).chain(args);
+            match sandbox {
+                None => command.collect(),
+                Some(sandbox) => sandbox.enter(command),
+            }
+        };
 
-        let mut etcd = Server::start(Program::Etcd, &etcd_executable, &etcd_args(folder.path()), &folder)?;
+        let etcd = within(etcd_executable, etcd_args(folder.path()));
+        let mut etcd = Server::start(Program::Etcd.name(), &etcd, &folder)?;
         let socket = folder.path().join(ETCD_SOCKET);
         wait_for(&mut etcd, options.ready_within, || probe_socket(&socket)).await?;
-        let apiserver = Server::start(Program::KubeApiserver, &executable, &args, &folder)?;
-        let ready_within = options.ready_within;
+        let command = within(executable, args);
+        let apiserver = Server::start(Program::KubeApiserver.name(), &command, &folder)?;
         let mut server = Self {
             apiserver,
             _etcd: etcd,
             folder,
             _reserved: reserved,
-            executable,
-            args,
-            ready_within,
+            command,
+            certificates,
+            ready_within: options.ready_within,
             endpoint,
             admin,
             users,
@@ -123,7 +146,7 @@ impl ApiServer {
         SHARED.get_or_try_init(|| Self::start(Options::default())).await
     }
 
-    /// Address of the API server, `https://127.0.0.1:PORT/`.
+    /// Address of the API server, `https://127.0.0.1:PORT/` unless it belongs to a [`Cluster`](crate::Cluster).
     #[must_use]
     pub fn url(&self) -> String {
         self.endpoint.url.to_string()
@@ -133,6 +156,15 @@ impl ApiServer {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The folder, for further programs that log into it.
+    pub(crate) fn data(&self) -> &DataFolder {
+        &self.folder
+    }
+
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// The administrator's access: user `admin` of group `system:masters`, who may do everything.
@@ -234,7 +266,7 @@ impl ApiServer {
     /// As [`ApiServer::start`].
     pub async fn restart_apiserver(&mut self) -> Result<(), TestbedError> {
         self.apiserver.kill();
-        self.apiserver = Server::start(Program::KubeApiserver, &self.executable, &self.args, &self.folder)?;
+        self.apiserver = Server::start(Program::KubeApiserver.name(), &self.command, &self.folder)?;
         self.wait_until_ready().await
     }
 
@@ -296,6 +328,10 @@ impl fmt::Debug for Namespace {
 
 /// Socket of etcd in the data folder.
 const ETCD_SOCKET: &str = "etcd.sock";
+/// Port of an API server in a sandbox, where nobody else can have taken it.
+const SANDBOX_PORT: u16 = 6443;
+/// The addresses of services. The first is the API server's own.
+pub(crate) const SERVICE_NETWORK: &str = "10.0.0.0/24";
 /// List of tokens and users in the data folder.
 const TOKENS: &str = "tokens.csv";
 
@@ -340,7 +376,7 @@ fn token_line(token: &str, user: &User) -> String {
     format!("{token},{name},{name},{}\n", quoted(&user.groups.join(",")))
 }
 
-fn flag(name: &str, value: impl AsRef<std::ffi::OsStr>) -> OsString {
+pub(crate) fn flag(name: &str, value: impl AsRef<std::ffi::OsStr>) -> OsString {
     let mut flag = OsString::from(format!("--{name}="));
     flag.push(value);
     flag
@@ -369,43 +405,57 @@ fn etcd_args(folder: &Path) -> Vec<OsString> {
     ]
 }
 
-fn apiserver_args(
-    folder: &Path,
-    address: SocketAddr,
-    certificates: &Certificates,
-    further: &[String],
-) -> Vec<OsString> {
-    let mut args = vec![
+fn apiserver_args(folder: &Path, address: SocketAddr, certificates: &Certificates) -> Vec<OsString> {
+    vec![
         flag("etcd-servers", socket_url(folder, ETCD_SOCKET)),
         flag("bind-address", address.ip().to_string()),
         flag("secure-port", address.port().to_string()),
-        "--permit-port-sharing".into(),
         // Without it, a machine that has no default route has no address to advertise, and the server ends.
         flag("advertise-address", address.ip().to_string()),
-        // A loopback address is refused as an endpoint of the service `kubernetes`, so nobody reconciles that.
-        flag("endpoint-reconciler-type", "none"),
         flag("cert-dir", folder.join("certificates")),
         flag("tls-cert-file", &certificates.tls_cert),
         flag("tls-private-key-file", &certificates.tls_key),
         flag("token-auth-file", folder.join(TOKENS)),
-        flag("authorization-mode", "RBAC"),
         flag("service-account-issuer", "https://kubernetes.default.svc.cluster.local"),
         flag("service-account-key-file", &certificates.service_account_public),
         flag("service-account-signing-key-file", &certificates.service_account_private),
-        flag("service-cluster-ip-range", "10.0.0.0/24"),
+        flag("service-cluster-ip-range", SERVICE_NETWORK),
+    ]
+}
+
+/// What an API server that stands alone is told in addition.
+fn without_nodes() -> Vec<OsString> {
+    vec![
+        "--permit-port-sharing".into(),
+        // A loopback address is refused as an endpoint of the service `kubernetes`, so nobody reconciles that.
+        flag("endpoint-reconciler-type", "none"),
+        flag("authorization-mode", "RBAC"),
+        // It asks for default service accounts, which a controller-manager would make.
         flag("disable-admission-plugins", "ServiceAccount"),
-    ];
-    args.extend(further.iter().map(Into::into));
-    args
+    ]
+}
+
+/// What an API server with nodes is told in addition.
+fn with_nodes() -> Vec<OsString> {
+    vec![
+        flag("authorization-mode", "Node,RBAC"),
+        flag("enable-admission-plugins", "NodeRestriction"),
+        // Nothing resolves the nodes' names.
+        flag("kubelet-preferred-address-types", "InternalIP"),
+    ]
 }
 
 /// Waits until `probe` succeeds, the server ends or `bound` is over.
-async fn wait_for<F>(server: &mut Server, bound: Duration, mut probe: impl FnMut() -> F) -> Result<(), TestbedError>
+pub(crate) async fn wait_for<F>(
+    server: &mut Server,
+    bound: Duration,
+    mut probe: impl FnMut() -> F,
+) -> Result<(), TestbedError>
 where
     F: Future<Output = Result<(), String>>,
 {
     let started = Instant::now();
-    let program = server.program();
+    let program = server.name().to_owned();
     loop {
         let answer = match tokio::time::timeout(PROBE, probe()).await {
             Ok(Ok(())) => return Ok(()),
@@ -422,7 +472,7 @@ where
     }
 }
 
-async fn probe_socket(path: &Path) -> Result<(), String> {
+pub(crate) async fn probe_socket(path: &Path) -> Result<(), String> {
     UnixStream::connect(path).await.map(drop).map_err(|error| error.to_string())
 }
 

@@ -31,8 +31,9 @@ async fn the_default_namespaces_are_there() -> Outcome {
     let names: Vec<_> = namespaces.iter().filter_map(|namespace| namespace.metadata.name.as_deref()).collect();
     assert!(names.contains(&"default") && names.contains(&"kube-system"), "{names:?}");
     let version = server.client()?.apiserver_version().await?;
-    if std::env::var_os("KUBEBUILDER_ASSETS").is_none() {
-        assert_eq!(version.git_version, testbed::Program::KubeApiserver.version());
+    let folders = testbed::assets::Folders::from_env()?;
+    if folders.assets.is_none() {
+        assert_eq!(version.git_version, folders.version(testbed::Program::KubeApiserver));
     }
     Ok(())
 }

@@ -1,12 +1,16 @@
-//! Development tasks: `cargo xtask generate`, `cargo xtask demo`, `cargo xtask faults`, `cargo xtask bench`,
-//! `cargo xtask ci`.
+//! Development tasks: `cargo xtask generate`, `cargo xtask chart`, `cargo xtask image`, `cargo xtask demo`,
+//! `cargo xtask gitops`, `cargo xtask workflows`, `cargo xtask faults`, `cargo xtask bench`, `cargo xtask ci`.
 
 mod bench;
+mod chart;
 mod ci;
 mod demo;
 mod faults;
 mod generate;
+mod gitops;
+mod image;
 mod output;
+mod workflows;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -24,14 +28,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Write the CustomResourceDefinitions to crds/
+    /// Write the files that follow from others: CRDs, the chart's templates of them, install.yaml, tables
     Generate(generate::Arguments),
+    /// Check the Helm chart and the manifests with Helm and a real API server
+    Chart(chart::Arguments),
     /// Show the operator at work, on a real API server and a fake cloud
     Demo(demo::Arguments),
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
     Faults(faults::Arguments),
     /// Measure the operator with many references
     Bench(bench::Arguments),
+    /// Check what kstatus and Argo CD make of live objects in every state against docs/gitops.md
+    Gitops(gitops::Arguments),
+    /// Check the GitHub workflow files with actionlint
+    Workflows,
+    /// Build the operator's image
+    Image(image::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
@@ -39,9 +51,13 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Generate(arguments) => generate::main(&arguments).map_err(|error| error.to_string()),
+        Task::Chart(arguments) => chart::main(&arguments).map_err(|error| error.to_string()),
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
         Task::Bench(arguments) => bench::main(&arguments).map_err(|error| error.to_string()),
+        Task::Gitops(arguments) => gitops::main(&arguments).map_err(|error| error.to_string()),
+        Task::Workflows => workflows::main().map_err(|error| error.to_string()),
+        Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),
     };
     match outcome {

@@ -18,6 +18,9 @@ pub const STALE_SINCE: &str = "managedredis.dev/stale-since";
 /// # Errors
 /// What the Kubernetes API refuses.
 pub async fn observe(ctx: &Context, reference: &RedisClusterRef) -> Result<ConfigMapState, kube::Error> {
+    if !ctx.settings.connection_config_maps {
+        return Ok(ConfigMapState::Disabled);
+    }
     let Some(LocalRef { name }) = &reference.spec.connection_config_map else { return Ok(ConfigMapState::NotWanted) };
     Ok(match api(ctx, reference).get_opt(name).await? {
         None => ConfigMapState::Absent,
@@ -60,6 +63,9 @@ pub async fn remove_renamed(
     reference: &RedisClusterRef,
     previous: &RedisClusterRefStatus,
 ) -> Result<(), kube::Error> {
+    if !ctx.settings.connection_config_maps {
+        return Ok(());
+    }
     let wanted = reference.spec.connection_config_map.as_ref().map(|wanted| wanted.name.as_str());
     let Some(old) = previous.connection_config_map.as_deref().filter(|old| Some(*old) != wanted) else { return Ok(()) };
     let api = api(ctx, reference);

@@ -67,6 +67,8 @@ pub enum ConfigMapState {
     },
     /// Somebody else's.
     NotOwned,
+    /// The operator was told to leave ConfigMaps alone, so nobody looked.
+    Disabled,
 }
 
 /// What to write into the ConfigMap.
@@ -108,7 +110,11 @@ pub fn plan(input: &Input<'_>) -> Plan {
         state: picture.state,
         cluster: picture.cluster,
         engine: picture.engine,
-        connection_config_map: input.spec.connection_config_map.as_ref().map(|wanted| wanted.name.clone()),
+        connection_config_map: match &input.config_map {
+            // What was made before is still there, and has to be remembered.
+            ConfigMapState::Disabled => input.previous.connection_config_map.clone(),
+            _ => input.spec.connection_config_map.as_ref().map(|wanted| wanted.name.clone()),
+        },
     };
     keep_observed_time(&mut status, input);
     let requeue_after = look_again(input, &status, interval);
@@ -177,7 +183,7 @@ pub fn provider(spec: &RedisClusterRefSpec) -> &'static str {
 
 fn judge(input: &Input<'_>, picture: &Picture, interval: Duration) -> Vec<Desired> {
     match &input.view {
-        View::Suspended => suspended(input.previous),
+        View::Suspended => suspended(input.previous, picture),
         View::Blocked(problem) => troubled(input, picture, problem, interval),
         View::Seen(observation) => {
             let problem = observation.problem.as_deref().map(Problem::from);
@@ -272,10 +278,11 @@ fn stalled(problem: &Problem) -> Vec<Desired> {
     ]
 }
 
-/// Reading stopped on purpose: Ready stands as it was last known.
-fn suspended(previous: &RedisClusterRefStatus) -> Vec<Desired> {
+/// Reading stopped on purpose: Ready stands as it was last known, unless that was of another target.
+fn suspended(previous: &RedisClusterRefStatus, picture: &Picture) -> Vec<Desired> {
     let note = "reading is suspended by spec.suspend; the picture is that of lastObservedTime";
-    let ready = match conditions::find(&previous.conditions, READY) {
+    let of_another = previous.cluster.is_some() && picture.cluster.is_none();
+    let ready = match conditions::find(&previous.conditions, READY).filter(|_| !of_another) {
         Some(Condition { status, .. }) if status == "True" => Desired::new(READY, Truth::True, "Suspended", note),
         Some(Condition { status, .. }) if status == "False" => Desired::new(READY, Truth::False, "Suspended", note),
         _ => Desired::new(READY, Truth::Unknown, "Suspended", note),
@@ -334,17 +341,34 @@ fn look_again(input: &Input<'_>, status: &RedisClusterRefStatus, interval: Durat
     if input.spec.connection_config_map.is_some() { wait.min(interval) } else { wait }
 }
 
-/// What the ConfigMap should hold; a foreign one turns into conditions.
+/// Why a ConfigMap that is wanted cannot be had: a reason and a sentence.
+fn refusal(state: &ConfigMapState, name: &str) -> Option<(&'static str, String)> {
+    match state {
+        ConfigMapState::NotOwned => Some((
+            "ConfigMapNotOwned",
+            format!(
+                "ConfigMap {name} exists and does not belong to this object, so it is left alone: delete it or name another"
+            ),
+        )),
+        ConfigMapState::Disabled => Some((
+            "ConfigMapsDisabled",
+            format!(
+                "ConfigMap {name} is not kept: this operator runs with --connection-config-maps=false; \
+                 remove spec.connectionConfigMap, or have it enabled"
+            ),
+        )),
+        ConfigMapState::NotWanted | ConfigMapState::Absent | ConfigMapState::Owned { .. } => None,
+    }
+}
+
+/// What the ConfigMap should hold; one that cannot be had turns into conditions.
 fn config_map(input: &Input<'_>, picture: &Picture, desired: &mut Vec<Desired>) -> Option<ConfigMapWrite> {
     let name = &input.spec.connection_config_map.as_ref()?.name;
-    if input.config_map == ConfigMapState::NotOwned {
+    if let Some((reason, message)) = refusal(&input.config_map, name) {
         if !desired.iter().any(|condition| condition.type_ == STALLED) {
-            let message = format!(
-                "ConfigMap {name} exists and does not belong to this object, so it is left alone: delete it or name another"
-            );
             desired.retain(|condition| condition.type_ == SYNCED);
-            desired.push(Desired::new(READY, Truth::False, "ConfigMapNotOwned", message.clone()));
-            desired.push(Desired::new(STALLED, Truth::True, "ConfigMapNotOwned", message));
+            desired.push(Desired::new(READY, Truth::False, reason, message.clone()));
+            desired.push(Desired::new(STALLED, Truth::True, reason, message));
         }
         return None;
     }

@@ -297,6 +297,16 @@ fn suspension_keeps_ready_as_it_was() {
 }
 
 #[test]
+fn suspension_says_nothing_of_a_target_that_was_never_read() {
+    let mut other = RedisClusterRefSpec { suspend: true, ..spec() };
+    other.kakao_cloud.as_mut().unwrap().cluster_id = Some("set-2".to_owned());
+    let status = pass(&other, &stands(), View::Suspended, 60).status;
+    assert_eq!(status.cluster, None);
+    assert_eq!(words(&status), ["Ready=Unknown Suspended", "Synced=False Suspended"]);
+    assert_eq!(words(&pass(&other, &status, View::Suspended, 120).status)[0], "Ready=Unknown Suspended");
+}
+
+#[test]
 fn the_echo_waits_for_the_forced_read() {
     let spec = spec();
     let echo = |view: View, previous: &RedisClusterRefStatus| {
@@ -462,6 +472,22 @@ fn a_foreign_config_map_shows_in_the_conditions() {
 }
 
 #[test]
+fn config_maps_that_are_disabled_are_neither_made_nor_forgotten() {
+    let with = |spec: &RedisClusterRefSpec, previous: &RedisClusterRefStatus| {
+        plan_with(spec, previous, running(0), ConfigMapState::Disabled, 60)
+    };
+    let plan = with(&with_map(), &stands());
+    assert_eq!(plan.config_map, None);
+    assert_eq!(words(&plan.status), ["Ready=False ConfigMapsDisabled", "Stalled=True ConfigMapsDisabled", SYNCED_TRUE]);
+    assert_eq!(plan.status.connection_config_map, None, "none was made");
+    // One that was made before is removed when they are enabled again; nobody misses it meanwhile.
+    let before = RedisClusterRefStatus { connection_config_map: Some("cart-redis".to_owned()), ..stands() };
+    let plan = with(&spec(), &before);
+    assert_eq!(plan.status.connection_config_map.as_deref(), Some("cart-redis"));
+    assert_eq!(words(&plan.status)[0], "Ready=True Running");
+}
+
+#[test]
 fn an_address_without_port_user_or_endpoint() {
     let mut bare = cluster();
     (bare.port, bare.user_name, bare.mode) = (None, None, None);
@@ -507,7 +533,7 @@ fn config_maps() -> impl Strategy<Value = ConfigMapState> {
         data: if good { connection_data() } else { BTreeMap::new() },
         stale,
     });
-    prop_oneof![Just(ConfigMapState::Absent), Just(ConfigMapState::NotOwned), owned]
+    prop_oneof![Just(ConfigMapState::Absent), Just(ConfigMapState::NotOwned), Just(ConfigMapState::Disabled), owned]
 }
 
 proptest! {
@@ -550,7 +576,7 @@ proptest! {
     ) {
         let spec = with_map();
         let before = stands();
-        let foreign = config_map == ConfigMapState::NotOwned;
+        let foreign = matches!(config_map, ConfigMapState::NotOwned | ConfigMapState::Disabled);
         if let Some(write) = plan_with(&spec, &before, view(seen.clone()), config_map, second).config_map {
             prop_assert!(!foreign);
             let written = ConfigMapState::Owned { data: write.data, stale: write.stale_since.is_some() };

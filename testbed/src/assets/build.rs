@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
+use super::families::Family;
 use super::{AssetsError, Program, go, is_executable};
 use crate::tail;
 
@@ -23,20 +24,20 @@ const WORK_PREFIX: &str = ".build-";
 /// Builds `program` to `destination`, unless another process did while this one waited for its turn.
 ///
 /// The file appears under its name only when it is complete. One build at a time for each family.
-pub(super) async fn build(program: Program, destination: &Path) -> Result<(), AssetsError> {
+pub(super) async fn build(program: Program, family: &Family, destination: &Path) -> Result<(), AssetsError> {
     let folder = destination.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(folder).map_err(AssetsError::io("create", folder))?;
     let _lock = lock(program, &folder.join(".lock")).await?;
     if is_executable(destination) {
         return Ok(());
     }
-    go::check(program).await?;
+    go::check(program, family.go).await?;
     remove_leftovers(folder)?;
     let work = tempfile::Builder::new().prefix(WORK_PREFIX).tempdir_in(folder);
     let work = work.map_err(AssetsError::io("create a folder in", folder))?;
     let started = Instant::now();
-    say(format_args!("building {program} {} from source (the first time takes about 5 minutes)", program.version()));
-    let status = run_go(program, work.path(), started).await?;
+    say(format_args!("building {program} {} from source (which takes some minutes)", family.version));
+    let status = run_go(program, family, work.path(), started).await?;
     if !status.success() {
         return Err(failure(program, status, tail(&work.path().join("go.log"), OUTPUT_LINES)));
     }
@@ -77,19 +78,22 @@ fn remove_leftovers(folder: &Path) -> Result<(), AssetsError> {
 }
 
 /// Runs `go build` in `work`, with a heartbeat on stderr. Leaves the file `program`, and go's output in `go.log`.
-async fn run_go(program: Program, work: &Path, started: Instant) -> Result<ExitStatus, AssetsError> {
-    let family = program.family();
+async fn run_go(program: Program, family: &Family, work: &Path, started: Instant) -> Result<ExitStatus, AssetsError> {
     let write = |name: &str, text: &str| {
         let path = work.join(name);
         std::fs::write(&path, text).map_err(AssetsError::io("write", path))
     };
     write("go.mod", family.go_mod)?;
     write("go.sum", family.go_sum)?;
+    for (name, text) in family.sources {
+        write(name, text)?;
+    }
     let log = work.join("go.log");
     let out = File::create(&log).map_err(AssetsError::io("create", &log))?;
     let err = out.try_clone().map_err(AssetsError::io("open", &log))?;
     let mut child = Command::new("go")
-        .args(["build", "-mod=readonly", "-trimpath", "-ldflags", family.ldflags, "-o", "program", &program.package()])
+        .args(["build", "-mod=readonly", "-trimpath", "-tags", family.tags, "-ldflags", family.ldflags])
+        .args(["-o", "program", program.package()])
         .current_dir(work)
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
@@ -138,6 +142,7 @@ fn say(message: std::fmt::Arguments<'_>) {
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 
+    use super::super::Kubernetes;
     use super::*;
 
     #[test]
@@ -168,7 +173,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let destination = folder.path().join("kubectl");
         let lock = lock(Program::Kubectl, &folder.path().join(".lock")).await.unwrap();
-        let mut waiting = Box::pin(build(Program::Kubectl, &destination));
+        let mut waiting =
+            Box::pin(build(Program::Kubectl, Program::Kubectl.family(Kubernetes::default()), &destination));
         // Polled at least once: it has found the lock taken.
         assert!(futures::poll!(&mut waiting).is_pending());
         std::fs::copy("/bin/sh", &destination).unwrap();

@@ -44,9 +44,8 @@ fn suffices(needed: GoVersion, installed: &str, toolchain: &str) -> bool {
     switches || GoVersion::parse(installed).is_none_or(|installed| installed >= needed)
 }
 
-/// Makes sure that there is a Go which can build `program`.
-pub(super) async fn check(program: Program) -> Result<(), AssetsError> {
-    let needed = program.family().go;
+/// Makes sure that there is a Go which can build `program`, `needed` or newer.
+pub(super) async fn check(program: Program, needed: GoVersion) -> Result<(), AssetsError> {
     // Outside of any module, so that the answer is about the installed Go and not about one it would switch to.
     let output = Command::new("go").args(["env", "GOVERSION", "GOTOOLCHAIN"]).current_dir("/").output().await;
     let output = match output {

@@ -8,149 +8,19 @@
 //!
 //! `HASH` covers the pins, the build flags and the platform, so a changed pin never meets an old binary, and a fresh
 //! clone of the same revision on the same machine builds nothing. `go.sum` checks every module that is downloaded.
-//! One `go.mod` serves one family, because the dependencies of two families need not agree.
+//! One `go.mod` serves one family, because the dependencies of two families need not agree. `families.rs` is the table.
 
 mod build;
+mod families;
 mod go;
 
 use std::ffi::OsString;
-use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use sha2::{Digest as _, Sha256};
-
+use families::Family;
+pub use families::{Kubernetes, Program, UnknownKubernetes, UnknownProgram};
 pub use go::GoVersion;
-
-/// A program the testbed can find or build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Program {
-    /// The store behind the API server.
-    Etcd,
-    /// The Kubernetes API server.
-    KubeApiserver,
-    /// The command line client.
-    Kubectl,
-    /// The built-in controllers: namespace deletion, garbage collection, deployments and so on.
-    KubeControllerManager,
-    /// Assigns pods to nodes.
-    KubeScheduler,
-    /// Runs pods on a node.
-    Kubelet,
-    /// Makes service addresses reachable on a node.
-    KubeProxy,
-}
-
-/// Programs that are built from one `go.mod`.
-struct Family {
-    name: &'static str,
-    /// Version of the main module, as `go.mod` requires it.
-    version: &'static str,
-    /// The `go` directive of `go.mod`: the oldest Go that can build the family.
-    go: GoVersion,
-    go_mod: &'static str,
-    go_sum: &'static str,
-    ldflags: &'static str,
-}
-
-static ETCD: Family = Family {
-    name: "etcd",
-    version: "v3.7.3",
-    go: GoVersion { major: 1, minor: 26, patch: 0 },
-    go_mod: include_str!("../../go/etcd/go.mod"),
-    go_sum: include_str!("../../go/etcd/go.sum"),
-    ldflags: "-s -w",
-};
-
-static KUBERNETES: Family = Family {
-    name: "kubernetes",
-    version: "v1.36.3",
-    go: GoVersion { major: 1, minor: 26, patch: 0 },
-    go_mod: include_str!("../../go/kubernetes/go.mod"),
-    go_sum: include_str!("../../go/kubernetes/go.sum"),
-    ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3",
-};
-
-impl Family {
-    /// Name of the family's folder in the cache.
-    fn folder(&self) -> String {
-        let mut hash = Sha256::new();
-        for part in [self.go_mod, self.go_sum, self.ldflags, std::env::consts::OS, std::env::consts::ARCH] {
-            hash.update(part.len().to_le_bytes());
-            hash.update(part);
-        }
-        let hash: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        format!("{}-{}-{hash}", self.name, self.version)
-    }
-}
-
-impl Program {
-    /// Every program, in the order a cluster starts them.
-    pub const ALL: [Self; 7] = [
-        Self::Etcd,
-        Self::KubeApiserver,
-        Self::Kubectl,
-        Self::KubeControllerManager,
-        Self::KubeScheduler,
-        Self::Kubelet,
-        Self::KubeProxy,
-    ];
-
-    /// File name of the program.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Etcd => "etcd",
-            Self::KubeApiserver => "kube-apiserver",
-            Self::Kubectl => "kubectl",
-            Self::KubeControllerManager => "kube-controller-manager",
-            Self::KubeScheduler => "kube-scheduler",
-            Self::Kubelet => "kubelet",
-            Self::KubeProxy => "kube-proxy",
-        }
-    }
-
-    /// Version that is built when neither `KUBEBUILDER_ASSETS` nor the cache has the program.
-    #[must_use]
-    pub fn version(self) -> &'static str {
-        self.family().version
-    }
-
-    fn family(self) -> &'static Family {
-        match self {
-            Self::Etcd => &ETCD,
-            _ => &KUBERNETES,
-        }
-    }
-
-    /// Import path of the Go package, one of the `tool`s of the family's `go.mod`.
-    fn package(self) -> String {
-        match self {
-            Self::Etcd => "go.etcd.io/etcd/server/v3".to_owned(),
-            _ => format!("k8s.io/kubernetes/cmd/{}", self.name()),
-        }
-    }
-}
-
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Program {
-    type Err = UnknownProgram;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|program| program.name() == name).ok_or_else(|| UnknownProgram(name.to_owned()))
-    }
-}
-
-/// A program name that the testbed has no pins for.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown program {0:?}: the testbed has {all}", all = Program::ALL.map(Program::name).join(", "))]
-pub struct UnknownProgram(String);
 
 /// Why a program is not available.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +28,9 @@ pub enum AssetsError {
     /// `KUBEBUILDER_ASSETS` is set to something that is not a folder.
     #[error("KUBEBUILDER_ASSETS is set to {}, which is not a folder", .0.display())]
     NotAFolder(PathBuf),
+    /// `TESTBED_KUBERNETES` names a version there are no pins for.
+    #[error("TESTBED_KUBERNETES: {0}")]
+    UnknownKubernetes(#[from] UnknownKubernetes),
     /// Neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
     #[error("no cache folder: set HOME or XDG_CACHE_HOME to an absolute path")]
     NoCacheFolder,
@@ -232,13 +105,15 @@ pub struct Folders {
     pub assets: Option<PathBuf>,
     /// The cache folder of this project.
     pub cache: PathBuf,
+    /// `TESTBED_KUBERNETES`: which Kubernetes is looked for in the cache, or built.
+    pub kubernetes: Kubernetes,
 }
 
 impl Folders {
     /// The folders this process's environment names.
     ///
     /// # Errors
-    /// [`AssetsError::NotAFolder`] and [`AssetsError::NoCacheFolder`].
+    /// [`AssetsError::NotAFolder`], [`AssetsError::UnknownKubernetes`] and [`AssetsError::NoCacheFolder`].
     pub fn from_env() -> Result<Self, AssetsError> {
         Self::from_vars(|name| std::env::var_os(name))
     }
@@ -248,13 +123,18 @@ impl Folders {
     ///
     /// # Errors
     /// [`AssetsError::NotAFolder`] if `KUBEBUILDER_ASSETS` is set but no folder, so that a typing error does not end in
-    /// a build of many minutes; [`AssetsError::NoCacheFolder`] if nothing says where the cache is.
+    /// a build of many minutes; [`AssetsError::UnknownKubernetes`] for the same reason; [`AssetsError::NoCacheFolder`] if
+    /// nothing says where the cache is.
     pub fn from_vars(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, AssetsError> {
         let path = |name| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let assets = path("KUBEBUILDER_ASSETS");
         if let Some(folder) = assets.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(AssetsError::NotAFolder(folder.clone()));
         }
+        let kubernetes = match var("TESTBED_KUBERNETES").filter(|minor| !minor.is_empty()) {
+            Some(minor) => minor.to_string_lossy().parse()?,
+            None => Kubernetes::default(),
+        };
         // The programs are not started in the current folder.
         let assets = assets.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
         let cache = path("XDG_CACHE_HOME")
@@ -262,7 +142,7 @@ impl Folders {
             .or_else(|| path("HOME").filter(|home| home.is_absolute()).map(|home| home.join(".cache")))
             .ok_or(AssetsError::NoCacheFolder)?
             .join("managed-redis-operator");
-        Ok(Self { assets, cache })
+        Ok(Self { assets, cache, kubernetes })
     }
 
     /// The program, if it is there without a build.
@@ -275,7 +155,17 @@ impl Folders {
     /// Where the program is in the cache once it has been built.
     #[must_use]
     pub fn cached(&self, program: Program) -> PathBuf {
-        self.cache.join(program.family().folder()).join(program.name())
+        self.cache.join(self.family(program).folder()).join(program.name())
+    }
+
+    /// Version that is built when neither `KUBEBUILDER_ASSETS` nor the cache has the program.
+    #[must_use]
+    pub fn version(&self, program: Program) -> &'static str {
+        self.family(program).version
+    }
+
+    fn family(&self, program: Program) -> &'static Family {
+        program.family(self.kubernetes)
     }
 
     /// The program, built from its source if it is nowhere else. Says on stderr what it builds and for how long.
@@ -289,7 +179,7 @@ impl Folders {
             return Ok(path);
         }
         let destination = self.cached(program);
-        build::build(program, &destination).await?;
+        build::build(program, self.family(program), &destination).await?;
         Ok(destination)
     }
 }
@@ -302,7 +192,7 @@ pub async fn ensure(program: Program) -> Result<PathBuf, AssetsError> {
     Folders::from_env()?.ensure(program).await
 }
 
-fn is_executable(path: &Path) -> bool {
+pub(crate) fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
@@ -362,6 +252,19 @@ mod tests {
     }
 
     #[test]
+    fn another_kubernetes_is_another_folder_of_the_cache() {
+        let of = |minor: &str| {
+            let set = [("HOME", Path::new("/home/a")), ("TESTBED_KUBERNETES", Path::new(minor))];
+            Folders::from_vars(vars(&set))
+        };
+        let (oldest, usual) = (of("1.33").unwrap(), of("").unwrap());
+        assert_eq!(usual, of(Kubernetes::default().minor()).unwrap());
+        assert_ne!(oldest.cached(Program::KubeApiserver), usual.cached(Program::KubeApiserver));
+        assert_eq!(oldest.cached(Program::Etcd), usual.cached(Program::Etcd));
+        assert!(matches!(of("1.3"), Err(AssetsError::UnknownKubernetes(_))));
+    }
+
+    #[test]
     fn assets_folder_that_is_not_there_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         let missing = root.path().join("missing");
@@ -374,49 +277,5 @@ mod tests {
         let set = [("KUBEBUILDER_ASSETS", Path::new("src")), ("HOME", Path::new("/home/a"))];
         let assets = Folders::from_vars(vars(&set)).unwrap().assets.unwrap();
         assert_eq!(assets, std::env::current_dir().unwrap().join("src"));
-    }
-
-    #[test]
-    fn families_agree_with_their_go_mod() {
-        for program in Program::ALL {
-            let family = program.family();
-            let lines: Vec<_> = family.go_mod.lines().map(str::trim).collect();
-            let go = format!("go {}", family.go);
-            assert!(lines.contains(&go.as_str()), "{program}: {go}");
-            let package = program.package();
-            assert!(
-                lines.iter().any(|line| line.strip_prefix("tool ").unwrap_or(line) == package),
-                "{program}: {package} is no tool of its go.mod"
-            );
-            assert!(
-                lines.iter().any(|line| {
-                    let line = line.strip_prefix("require ").unwrap_or(line);
-                    line.split_once(' ').is_some_and(|(module, rest)| {
-                        package.starts_with(module) && rest.split(' ').next() == Some(family.version)
-                    })
-                }),
-                "{program}: go.mod does not require {}",
-                family.version
-            );
-            if family.name == "kubernetes" {
-                assert!(family.ldflags.ends_with(family.version), "{program} would report another version");
-            }
-        }
-    }
-
-    #[test]
-    fn names_read_back() {
-        for program in Program::ALL {
-            assert_eq!(program.name().parse::<Program>().unwrap(), program);
-        }
-        let error = "kubeadm".parse::<Program>().unwrap_err().to_string();
-        assert!(error.contains("kubeadm") && error.contains("kube-apiserver"), "{error}");
-    }
-
-    #[test]
-    fn folder_changes_with_the_pins() {
-        let other = Family { go_sum: "", ..KUBERNETES };
-        assert_ne!(other.folder(), KUBERNETES.folder());
-        assert!(KUBERNETES.folder().starts_with("kubernetes-v1.36.3-"));
     }
 }

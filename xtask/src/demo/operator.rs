@@ -8,9 +8,9 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tokio::process::{Child, Command};
 
+use crate::image::executable;
 use crate::root;
 
 const PACKAGE: &str = "managed-redis-operator";
@@ -31,10 +31,10 @@ pub enum OperatorError {
         source: io::Error,
     },
     /// The build failed; cargo has said why.
-    #[error("`cargo build -p {PACKAGE}` failed ({0})")]
+    #[error("`cargo build --bin {PACKAGE}` failed ({0})")]
     Build(ExitStatus),
     /// cargo named no program.
-    #[error("`cargo build -p {PACKAGE}` did not say where the program is")]
+    #[error("`cargo build --bin {PACKAGE}` did not say where the program is")]
     NoProgram,
     /// The log cannot be written.
     #[error("cannot write {}: {source}", path.display())]
@@ -77,7 +77,8 @@ pub async fn build_release() -> Result<PathBuf, OperatorError> {
 async fn build_with(flags: &[&str]) -> Result<PathBuf, OperatorError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
-    command.args(["build", "--package", PACKAGE, "--bin", PACKAGE, "--message-format", "json-render-diagnostics"]);
+    // Of the workspace: with the features of the tests' build, whose parts are thus used again.
+    command.args(["build", "--workspace", "--bin", PACKAGE, "--message-format", "json-render-diagnostics"]);
     command.args(flags);
     command.current_dir(root()).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
     let failed = |source| OperatorError::Run { program: cargo.to_string_lossy().into_owned(), source };
@@ -85,14 +86,7 @@ async fn build_with(flags: &[&str]) -> Result<PathBuf, OperatorError> {
     if !output.status.success() {
         return Err(OperatorError::Build(output.status));
     }
-    executable(&String::from_utf8_lossy(&output.stdout)).ok_or(OperatorError::NoProgram)
-}
-
-/// The program among cargo's messages (<https://doc.rust-lang.org/cargo/reference/external-tools.html>).
-fn executable(messages: &str) -> Option<PathBuf> {
-    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut programs = artifacts.filter(|message| message["target"]["name"] == PACKAGE);
-    programs.find_map(|message| message["executable"].as_str().map(PathBuf::from))
+    executable(&String::from_utf8_lossy(&output.stdout), PACKAGE).ok_or(OperatorError::NoProgram)
 }
 
 /// The operator as it runs.
@@ -112,6 +106,8 @@ pub struct Surroundings<'a> {
     pub clouds: &'a str,
     /// The file that its output goes to.
     pub log: PathBuf,
+    /// Further flags.
+    pub flags: &'a [String],
 }
 
 impl Operator {
@@ -128,7 +124,7 @@ impl Operator {
         let mut command = Command::new(program);
         command.args(["run", "--kakao-endpoint", with.clouds, "--kakao-iam-endpoint", with.clouds]);
         command.args(["--ncp-endpoint", with.clouds, "--operator-namespace", with.namespace]);
-        command.args(["--admin-addr", &admin.to_string()]);
+        command.args(["--admin-addr", &admin.to_string()]).args(with.flags);
         let own = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("MRO_"));
         for name in own.chain(PROXIES.map(Into::into)) {
             command.env_remove(name);
@@ -200,18 +196,6 @@ pub fn tail(path: &Path, lines: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cargo_says_where_the_program_is() {
-        let messages = [
-            r#"{"reason":"compiler-artifact","target":{"name":"serde"},"executable":null}"#,
-            r#"{"reason":"compiler-artifact","target":{"name":"managed_redis_operator"},"executable":null}"#,
-            r#"{"reason":"compiler-artifact","target":{"name":"managed-redis-operator"},"executable":"/t/debug/mro"}"#,
-            r#"{"reason":"build-finished","success":true}"#,
-        ];
-        assert_eq!(executable(&messages.join("\n")), Some(PathBuf::from("/t/debug/mro")));
-        assert_eq!(executable(messages[0]), None);
-    }
 
     fn start(script: &str) -> Operator {
         let child = Command::new("sh").args(["-c", script]).kill_on_drop(true).spawn().unwrap();

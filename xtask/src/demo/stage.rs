@@ -99,7 +99,8 @@ impl Stage {
         step("Starting the operator");
         let clouds = cloud.url();
         let log = folder.join("operator.log");
-        let with = Surroundings { kubeconfig: &kubeconfig, namespace: OPERATOR_NAMESPACE, clouds: &clouds, log };
+        let with =
+            Surroundings { kubeconfig: &kubeconfig, namespace: OPERATOR_NAMESPACE, clouds: &clouds, log, flags: &[] };
         let operator = self.operator.insert(Operator::start(&program, with)?);
         say(format_args!("    log: {}", operator.log().display()));
         Ok(Running { client, kubeconfig, operator, cloud })
@@ -148,7 +149,7 @@ async fn programs(once: bool) -> Result<(), StageError> {
         match folders.find(program) {
             Some(path) => say(format_args!("    {program}: {}", path.display())),
             None => {
-                let version = program.version();
+                let version = folders.version(program);
                 say(format_args!(
                     "    {program} {version} is built from source, once, which takes Go, the network and some minutes"
                 ));

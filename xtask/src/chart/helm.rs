@@ -1,0 +1,89 @@
+//! The helm command, with a home of its own.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use testbed::{ApiServer, Program, assets};
+use tokio::process::Command;
+
+use super::{ChartError, RELEASE, chart};
+
+/// A helm that reads and writes nothing in the user's home.
+pub struct Helm {
+    executable: PathBuf,
+    home: TempDir,
+    kubeconfig: Option<PathBuf>,
+}
+
+impl Helm {
+    /// Finds or builds helm.
+    ///
+    /// # Errors
+    /// When it is neither there nor can be built.
+    pub async fn find() -> Result<Self, ChartError> {
+        let executable = assets::ensure(Program::Helm).await?;
+        let home = tempfile::tempdir().map_err(ChartError::io("create a folder in", &std::env::temp_dir()))?;
+        Ok(Self { executable, home, kubeconfig: None })
+    }
+
+    /// The same, for an API server.
+    pub fn on(self, server: &ApiServer) -> Self {
+        Self { kubeconfig: Some(server.kubeconfig_path().to_owned()), ..self }
+    }
+
+    /// A folder for this helm's time.
+    pub fn scratch(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Runs it; what it printed on stdout.
+    ///
+    /// # Errors
+    /// [`ChartError::Failed`] with what it printed.
+    pub async fn run(&self, arguments: &[&str]) -> Result<String, ChartError> {
+        let home = self.home.path();
+        let mut command = Command::new(&self.executable);
+        command.args(arguments).kill_on_drop(true);
+        for (variable, folder) in
+            [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
+        {
+            command.env(variable, home.join(folder));
+        }
+        // Without a server there is no cluster at all, whatever the environment says.
+        command.env("KUBECONFIG", self.kubeconfig.clone().unwrap_or_else(|| home.join("no-cluster")));
+        output("helm", arguments, command).await
+    }
+
+    /// Checks the chart with a file of values.
+    ///
+    /// # Errors
+    /// When the linter has anything but praise, or a hint (there is no icon).
+    pub async fn lint(&self, values: &Path) -> Result<(), ChartError> {
+        let (chart, values) = (chart(), values.to_string_lossy());
+        self.run(&["lint", "--strict", "--values", &values, &chart.to_string_lossy()]).await.map(drop)
+    }
+
+    /// Renders the chart with a file of values.
+    ///
+    /// # Errors
+    /// When it refuses the values.
+    pub async fn template(&self, values: &Path) -> Result<String, ChartError> {
+        let (chart, values) = (chart(), values.to_string_lossy());
+        self.run(&["template", RELEASE, &chart.to_string_lossy(), "--namespace", RELEASE, "--values", &values]).await
+    }
+}
+
+/// Runs a command; what it printed on stdout.
+///
+/// # Errors
+/// [`ChartError::Start`], and [`ChartError::Failed`] with what it printed.
+pub async fn output(program: &'static str, arguments: &[&str], mut command: Command) -> Result<String, ChartError> {
+    let output = command.output().await.map_err(|source| ChartError::Start { program, source })?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(stdout);
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let output = format!("{stdout}{stderr}").trim_end().to_owned();
+    Err(ChartError::Failed { program, arguments: arguments.join(" "), output })
+}
