@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
 use crate::error::TestbedError;
@@ -139,6 +140,27 @@ impl Sandbox {
         line.extend(["--", "setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from));
         line.extend(command.into_iter().map(Into::into));
         line
+    }
+
+    /// Kills the processes in those of the sandbox's control groups whose path is `wanted`, except for those called
+    /// `spared`; how many there were.
+    pub(crate) fn kill(&self, wanted: impl Fn(&str) -> bool, spared: &str) -> Result<usize, TestbedError> {
+        let failed = |source| TestbedError::Process { program: "kill".to_owned(), source };
+        let mut killed = 0;
+        for entry in std::fs::read_dir("/proc").map_err(failed)?.filter_map(Result::ok) {
+            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            // What cannot be read has ended meanwhile.
+            let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+            let is_ours = read("cgroup").lines().any(|group| group.contains(&self.cgroup) && wanted(group));
+            if !is_ours || read("comm").trim() == spared {
+                continue;
+            }
+            if let Some(process) = Pid::from_raw(id) {
+                kill_process(process, Signal::KILL).map_err(|error| failed(error.into()))?;
+                killed += 1;
+            }
+        }
+        Ok(killed)
     }
 
     /// Runs a command inside to its end, and returns what it printed on standard output.

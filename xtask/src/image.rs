@@ -98,6 +98,13 @@ pub struct Content {
     roots: bool,
 }
 
+impl Content {
+    /// Name of the image with a tag.
+    pub fn name(self, tag: &str) -> String {
+        format!("{}:{tag}", self.program)
+    }
+}
+
 /// The operator's image.
 pub const OPERATOR: Content =
     Content { program: "managed-redis-operator", dockerfile: "deploy/Dockerfile", files: &["LICENSE"], roots: true };
@@ -151,8 +158,7 @@ async fn run(arguments: &Arguments) -> Result<(), ImageError> {
         return Ok(());
     }
     step("Building the image with buildah");
-    let name = arguments.name.clone();
-    let name = name.unwrap_or_else(|| format!("{}:{}", content.program, env!("CARGO_PKG_VERSION")));
+    let name = arguments.name.clone().unwrap_or_else(|| content.name(env!("CARGO_PKG_VERSION")));
     let image = build(content, &folder, &name).await?;
     say(format_args!("    {} in {}", image.name, image.archive.display()));
     Ok(())
@@ -238,7 +244,9 @@ pub async fn build(content: Content, folder: &Path, name: &str) -> Result<Image,
     packages::ensure(&[Tool::new("buildah", "buildah")]).await?;
     let storage = tempfile::tempdir().map_err(ImageError::io("create", std::env::temp_dir()))?;
     let file_name = name.rsplit('/').next().unwrap_or(name).replace(':', "-");
-    let archive = root().join(FOLDER).join(format!("{file_name}.tar"));
+    let archives = root().join(FOLDER);
+    std::fs::create_dir_all(&archives).map_err(ImageError::io("create", &archives))?;
+    let archive = archives.join(format!("{file_name}.tar"));
     let (version, revision) = (format!("VERSION={}", env!("CARGO_PKG_VERSION")), revision().await);
     let mut bud = buildah(storage.path());
     bud.args(["bud", "--quiet", "--isolation", "chroot", "--tag", name, "--build-arg", &version]);

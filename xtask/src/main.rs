@@ -1,10 +1,10 @@
-//! Development tasks: `cargo xtask generate`, `cargo xtask chart`, `cargo xtask image`, `cargo xtask demo`,
-//! `cargo xtask gitops`, `cargo xtask workflows`, `cargo xtask faults`, `cargo xtask bench`, `cargo xtask ci`.
+//! Development tasks: `cargo xtask generate`, `chart`, `image`, `demo`, `gitops`, `workflows`, `faults`, `bench`, `e2e` and `ci`.
 
 mod bench;
 mod chart;
 mod ci;
 mod demo;
+mod e2e;
 mod faults;
 mod generate;
 mod gitops;
@@ -44,6 +44,8 @@ enum Task {
     Workflows,
     /// Build the operator's image
     Image(image::Arguments),
+    /// Install, kill, upgrade, drain and uninstall the operator on real nodes
+    E2e(e2e::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Task::Gitops(arguments) => gitops::main(&arguments).map_err(|error| error.to_string()),
         Task::Workflows => workflows::main().map_err(|error| error.to_string()),
         Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),
+        Task::E2e(arguments) => e2e::main(&arguments).map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),
     };
     match outcome {

@@ -8,6 +8,8 @@ use super::requirements::Requirements;
 
 /// The image that holds a pod's namespaces.
 pub(super) const PAUSE_IMAGE: &str = "testbed.managedredis.dev/pause:1";
+/// The name of the process in it.
+pub(super) const PAUSE_PROCESS: &str = "pause";
 /// The addresses of pods.
 const POD_NETWORK: &str = "10.88.0.0/16";
 

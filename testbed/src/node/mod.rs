@@ -34,6 +34,8 @@ pub struct ClusterOptions {
     /// How many nodes run pods, at least one. Each has a kubelet and a containerd of its own; network and kernel are
     /// shared. They are called `node-1` and so on.
     pub nodes: u16,
+    /// Further flags for kube-apiserver.
+    pub apiserver_args: Vec<String>,
     /// How long each program, and at the end the nodes, may take to become ready.
     pub ready_within: Duration,
 }
@@ -41,7 +43,7 @@ pub struct ClusterOptions {
 impl Default for ClusterOptions {
     fn default() -> Self {
         // Ten seconds are the rule.
-        Self { nodes: 1, ready_within: Duration::from_secs(180) }
+        Self { nodes: 1, apiserver_args: Vec::new(), ready_within: Duration::from_secs(180) }
     }
 }
 
@@ -108,7 +110,8 @@ impl Cluster {
 
         let folder = DataFolder::create()?;
         let sandbox = Sandbox::start(&folder, &names).await?;
-        let api = Options { users: users(&names), ready_within: options.ready_within, ..Options::default() };
+        let ready_within = options.ready_within;
+        let api = Options { users: users(&names), apiserver_args: options.apiserver_args, ready_within };
         let api = ApiServer::start_in(folder, Some(&sandbox), api).await?;
         let controllers = controllers(&api, &sandbox, &programs, &names)?;
         let mut cluster = Self { sandbox, nodes: Vec::new(), _controllers: controllers, api };
@@ -121,11 +124,11 @@ impl Cluster {
         }
         for node in &mut cluster.nodes {
             let socket = config::socket(&node.folder);
-            wait_for(&mut node.containerd, options.ready_within, || probe_socket(&socket)).await?;
+            wait_for(&mut node.containerd, ready_within, || probe_socket(&socket)).await?;
         }
         cluster.import(&programs.ctr, &pause).await?;
         cluster.start_kubelets(&programs.kubelet)?;
-        cluster.wait_until_ready(options.ready_within).await?;
+        cluster.wait_until_ready(ready_within).await?;
         Ok(cluster)
     }
 
@@ -163,6 +166,15 @@ impl Cluster {
             import.await?;
         }
         Ok(())
+    }
+
+    /// Kills every process of a pod's containers with SIGKILL, as the kernel does when memory runs out, and says how many
+    /// there were. The pod stays: its kubelet starts the containers again.
+    ///
+    /// # Errors
+    /// [`TestbedError::Process`] if a process cannot be killed.
+    pub fn kill_containers(&self, pod_uid: &str) -> Result<usize, TestbedError> {
+        self.sandbox.kill(|group| group.contains(&format!("pod{pod_uid}")), config::PAUSE_PROCESS)
     }
 
     fn start_containerd(

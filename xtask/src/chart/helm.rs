@@ -28,7 +28,12 @@ impl Helm {
 
     /// The same, for an API server.
     pub fn on(self, server: &ApiServer) -> Self {
-        Self { kubeconfig: Some(server.kubeconfig_path().to_owned()), ..self }
+        self.with_kubeconfig(server.kubeconfig_path())
+    }
+
+    /// The same, for the cluster of a kubeconfig.
+    pub fn with_kubeconfig(self, path: &Path) -> Self {
+        Self { kubeconfig: Some(path.to_owned()), ..self }
     }
 
     /// A folder for this helm's time.

@@ -7,7 +7,7 @@
 
 mod cases;
 mod golden;
-mod helm;
+pub mod helm;
 mod manifests;
 mod objects;
 mod policy;
@@ -118,7 +118,7 @@ fn ensure(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), ChartErr
 }
 
 /// The chart's folder.
-fn chart() -> PathBuf {
+pub fn chart() -> PathBuf {
     root().join(CHART)
 }
 

@@ -1,16 +1,17 @@
 //! `cargo xtask demo`: the real operator on a real API server, with the examples and a fake cloud.
 
-mod expect;
-mod manifests;
+pub mod expect;
+pub mod manifests;
 pub mod operator;
-mod seen;
+pub mod seen;
 mod show;
-mod stage;
+pub mod stage;
 
 use std::io;
 use std::time::Duration;
 
 use clap::Args;
+use fake_cloud::StateHandle;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio::signal::unix::{SignalKind, signal};
@@ -90,7 +91,10 @@ async fn run(once: bool) -> Result<(), DemoError> {
 }
 
 /// Waits for Ctrl-C, or for who stops this process in another way.
-fn interrupted() -> io::Result<impl Future<Output = ()>> {
+///
+/// # Errors
+/// When the signal handlers cannot be installed.
+pub fn interrupted() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -116,7 +120,7 @@ async fn perform(once: bool, stage: &mut Stage) -> Result<(), DemoError> {
     let operator = running.operator;
     settle(&mut changes, &mut board, &mut screen, operator).await?;
     screen.finish(&board);
-    let effects = [expect::effects(&running.cloud.state()), stage::connection(&running.client).await];
+    let effects = [effects_of(&running.cloud.state()), stage::connection(&running.client).await];
     let mismatches: Vec<String> = effects.iter().filter_map(|effect| effect.clone().err()).collect();
     if !mismatches.is_empty() {
         return Err(DemoError::NotAsExpected { after: screen.elapsed(), mismatches });
@@ -131,6 +135,11 @@ async fn perform(once: bool, stage: &mut Stage) -> Result<(), DemoError> {
         say(line);
     }
     follow(&mut changes, &mut board, &screen, operator).await
+}
+
+/// What was done to the fake cloud: [`expect::effects`].
+fn effects_of(cloud: &StateHandle) -> Result<String, String> {
+    expect::effects(cloud.all_flushes(), cloud.all_applies())
 }
 
 /// Shows changes until everything is as expected.

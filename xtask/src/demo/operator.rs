@@ -63,7 +63,8 @@ pub enum OperatorError {
 /// # Errors
 /// When cargo cannot be started or the build fails.
 pub async fn build() -> Result<PathBuf, OperatorError> {
-    build_with(&[]).await
+    // Of the workspace: with the features of the tests' build, whose parts are thus used again.
+    build_with(&["--workspace"]).await
 }
 
 /// As [`build`], for release.
@@ -71,7 +72,7 @@ pub async fn build() -> Result<PathBuf, OperatorError> {
 /// # Errors
 /// As [`build`].
 pub async fn build_release() -> Result<PathBuf, OperatorError> {
-    build_with(&["--release"]).await
+    build_with(&["--package", PACKAGE, "--release"]).await
 }
 
 async fn build_with(flags: &[&str]) -> Result<PathBuf, OperatorError> {

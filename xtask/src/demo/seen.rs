@@ -2,7 +2,7 @@
 
 use futures::stream::{BoxStream, StreamExt as _, select_all};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -113,6 +113,26 @@ pub fn watch(client: &Client, namespace: &str) -> BoxStream<'static, Change> {
         changes(Api::<RedisFlushRequest>::namespaced(client.clone(), namespace)),
     ])
     .boxed()
+}
+
+/// All there is of the three kinds in a namespace.
+///
+/// # Errors
+/// What the API server refuses.
+pub async fn list(client: &Client, namespace: &str) -> Result<Vec<(Key, Seen)>, kube::Error> {
+    let mut all = rows(Api::<RedisClusterRef>::namespaced(client.clone(), namespace)).await?;
+    all.extend(rows(Api::<RedisParameterSync>::namespaced(client.clone(), namespace)).await?);
+    all.extend(rows(Api::<RedisFlushRequest>::namespaced(client.clone(), namespace)).await?);
+    Ok(all)
+}
+
+async fn rows<K>(api: Api<K>) -> Result<Vec<(Key, Seen)>, kube::Error>
+where
+    K: Row + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let list = api.list(&ListParams::default()).await?;
+    let row = |object: &K| (Key::new(&K::kind(&()), &object.name_any()), object.seen().unwrap_or_default());
+    Ok(list.items.iter().map(row).collect())
 }
 
 fn changes<K>(api: Api<K>) -> BoxStream<'static, Change>

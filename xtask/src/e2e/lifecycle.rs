@@ -1,0 +1,206 @@
+//! What happens to objects when the release changes or goes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
+use managed_redis_operator::api::flush_request::FlushPhase;
+use managed_redis_operator::api::{RedisClusterRef, crds};
+use serde_json::{Value, json};
+
+use super::cloud;
+use super::error::{E2eError, ensure, until};
+use super::flush::Flush;
+use super::release::{self, RELEASE};
+use super::scene::{Scene, restricted};
+use crate::chart::chart;
+use crate::demo::stage::NAMESPACE as SHOP;
+
+/// A namespace that the operator is told not to look at.
+pub const OTHER: &str = "managed-redis-e2e-other";
+const WITHIN: Duration = Duration::from_secs(60);
+const CLUSTER_REFS: &str = "redisclusterrefs.managedredis.dev";
+/// A column that no version has.
+const COLUMN: &str = "E2E";
+
+/// `helm upgrade` to a chart with another CRD: the CRD changes, its objects stay the same ones, and back again.
+///
+/// # Errors
+/// When the CRD does not change, or an object is another.
+pub async fn crd_changed(scene: &Scene, values: &Value) -> Result<String, E2eError> {
+    let before = uids(scene).await?;
+    let newer = newer_chart(scene.helm.scratch())?;
+    release::upgrade(scene, &newer, values).await?;
+    ensure(has_column(scene).await?, || "helm upgrade did not change the CRD".to_owned())?;
+    ensure(uids(scene).await? == before, || "objects were replaced by the upgrade".to_owned())?;
+    release::upgrade_here(scene, values).await?;
+    ensure(!has_column(scene).await?, || "helm upgrade did not change the CRD back".to_owned())?;
+    ensure(uids(scene).await? == before, || "objects were replaced on the way back".to_owned())?;
+    Ok(format!("a column of {CLUSTER_REFS} renamed and back; the same {} objects", before.len()))
+}
+
+/// A copy of the chart whose CRD of RedisClusterRef calls a column otherwise.
+fn newer_chart(scratch: &Path) -> Result<PathBuf, E2eError> {
+    let copy = scratch.join("newer-chart");
+    copy_folder(&chart(), &copy)?;
+    let path = copy.join("templates/crds/managedredis.dev_redisclusterrefs.yaml");
+    let text = std::fs::read_to_string(&path)?;
+    let newer = text.replacen("name: Mode\n", &format!("name: {COLUMN}\n"), 1);
+    ensure(newer != text, || format!("{} has no column Mode", path.display()))?;
+    std::fs::write(&path, newer)?;
+    Ok(copy)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<(), E2eError> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+async fn has_column(scene: &Scene) -> Result<bool, E2eError> {
+    let api: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
+    let crd = api.get(CLUSTER_REFS).await.map_err(E2eError::kube("read the CRD"))?;
+    let columns = crd.spec.versions.iter().filter_map(|version| version.additional_printer_columns.as_ref()).flatten();
+    Ok(columns.into_iter().any(|column| column.name == COLUMN))
+}
+
+/// UIDs of all references of the shop.
+async fn uids(scene: &Scene) -> Result<Vec<String>, E2eError> {
+    let api: Api<RedisClusterRef> = Api::namespaced(scene.client.clone(), SHOP);
+    let list = api.list(&ListParams::default()).await.map_err(E2eError::kube("list the references"))?;
+    let mut uids: Vec<String> = list.items.iter().filter_map(RedisClusterRef::uid).collect();
+    uids.sort();
+    Ok(uids)
+}
+
+/// With `watchNamespaces`, other namespaces are left alone and there is no right to them; without it again, their objects
+/// are taken up.
+///
+/// # Errors
+/// When an object outside is touched, or one inside is not.
+pub async fn watch_namespaces(scene: &Scene, values: &Value) -> Result<String, E2eError> {
+    let mut narrow = values.clone();
+    narrow["watchNamespaces"] = json!([SHOP]);
+    release::upgrade_here(scene, &narrow).await?;
+    let cluster_roles: Api<ClusterRole> = Api::all(scene.client.clone());
+    let role = cluster_roles.get_opt(RELEASE).await.map_err(E2eError::kube("read the ClusterRole"))?;
+    ensure(role.is_none(), || format!("there is still a ClusterRole {RELEASE}"))?;
+    let roles: Api<Role> = Api::namespaced(scene.client.clone(), SHOP);
+    roles.get(RELEASE).await.map_err(E2eError::kube(format!("read the Role in {SHOP}")))?;
+
+    restricted(&scene.client, OTHER).await?;
+    copy_secret(scene, "ncp").await?;
+    create_reference(scene, OTHER, "outside").await?;
+    // Created later, seen earlier: the one outside is not just slow.
+    create_reference(scene, SHOP, "inside").await?;
+    wait_for_status(scene, SHOP, "inside").await?;
+    let outside: Api<RedisClusterRef> = Api::namespaced(scene.client.clone(), OTHER);
+    let untouched = outside.get("outside").await.map_err(E2eError::kube("read the reference outside"))?;
+    let fields = untouched.managed_fields().iter().filter_map(|entry| entry.manager.clone()).collect::<Vec<_>>();
+    ensure(!fields.contains(&RELEASE.to_owned()), || "the operator wrote to an object outside".to_owned())?;
+
+    release::upgrade_here(scene, values).await?;
+    wait_for_status(scene, OTHER, "outside").await?;
+    Ok("a Role instead of the ClusterRole; the object outside is untouched until the whole cluster is watched"
+        .to_owned())
+}
+
+async fn copy_secret(scene: &Scene, name: &str) -> Result<(), E2eError> {
+    let failed = |what: &str| E2eError::kube(format!("{what} the Secret {name}"));
+    let shop: Api<Secret> = Api::namespaced(scene.client.clone(), SHOP);
+    let found = shop.get(name).await.map_err(failed("read"))?;
+    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    let copy = Secret { metadata, data: found.data, ..Secret::default() };
+    let other: Api<Secret> = Api::namespaced(scene.client.clone(), OTHER);
+    other.create(&PostParams::default(), &copy).await.map(drop).map_err(failed("copy"))
+}
+
+async fn create_reference(scene: &Scene, namespace: &str, name: &str) -> Result<(), E2eError> {
+    let api: Api<RedisClusterRef> = Api::namespaced(scene.client.clone(), namespace);
+    let spec = json!({"ncp": {"cloudDBInstanceNo": "882701", "credentialsSecretRef": {"name": "ncp"}}});
+    let reference = RedisClusterRef {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        spec: serde_json::from_value(spec).map_err(|error| E2eError::Wrong(error.to_string()))?,
+        status: None,
+    };
+    let created = api.create(&PostParams::default(), &reference).await;
+    created.map(drop).map_err(E2eError::kube(format!("create the reference {namespace}/{name}")))
+}
+
+async fn wait_for_status(scene: &Scene, namespace: &str, name: &str) -> Result<(), E2eError> {
+    let api: Api<RedisClusterRef> = Api::namespaced(scene.client.clone(), namespace);
+    until(&format!("the reference {namespace}/{name} is running"), WITHIN, || async {
+        let found = api.get(name).await.map_err(E2eError::kube(format!("read {namespace}/{name}")))?;
+        let state = found.status.and_then(|status| status.state);
+        Ok(if state.as_deref() == Some("running") { Ok(()) } else { Err(format!("its state is {state:?}")) })
+    })
+    .await
+}
+
+/// `helm uninstall` in the middle of a flush: objects, their statuses, ConfigMaps and CRDs stay, and nothing that is deleted
+/// afterwards waits for an operator.
+///
+/// # Errors
+/// When something is gone, or stays.
+pub async fn uninstalled(scene: &Scene) -> Result<String, E2eError> {
+    let before = uids(scene).await?;
+    let flush = Flush::create(scene, "uninstalled-while-flushing").await?;
+    flush.reaches(&[FlushPhase::Accepted]).await?;
+    scene.helm.run(&["uninstall", RELEASE, "--namespace", release::NAMESPACE, "--wait", "--timeout=60s"]).await?;
+    until("the operator's pods are gone", WITHIN, || async {
+        let left = release::pods(scene).await?.len();
+        Ok(if left == 0 { Ok(()) } else { Err(format!("{left} are left")) })
+    })
+    .await?;
+    ensure(uids(scene).await? == before, || "references went with the release".to_owned())?;
+    let maps: Api<ConfigMap> = Api::namespaced(scene.client.clone(), SHOP);
+    maps.get("orders-redis").await.map_err(E2eError::kube("read the ConfigMap orders-redis"))?;
+    let definitions: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
+    for crd in crds() {
+        definitions.get(&crd.name_any()).await.map_err(E2eError::kube("read a CRD"))?;
+    }
+    scene.kubectl(&["delete", "managedredis", "--all", "--namespace", SHOP, "--timeout=60s"]).await?;
+    Ok(format!(
+        "{} references and {} CRDs kept; then everything deleted without an operator",
+        before.len(),
+        crds().len()
+    ))
+}
+
+/// Removes what the tests have made, all of which has to go without an operator.
+///
+/// # Errors
+/// When something stays.
+pub async fn tidied_up(scene: &Scene) -> Result<String, E2eError> {
+    let namespaces: Api<Namespace> = Api::all(scene.client.clone());
+    let ours = [SHOP, OTHER, cloud::NAMESPACE, release::NAMESPACE];
+    for name in ours {
+        // That of a step that was left out is not there.
+        let _ = namespaces.delete(name, &DeleteParams::default()).await;
+    }
+    until("the tests' namespaces are gone", Duration::from_secs(120), || async {
+        let list = namespaces.list(&ListParams::default()).await.map_err(E2eError::kube("list namespaces"))?;
+        let left: Vec<String> =
+            list.items.iter().map(Namespace::name_any).filter(|n| ours.contains(&n.as_str())).collect();
+        Ok(if left.is_empty() { Ok(()) } else { Err(format!("{} are left", left.join(", "))) })
+    })
+    .await?;
+    let definitions: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
+    for crd in crds() {
+        let deleted = definitions.delete(&crd.name_any(), &DeleteParams::default()).await;
+        deleted.map_err(E2eError::kube("delete a CRD"))?;
+    }
+    Ok(format!("{} namespaces and {} CRDs deleted", ours.len(), crds().len()))
+}

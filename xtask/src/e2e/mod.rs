@@ -1,0 +1,158 @@
+//! `cargo xtask e2e`: the chart on real nodes, from installation to uninstallation, as a sequence of steps.
+
+mod availability;
+mod cloud;
+mod error;
+mod flush;
+mod install;
+mod lifecycle;
+mod logs;
+mod release;
+mod rights;
+mod scene;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+
+pub use self::error::E2eError;
+use self::error::ensure;
+use self::logs::Logs;
+use self::scene::Scene;
+use crate::demo::interrupted;
+use crate::output::{Style, say, step};
+
+/// Installs the chart on a cluster of real nodes, and kills, upgrades, drains and uninstalls it there. Without --kubeconfig
+/// it starts a cluster of its own (Linux, as root) and builds the images; with it, the images have to be where the cluster
+/// pulls them.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A cluster to use instead, as its administrator; nothing in it may be called managed-redis-system or shop
+    #[arg(long, env = "E2E_KUBECONFIG", requires_all = ["image", "fake_cloud_image"])]
+    pub kubeconfig: Option<PathBuf>,
+    /// The operator's image, as `repository:tag`, instead of one built now
+    #[arg(long, env = "E2E_IMAGE", requires = "kubeconfig")]
+    pub image: Option<String>,
+    /// The image to upgrade from [default: another tag of the operator's]
+    #[arg(long, env = "E2E_PREVIOUS_IMAGE", requires = "kubeconfig")]
+    pub previous_image: Option<String>,
+    /// The fake cloud's image, instead of one built now
+    #[arg(long, env = "E2E_FAKE_CLOUD_IMAGE", requires = "kubeconfig")]
+    pub fake_cloud_image: Option<String>,
+    /// Build the images as they are delivered, instead of as tests are
+    #[arg(long)]
+    pub release: bool,
+    /// After the installation, only the steps whose name contains this
+    #[arg(long, value_name = "WORDS")]
+    pub only: Option<String>,
+}
+
+/// Runs the tests.
+///
+/// # Errors
+/// With the first step that fails.
+pub fn main(arguments: &Arguments) -> Result<(), E2eError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(arguments))
+}
+
+async fn run(arguments: &Arguments) -> Result<(), E2eError> {
+    let mut interrupted = std::pin::pin!(interrupted()?);
+    let started = Instant::now();
+    step("Images");
+    let (images, archives) = tokio::select! {
+        built = scene::build_images(arguments) => built?,
+        () = &mut interrupted => return Err(E2eError::Interrupted),
+    };
+    step("Cluster");
+    let scene = tokio::select! {
+        scene = Scene::set(arguments, images) => scene?,
+        () = &mut interrupted => return Err(E2eError::Interrupted),
+    };
+    let outcome = tokio::select! {
+        outcome = perform(&scene, &archives, arguments.only.as_deref()) => outcome,
+        () = &mut interrupted => Err(E2eError::Interrupted),
+    };
+    scene.end().await;
+    outcome?;
+    say(format_args!("All good after {} s.", started.elapsed().as_secs()));
+    Ok(())
+}
+
+async fn perform(scene: &Scene, archives: &[PathBuf], only: Option<&str>) -> Result<(), E2eError> {
+    if let Some(cluster) = &scene.cluster {
+        for archive in archives {
+            cluster.import_image(archive).await?;
+        }
+    }
+    let logs = Logs::follow(&scene.client)?;
+    let outcome = steps(scene, &logs, only).await;
+    if outcome.is_err() {
+        logs::diagnose(scene, Some(&logs)).await;
+        say(format_args!("The operator's logs are in {}", logs.folder().display()));
+    }
+    outcome
+}
+
+/// The sequence. Each step finds what those before have left.
+async fn steps(scene: &Scene, logs: &Logs, only: Option<&str>) -> Result<(), E2eError> {
+    step("Steps");
+    let cloud = scene.cloud().await?;
+    let previous = release::values(&cloud, &scene.images.previous);
+    let values = release::values(&cloud, &scene.images.operator);
+    let always = Steps { only: None };
+    always.run("helm install --wait, restricted", install::install(scene, &previous)).await?;
+    always.run("the examples", install::examples(scene, &cloud)).await?;
+    flush::create_reference(scene).await?;
+    let some = Steps { only };
+    some.run("metrics", install::metrics(scene)).await?;
+    some.run("leader killed, flush accepted", availability::killed_while_accepted(scene, &cloud)).await?;
+    some.run("leader killed, flush being sent", availability::killed_while_sending(scene, &cloud)).await?;
+    some.run("helm upgrade in the middle of a flush", availability::upgraded_while_flushing(scene, &cloud)).await?;
+    some.run("drain", availability::drained(scene)).await?;
+    some.run("helm upgrade with another CRD", lifecycle::crd_changed(scene, &values)).await?;
+    some.run("watchNamespaces", lifecycle::watch_namespaces(scene, &values)).await?;
+    some.run("each right is needed", rights::each_needed(scene, &cloud)).await?;
+    some.run("helm uninstall in the middle of a flush", lifecycle::uninstalled(scene)).await?;
+    some.run("no right was missed", async { enough(logs) }).await?;
+    always.run("tidying up", lifecycle::tidied_up(scene)).await
+}
+
+/// Runs steps, or those that are wanted.
+struct Steps<'a> {
+    only: Option<&'a str>,
+}
+
+impl Steps<'_> {
+    /// A step, on a line with its outcome and how long it took.
+    async fn run(&self, name: &str, work: impl Future<Output = Result<String, E2eError>>) -> Result<(), E2eError> {
+        if self.only.is_some_and(|only| !name.contains(only)) {
+            return Ok(());
+        }
+        let style = Style::of_stdout();
+        let started = Instant::now();
+        let outcome = work.await;
+        let seconds = started.elapsed().as_secs_f64();
+        match outcome {
+            Ok(told) => {
+                say(format_args!("{} {name:<40} {seconds:>5.1} s  {}", style.good("✔"), style.faint(&told)));
+                Ok(())
+            }
+            Err(error) => {
+                say(format_args!("✘ {name:<40} {seconds:>5.1} s  {error}"));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// No request of the operator was refused in all this time.
+fn enough(logs: &Logs) -> Result<String, E2eError> {
+    let (lines, files) = logs.count()?;
+    // One of each version and pod at least.
+    ensure(files >= 4, || format!("only {files} logs were followed"))?;
+    let forbidden = logs.forbidden()?;
+    ensure(forbidden.is_empty(), || format!("requests were refused:\n{}", forbidden.join("\n")))?;
+    Ok(format!("nothing forbidden in {lines} lines of {files} containers"))
+}

@@ -1,0 +1,395 @@
+//! Each right of the chart's roles is needed: without it, something fails that names it.
+//!
+//! For each verb on each resource there is a release of its own, in a namespace of its own, which it alone watches; its
+//! roles are those of the chart without that one verb. All see the same course of events, in which every right is used once.
+//! What shows that a right is missed is the API server's refusal in the log: `cannot VERB resource "RESOURCE"`.
+
+use std::time::{Duration, Instant};
+
+use futures::stream::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams};
+use managed_redis_operator::api::RedisClusterRef;
+use serde_json::{Value, json};
+
+use super::cloud::Cloud;
+use super::error::{E2eError, ensure, until};
+use super::logs::is_forbidden;
+use super::release::{self, RELEASE};
+use super::scene::{Scene, restricted};
+use crate::chart::chart;
+use crate::demo::expect::Board;
+use crate::demo::manifests;
+
+/// Stands for a case's namespace in the rendered manifests.
+const PLACEHOLDER: &str = "managed-redis-e2e-rights";
+/// How many releases are looked at at once.
+const AT_ONCE: usize = 8;
+/// How long a missing right may take to be noticed.
+const WITHIN: Duration = Duration::from_secs(90);
+/// The cluster whose parameter group never holds.
+const BROKEN: &str = "7f3d1c52-9be4-4a06-8d1f-5e2a90c4b7d1";
+const REFERENCE: &str = "reference";
+
+/// A verb on a resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Right {
+    verb: String,
+    resource: String,
+}
+
+impl std::fmt::Display for Right {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)
+    }
+}
+
+/// A release without one right, or with all.
+struct Case {
+    number: usize,
+    without: Option<Right>,
+}
+
+impl Case {
+    fn namespace(&self) -> String {
+        format!("{PLACEHOLDER}-{}", self.number)
+    }
+
+    /// Number of the case's own NCP instance.
+    fn instance(&self) -> String {
+        format!("9{:05}", self.number)
+    }
+
+    fn is_without(&self, verb: &str, resource: &str) -> bool {
+        self.without.as_ref().is_some_and(|right| right.verb == verb && right.resource == resource)
+    }
+}
+
+/// Tries every right, and once none missing.
+///
+/// # Errors
+/// With the rights whose lack nobody noticed.
+pub async fn each_needed(scene: &Scene, cloud: &Cloud) -> Result<String, E2eError> {
+    let started = Instant::now();
+    let rendered = render(scene, cloud).await?;
+    let rights: Vec<Right> = roles(&rendered).flat_map(rights).filter(|right| is_testable(scene, right)).collect();
+    cloud.add_broken_cluster(BROKEN, "e2e-rights").await?;
+    let without = rights.iter().cloned().map(Some).chain([None]);
+    let cases: Vec<Case> = without.enumerate().map(|(number, without)| Case { number, without }).collect();
+    let outcomes: Vec<Option<String>> = futures::stream::iter(&cases)
+        .map(|case| try_case(scene, cloud, &rendered, case))
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let unnoticed: Vec<String> = outcomes.into_iter().flatten().collect();
+    ensure(unnoticed.is_empty(), || unnoticed.join("\n"))?;
+    Ok(format!("{} rights, each missed when it is gone ({} s)", rights.len(), started.elapsed().as_secs()))
+}
+
+/// A right that only an admission plugin asks for, which the tests' own cluster has.
+fn is_testable(scene: &Scene, right: &Right) -> bool {
+    scene.cluster.is_some() || right.resource != "redisclusterrefs/finalizers"
+}
+
+/// The chart's objects for one namespace, without what belongs to the whole cluster.
+async fn render(scene: &Scene, cloud: &Cloud) -> Result<Vec<Value>, E2eError> {
+    let mut values = release::values(cloud, &scene.images.operator);
+    values["watchNamespaces"] = json!([PLACEHOLDER]);
+    values["replicas"] = json!(1);
+    values["crds"] = json!({"install": false});
+    values["config"]["pollInterval"] = json!("10s");
+    values["config"]["logFilter"] = json!("info,managed_redis_operator=debug,kube_runtime=debug");
+    let file = release::write(scene, &values)?;
+    let (chart, file) = (chart().to_string_lossy().into_owned(), file.to_string_lossy().into_owned());
+    let text = scene.helm.run(&["template", RELEASE, &chart, "--namespace", PLACEHOLDER, "--values", &file]).await?;
+    let objects: Vec<Option<Value>> =
+        serde_saphyr::from_multiple(&text).map_err(|error| E2eError::Wrong(format!("the chart's objects: {error}")))?;
+    let kept = ["ServiceAccount", "Role", "RoleBinding", "Deployment"];
+    Ok(objects.into_iter().flatten().filter(|object| kept.iter().any(|kind| object["kind"] == *kind)).collect())
+}
+
+fn roles(objects: &[Value]) -> impl Iterator<Item = &Value> {
+    objects.iter().filter(|object| object["kind"] == "Role")
+}
+
+/// Every verb on every resource of a role.
+fn rights(role: &Value) -> Vec<Right> {
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let mut rights = Vec::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        for resource in texts(&rule["resources"]) {
+            rights.extend(texts(&rule["verbs"]).into_iter().map(|verb| Right { verb, resource: resource.clone() }));
+        }
+    }
+    rights
+}
+
+/// The role without a right: each resource has a rule of its own then.
+fn without(role: &Value, right: &Right) -> Value {
+    let mut role = role.clone();
+    let mut rules = Vec::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        for resource in rule["resources"].as_array().into_iter().flatten() {
+            let verbs = rule["verbs"].as_array().into_iter().flatten();
+            let verbs: Vec<&Value> =
+                verbs.filter(|verb| !(*resource == *right.resource && **verb == *right.verb)).collect();
+            if !verbs.is_empty() {
+                rules.push(json!({"apiGroups": rule["apiGroups"], "resources": [resource], "verbs": verbs}));
+            }
+        }
+    }
+    role["rules"] = Value::Array(rules);
+    role
+}
+
+/// Installs a case, lets everything happen that uses rights, and waits until the lack was noticed. None if it was.
+async fn try_case(scene: &Scene, cloud: &Cloud, rendered: &[Value], case: &Case) -> Result<Option<String>, E2eError> {
+    let namespace = case.namespace();
+    restricted(&scene.client, &namespace).await?;
+    let instance = case.instance();
+    cloud.add_instance(&instance).await?;
+    // The claim of this attempt is given back, which takes the right to delete it.
+    let busy = json!({"tooManyRequests": {"retryAfterSeconds": 1}});
+    cloud.fault_next_flush(&instance, busy).await?;
+    for object in rendered.iter().map(|object| adapted(object, case)).chain(tenant(case)) {
+        apply(scene, &namespace, object).await?;
+    }
+    let outcome = match &case.without {
+        Some(right) => noticed(scene, cloud, case, right).await,
+        None => nothing_missed(scene, cloud, case).await,
+    };
+    let namespaces: Api<Namespace> = Api::all(scene.client.clone());
+    namespaces.delete(&namespace, &DeleteParams::default()).await.map_err(E2eError::kube("delete a namespace"))?;
+    match outcome {
+        Ok(()) => Ok(None),
+        Err(E2eError::NotInTime { what, last, .. }) => Ok(Some(format!("{what}: {last}"))),
+        Err(error) => Err(error),
+    }
+}
+
+async fn noticed(scene: &Scene, cloud: &Cloud, case: &Case, right: &Right) -> Result<(), E2eError> {
+    let sign = format!("cannot {} resource \"{}\"", right.verb, right.resource);
+    let mut nudges = Nudges::default();
+    until(&format!("the lack of {right} is noticed"), WITHIN, || {
+        let (sign, nudge) = (&sign, nudges.next());
+        async move {
+            nudge.give(scene, cloud, case).await?;
+            let log = log(scene, case).await?;
+            Ok(if log.contains(sign.as_str()) { Ok(()) } else { Err(summary(&log)) })
+        }
+    })
+    .await
+}
+
+/// With all rights, everything happens and nothing is refused.
+async fn nothing_missed(scene: &Scene, cloud: &Cloud, case: &Case) -> Result<(), E2eError> {
+    let mut nudges = Nudges::default();
+    let flushes: Api<managed_redis_operator::api::RedisFlushRequest> =
+        Api::namespaced(scene.client.clone(), &case.namespace());
+    until("with all rights, a request is flushed and deleted after its time", WITHIN, || {
+        let (nudge, flushes) = (nudges.next(), &flushes);
+        async move {
+            nudge.give(scene, cloud, case).await?;
+            let left = flushes.list(&ListParams::default()).await.map_err(E2eError::kube("list flush requests"))?;
+            let flushed = cloud.effects().await?.flushes_of(&case.instance());
+            let phase = left.items.first().and_then(|request| request.status.as_ref()?.phase);
+            Ok(if flushed == 1 && left.items.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{flushed} flushes, the request is {phase:?}"))
+            })
+        }
+    })
+    .await?;
+    let log = log(scene, case).await?;
+    let refused: Vec<&str> = log.lines().filter(|line| is_forbidden(line)).collect();
+    ensure(refused.is_empty(), || format!("with all rights:\n{}", refused.join("\n")))
+}
+
+/// What happens to the objects from look to look: the ConfigMap gets another name, which deletes the old one; the instance
+/// stops and runs again, which repeats an event.
+#[derive(Default)]
+struct Nudges(u32);
+
+/// One of them.
+enum Nudge {
+    RenameConfigMap,
+    State(&'static str),
+    None,
+}
+
+impl Nudges {
+    fn next(&mut self) -> Nudge {
+        self.0 += 1;
+        match self.0 % 40 {
+            10 | 30 => Nudge::State("stopped"),
+            20 | 0 => Nudge::State("running"),
+            5 => Nudge::RenameConfigMap,
+            _ => Nudge::None,
+        }
+    }
+}
+
+impl Nudge {
+    async fn give(self, scene: &Scene, cloud: &Cloud, case: &Case) -> Result<(), E2eError> {
+        match self {
+            Self::None => Ok(()),
+            Self::State(state) if case.is_without("patch", "events") => {
+                cloud.set_instance_state(&case.instance(), state).await?;
+                let annotation = json!({"metadata": {"annotations": {
+                    "managedredis.dev/reconcile-requested-at": format!("{state}-{:x}", rand::random::<u32>()),
+                }}});
+                patch_reference(scene, case, &annotation).await
+            }
+            Self::State(_) => Ok(()),
+            Self::RenameConfigMap => {
+                let maps: Api<ConfigMap> = Api::namespaced(scene.client.clone(), &case.namespace());
+                let made = maps.get_opt("connection").await.map_err(E2eError::kube("read the ConfigMap"))?.is_some();
+                if made {
+                    patch_reference(scene, case, &json!({"spec": {"connectionConfigMap": {"name": "renamed"}}}))
+                        .await?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn patch_reference(scene: &Scene, case: &Case, patch: &Value) -> Result<(), E2eError> {
+    let api: Api<RedisClusterRef> = Api::namespaced(scene.client.clone(), &case.namespace());
+    let patched = api.patch(REFERENCE, &PatchParams::default(), &Patch::Merge(patch)).await;
+    patched.map(drop).map_err(E2eError::kube("change the reference"))
+}
+
+/// The objects of a case's tenant.
+fn tenant(case: &Case) -> Vec<Value> {
+    let object = |kind: &str, name: &str, rest: Value| {
+        let mut object = json!({"apiVersion": "managedredis.dev/v1alpha1", "kind": kind, "metadata": {"name": name}});
+        object["spec"] = rest;
+        object
+    };
+    let secret = |name: &str, data: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+    vec![
+        secret(
+            "ncp",
+            json!({"NCLOUD_ACCESS_KEY": "DEMOACCESSKEY0000000",
+            "NCLOUD_SECRET_KEY": "DEMOSECRETKEY000000000000000000000000000"}),
+        ),
+        secret("kakaocloud", json!({"KAKAOCLOUD_TOKEN": "demo-kakao-token"})),
+        object(
+            "RedisClusterRef",
+            REFERENCE,
+            json!({
+                "ncp": {"cloudDBInstanceNo": case.instance(), "credentialsSecretRef": {"name": "ncp"}},
+                "connectionConfigMap": {"name": "connection"},
+            }),
+        ),
+        object(
+            "RedisClusterRef",
+            "broken",
+            json!({
+                "kakaoCloud": {"clusterID": BROKEN, "credentialsSecretRef": {"name": "kakaocloud"}},
+            }),
+        ),
+        object(
+            "RedisParameterSync",
+            "broken",
+            json!({
+                "clusterRef": {"name": "broken"}, "retry": {"initialBackoff": "1s"},
+            }),
+        ),
+        object(
+            "RedisFlushRequest",
+            "flush",
+            json!({
+                "clusterRef": {"name": REFERENCE}, "confirm": case.instance(), "ttlAfterFinished": "1s",
+            }),
+        ),
+    ]
+}
+
+/// A rendered object for a case.
+fn adapted(object: &Value, case: &Case) -> Value {
+    let object = match &case.without {
+        Some(right) if object["kind"] == "Role" => without(object, right),
+        Some(_) | None => object.clone(),
+    };
+    replaced(object, &case.namespace())
+}
+
+/// The value with the case's namespace in the place of the placeholder.
+fn replaced(value: Value, namespace: &str) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace(PLACEHOLDER, namespace)),
+        Value::Array(items) => items.into_iter().map(|item| replaced(item, namespace)).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, replaced(value, namespace))).collect(),
+        other => other,
+    }
+}
+
+async fn apply(scene: &Scene, namespace: &str, object: Value) -> Result<(), E2eError> {
+    let mut object: DynamicObject =
+        serde_json::from_value(object).map_err(|error| E2eError::Wrong(format!("an object: {error}")))?;
+    object.metadata.namespace = None;
+    let mut board = Board::new();
+    manifests::apply(&scene.client, namespace, &object, &mut board).await?;
+    ensure(board.is_empty(), || format!("{} is refused: {board:?}", object.name_any()))
+}
+
+/// The log of the case's pod so far, of its container before as well.
+async fn log(scene: &Scene, case: &Case) -> Result<String, E2eError> {
+    let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &case.namespace());
+    let list = pods.list(&ListParams::default()).await.map_err(E2eError::kube("list pods"))?;
+    let mut text = String::new();
+    for pod in &list.items {
+        for previous in [true, false] {
+            let params = LogParams { previous, ..LogParams::default() };
+            // A container that has not started, or not ended before, has no log.
+            text += &pods.logs(&pod.name_any(), &params).await.unwrap_or_default();
+        }
+    }
+    // As JSON, what the API server said has its quotes escaped, some of it twice.
+    Ok(text.replace('\\', ""))
+}
+
+/// The end of a log, for who has to find out why.
+fn summary(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    format!("the log ends:\n{}", lines.get(lines.len().saturating_sub(8)..).unwrap_or_default().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role() -> Value {
+        json!({"kind": "Role", "rules": [
+            {"apiGroups": ["a"], "resources": ["x", "y"], "verbs": ["get", "list"]},
+            {"apiGroups": ["a"], "resources": ["x"], "verbs": ["delete"]},
+        ]})
+    }
+
+    #[test]
+    fn every_verb_of_every_resource_is_a_right() {
+        let told: Vec<String> = rights(&role()).iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["get x", "list x", "get y", "list y", "delete x"]);
+    }
+
+    #[test]
+    fn one_right_goes_and_the_others_stay() {
+        for gone in rights(&role()) {
+            let left = rights(&without(&role(), &gone));
+            let wanted: Vec<Right> = rights(&role()).into_iter().filter(|right| *right != gone).collect();
+            assert_eq!(left, wanted, "without {gone}");
+        }
+    }
+
+    #[test]
+    fn the_namespace_is_put_everywhere() {
+        let object = json!({"a": [{"b": format!("--watch-namespace={PLACEHOLDER}")}]});
+        assert_eq!(replaced(object, "n-1"), json!({"a": [{"b": "--watch-namespace=n-1"}]}));
+    }
+}
