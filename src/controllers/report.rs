@@ -1,8 +1,9 @@
 //! Writing what a plan decided: a status, only if it differs, and events, only on change.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -91,6 +92,11 @@ fn kind_name<K: Resource<DynamicType = ()>>() -> &'static str {
 
 /// Publishes an event; a failure is logged and costs nothing else.
 pub async fn publish<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: &Note) {
+    publish_about(&ctx.recorder, &object.object_ref(&()), note).await;
+}
+
+/// As [`publish`], about an object by its reference.
+pub async fn publish_about(recorder: &Recorder, about: &ObjectReference, note: &Note) {
     let event = Event {
         type_: if note.warning { EventType::Warning } else { EventType::Normal },
         reason: note.reason.clone(),
@@ -98,7 +104,7 @@ pub async fn publish<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, n
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    if let Err(error) = ctx.recorder.publish(&event, &object.object_ref(&())).await {
+    if let Err(error) = recorder.publish(&event, about).await {
         warn!(reason = %note.reason, %error, "an event could not be published");
     }
 }

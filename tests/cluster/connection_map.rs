@@ -144,7 +144,8 @@ async fn an_operator_that_may_not_make_any_says_so_and_reads_the_cloud_all_the_s
     let env = Env::without_operator("map-off").await.with_operator(&["--connection-config-maps=false"]).await;
     env.clouds().add_kakao_cluster(KakaoCluster::instance_set("set-1", "carts")).unwrap();
     env.create::<RedisClusterRef>(wanting(kakao("carts", "set-1"), "cart-redis")).await;
-    let shown = env.until_condition::<RedisClusterRef>("carts", ("Stalled", "True", "ConfigMapsDisabled")).await;
-    assert_eq!(condition(&shown, "Synced").unwrap().status, "True");
+    let shown = env.until_condition::<RedisClusterRef>("carts", ("Synced", "True", "ObserveSucceeded")).await;
+    assert_eq!(condition(&shown, "Ready").unwrap().reason, "ConfigMapsDisabled");
+    assert_eq!(condition(&shown, "Stalled").unwrap().reason, "ConfigMapsDisabled");
     assert!(env.api::<ConfigMap>().get_opt("cart-redis").await.unwrap().is_none());
 }

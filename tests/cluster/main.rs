@@ -19,6 +19,7 @@ mod crds;
 mod flush;
 mod harness;
 mod invalid;
+mod many;
 mod process;
 mod reading;
 mod reference;

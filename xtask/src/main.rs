@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask generate`, `chart`, `demo`, `faults`, `bench`, `image`, `e2e` and `ci`.
+//! Development tasks: `cargo xtask generate`, `chart`, `image`, `demo`, `gitops`, `workflows`, `faults`, `bench`, `e2e` and `ci`.
 
 mod bench;
 mod chart;
@@ -7,8 +7,10 @@ mod demo;
 mod e2e;
 mod faults;
 mod generate;
+mod gitops;
 mod image;
 mod output;
+mod workflows;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -34,12 +36,16 @@ enum Task {
     Demo(demo::Arguments),
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
     Faults(faults::Arguments),
+    /// Measure the operator with many references
+    Bench(bench::Arguments),
+    /// Check what kstatus and Argo CD make of live objects in every state against docs/gitops.md
+    Gitops(gitops::Arguments),
+    /// Check the GitHub workflow files with actionlint
+    Workflows,
     /// Build the operator's image
     Image(image::Arguments),
     /// Install, kill, upgrade, drain and uninstall the operator on real nodes
     E2e(e2e::Arguments),
-    /// Measure the operator with many references
-    Bench(bench::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
@@ -50,9 +56,11 @@ fn main() -> ExitCode {
         Task::Chart(arguments) => chart::main(&arguments).map_err(|error| error.to_string()),
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
+        Task::Bench(arguments) => bench::main(&arguments).map_err(|error| error.to_string()),
+        Task::Gitops(arguments) => gitops::main(&arguments).map_err(|error| error.to_string()),
+        Task::Workflows => workflows::main().map_err(|error| error.to_string()),
         Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),
         Task::E2e(arguments) => e2e::main(&arguments).map_err(|error| error.to_string()),
-        Task::Bench(arguments) => bench::main(&arguments).map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),
     };
     match outcome {

@@ -16,7 +16,8 @@ use super::{ApplyResult, ErrorKind, Event, EventType, Input, Plan, plan};
 use crate::api::shared::generation;
 use crate::api::{RedisParameterSync, RedisParameterSyncStatus, reconcile_requested_at};
 use crate::cloud::{self, CloudError, Executed};
-use crate::controllers::context::{Context, Objects};
+use crate::controllers::context::Context;
+use crate::controllers::objects::{Objects, Watched};
 use crate::controllers::report::{self, Note};
 use crate::controllers::requeue;
 use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
@@ -28,6 +29,8 @@ const CONCURRENT_APPLIES: usize = 4;
 const SOON: Duration = Duration::from_secs(1);
 /// A pass begins no request later than this.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
+
+impl Watched for RedisParameterSync {}
 
 impl Reconcile for RedisParameterSync {
     const KIND: &'static str = "RedisParameterSync";

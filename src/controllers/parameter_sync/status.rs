@@ -207,10 +207,12 @@ impl Report {
         self.existing = written;
     }
 
-    /// The status of a suspended object: everything as it was last seen, and Ready says why.
+    /// The status of a suspended object: everything as it was last seen, and Ready says why. What was Ready stays it, so that
+    /// whoever waits for everything to be Ready (`helm --wait`, Flux) does not wait for what somebody set aside on purpose.
     pub fn suspended(&self, previous: &RedisParameterSyncStatus, now: Timestamp) -> RedisParameterSyncStatus {
         let message = "Suspended: nothing is applied, and the status stays as it was last seen.";
-        let ready = Desired::new(READY, Truth::False, "Suspended", message);
+        let was_ready = conditions::is_true(&self.existing, READY);
+        let ready = Desired::new(READY, if was_ready { Truth::True } else { Truth::False }, "Suspended", message);
         let synced = conditions::find(&self.existing, SYNCED)
             .is_none()
             .then(|| Desired::new(SYNCED, Truth::Unknown, "Suspended", "Suspended before the cloud was read."));

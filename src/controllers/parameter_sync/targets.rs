@@ -118,7 +118,7 @@ impl<'a> Collector<'a> {
         self.kept.push((Arc::clone(&connection), want));
         self.forced_reads_done &= observation.forced_read_done;
         if let Some(error) = &observation.problem {
-            return Err(of_all(&problem::Problem::from(error)));
+            return Err(of_all(&problem::Problem::from(&**error)));
         }
         let Sight::Members(members) = observation.sight else { return Err(Problem::Pending) };
         if members.is_empty() {
@@ -139,7 +139,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The references the spec names or selects.
-    fn selected(&self) -> Result<Vec<RedisClusterRef>, Problem> {
+    fn selected(&self) -> Result<Vec<Arc<RedisClusterRef>>, Problem> {
         let (ctx, namespace) = (self.ctx, self.who.namespace.as_str());
         if !ctx.cluster_refs.is_filled() {
             return Err(Problem::Pending);
@@ -149,8 +149,8 @@ impl<'a> Collector<'a> {
                 message: format!("RedisClusterRef {} is not in namespace {namespace}", reference.name),
             };
             let found = ctx.cluster_refs.get(namespace, &reference.name).ok_or_else(missing)?;
-            return match &found.0 {
-                Ok(found) => Ok(vec![found.clone()]),
+            return match found {
+                Ok(found) => Ok(vec![found]),
                 Err(_) => Err(Problem::ReferenceNotFound {
                     message: format!("RedisClusterRef {} cannot be read; see its conditions", reference.name),
                 }),
@@ -158,11 +158,7 @@ impl<'a> Collector<'a> {
         }
         let labels = self.sync.spec.cluster_selector.clone().unwrap_or_default();
         let selector = selector(&labels).map_err(|message| Problem::InvalidSelector { message })?;
-        let selected = ctx.cluster_refs.filter(|reference| {
-            reference.metadata.namespace.as_deref() == Some(namespace)
-                && selector.matches(reference.metadata.labels.as_ref().unwrap_or(&std::collections::BTreeMap::new()))
-        });
-        let references: Vec<RedisClusterRef> = selected.iter().filter_map(|found| found.0.clone().ok()).collect();
+        let references = ctx.cluster_refs.select(namespace, |labels| selector.matches(labels));
         if references.is_empty() {
             let message = format!("no RedisClusterRef of namespace {namespace} has the labels of clusterSelector");
             return Err(Problem::NoClusters { message });
@@ -209,7 +205,7 @@ impl<'a> Collector<'a> {
         target: impl Fn(Outcome) -> Target,
     ) -> Target {
         if let Some(error) = &observation.problem {
-            return target(unavailable(&problem::Problem::from(error)));
+            return target(unavailable(&problem::Problem::from(&**error)));
         }
         match observation.sight {
             Sight::Found(found) => self.found(reference, connection, &found),
@@ -225,7 +221,7 @@ impl<'a> Collector<'a> {
     }
 
     fn found(&mut self, reference: &str, connection: &Arc<Connection>, found: &Found) -> Target {
-        let cluster = &found.picture.cluster;
+        let cluster = found.cluster();
         let id = cluster.id.clone().unwrap_or_else(|| reference.to_owned());
         self.connections.insert(id.clone(), Arc::clone(connection));
         let group = cluster.parameter_group.clone();
@@ -235,7 +231,7 @@ impl<'a> Collector<'a> {
                 message: format!("cluster {} has no parameter group", cluster.name.as_deref().unwrap_or(&id)),
             },
             (Some(group), Some(observed_at)) => Outcome::Observed(Seen {
-                state: found.picture.state.clone(),
+                state: found.state().map(str::to_owned),
                 group_id: group.id,
                 group_name: group.name,
                 sync_status: group.sync_status,
@@ -289,7 +285,7 @@ impl<'a> Collector<'a> {
 fn seed(ctx: &Context) {
     if !ctx.coverage.is_seeded() && ctx.parameter_syncs.is_filled() {
         let stored = ctx.parameter_syncs.filter(|_| true);
-        ctx.coverage.seed(|| stored.iter().filter_map(|sync| sync.0.as_ref().ok()).collect());
+        ctx.coverage.seed(|| stored.iter().map(AsRef::as_ref).collect());
     }
 }
 

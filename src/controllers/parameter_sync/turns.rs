@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::RedisParameterSync;
+use crate::controllers::queue::Lane;
 use crate::controllers::wake::Waker;
 
 /// Objects of one connection that ask at once: as many as its mutations under way.
@@ -86,7 +87,7 @@ impl Drop for Turn {
             next
         };
         if let Some((namespace, name)) = next {
-            self.shared.waker.wake(&namespace, &name);
+            self.shared.waker.wake_in(Lane::Periodic, &namespace, &name);
         }
     }
 }
@@ -102,13 +103,13 @@ mod tests {
     use super::*;
     use crate::controllers::wake::Wakes;
 
-    fn turns() -> (Turns, Wakes<RedisParameterSync>) {
+    fn turns() -> (Turns, Wakes) {
         let (waker, wakes) = Waker::channel();
         (Turns::new(waker), wakes)
     }
 
-    fn woken(wakes: &mut Wakes<RedisParameterSync>) -> Vec<String> {
-        std::iter::from_fn(|| wakes.try_recv().ok()).map(|object| object.name).collect()
+    fn woken(wakes: &mut Wakes) -> Vec<String> {
+        std::iter::from_fn(|| wakes.try_recv().ok()).map(|(key, _)| key.name().to_owned()).collect()
     }
 
     #[test]
@@ -135,7 +136,7 @@ mod tests {
         assert!(turns.take("c-1", "shop", "c").is_none() && turns.take("c-1", "bank", "c").is_none());
         turns.leave("shop", "c");
         drop(held);
-        let object = wakes.try_recv().unwrap();
-        assert_eq!((object.namespace.as_deref(), object.name.as_str()), (Some("bank"), "c"));
+        let (key, _) = wakes.try_recv().unwrap();
+        assert_eq!((key.namespace(), key.name()), ("bank", "c"));
     }
 }

@@ -85,8 +85,8 @@ async fn run_go(program: Program, family: &Family, work: &Path, started: Instant
     };
     write("go.mod", family.go_mod)?;
     write("go.sum", family.go_sum)?;
-    if !family.main_go.is_empty() {
-        write("main.go", family.main_go)?;
+    for (name, text) in family.sources {
+        write(name, text)?;
     }
     let log = work.join("go.log");
     let out = File::create(&log).map_err(AssetsError::io("create", &log))?;

@@ -36,6 +36,8 @@ pub enum Program {
     Helm,
     /// Checks GitHub workflow files.
     Actionlint,
+    /// Tells what kstatus and Argo CD make of an object; its source is in `testbed/go/health`.
+    GitopsHealth,
 }
 
 /// A minor version of Kubernetes that the testbed has pins for.
@@ -85,14 +87,15 @@ pub struct UnknownKubernetes(String);
 /// Programs that are built from one `go.mod`.
 pub(super) struct Family {
     pub(super) name: &'static str,
-    /// Version of the main module, as `go.mod` requires it.
+    /// Version of the main module, as `go.mod` requires it; of the module that matters most if the source is of this
+    /// repository.
     pub(super) version: &'static str,
     /// The `go` directive of `go.mod`: the oldest Go that can build the family.
     pub(super) go: GoVersion,
     pub(super) go_mod: &'static str,
     pub(super) go_sum: &'static str,
-    /// `main.go`, if the program is the testbed's own.
-    pub(super) main_go: &'static str,
+    /// Name and text of the Go files that are not in a module but in this repository.
+    pub(super) sources: &'static [(&'static str, &'static str)],
     /// Build tags, separated by commas.
     pub(super) tags: &'static str,
     pub(super) ldflags: &'static str,
@@ -104,7 +107,7 @@ static ETCD: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/etcd/go.mod"),
     go_sum: include_str!("../../go/etcd/go.sum"),
-    main_go: "",
+    sources: &[],
     tags: "",
     ldflags: "-s -w",
 };
@@ -115,7 +118,7 @@ static KUBERNETES: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/kubernetes/go.mod"),
     go_sum: include_str!("../../go/kubernetes/go.sum"),
-    main_go: "",
+    sources: &[],
     tags: "",
     ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3",
 };
@@ -135,7 +138,7 @@ static CONTAINERD: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 6 },
     go_mod: include_str!("../../go/containerd/go.mod"),
     go_sum: include_str!("../../go/containerd/go.sum"),
-    main_go: "",
+    sources: &[],
     // Without the snapshotters that need C libraries or kernel modules of their own.
     tags: "no_btrfs,no_devmapper,no_zfs,no_aufs",
     ldflags: "-s -w -X github.com/containerd/containerd/v2/version.Version=v2.4.2",
@@ -147,7 +150,7 @@ static HELM: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/helm/go.mod"),
     go_sum: include_str!("../../go/helm/go.sum"),
-    main_go: "",
+    sources: &[],
     tags: "",
     ldflags: "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1",
 };
@@ -158,9 +161,24 @@ static ACTIONLINT: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/actionlint/go.mod"),
     go_sum: include_str!("../../go/actionlint/go.sum"),
-    main_go: "",
+    sources: &[],
     tags: "",
     ldflags: "-s -w -X github.com/rhysd/actionlint.version=v1.7.12",
+};
+
+static HEALTH: Family = Family {
+    name: "health",
+    // Of github.com/fluxcd/cli-utils, which has kstatus.
+    version: "v1.2.2",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/health/go.mod"),
+    go_sum: include_str!("../../go/health/go.sum"),
+    sources: &[
+        ("main.go", include_str!("../../go/health/main.go")),
+        ("argocd.go", include_str!("../../go/health/argocd.go")),
+    ],
+    tags: "",
+    ldflags: "-s -w",
 };
 
 static PAUSE: Family = Family {
@@ -169,7 +187,7 @@ static PAUSE: Family = Family {
     go: GoVersion { major: 1, minor: 26, patch: 0 },
     go_mod: include_str!("../../go/pause/go.mod"),
     go_sum: include_str!("../../go/pause/go.sum"),
-    main_go: include_str!("../../go/pause/main.go"),
+    sources: &[("main.go", include_str!("../../go/pause/main.go"))],
     tags: "",
     ldflags: "-s -w",
 };
@@ -185,7 +203,7 @@ struct Entry {
 
 impl Program {
     /// Every program, in the order a cluster starts them; then those that use it.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::Kubectl,
@@ -199,6 +217,7 @@ impl Program {
         Self::Pause,
         Self::Helm,
         Self::Actionlint,
+        Self::GitopsHealth,
     ];
 
     /// The table, with one of the Kubernetes there are.
@@ -224,6 +243,7 @@ impl Program {
             Self::Pause => ("pause", &PAUSE, "managedredis.dev/testbed/pause"),
             Self::Helm => ("helm", &HELM, "helm.sh/helm/v4/cmd/helm"),
             Self::Actionlint => ("actionlint", &ACTIONLINT, "github.com/rhysd/actionlint/cmd/actionlint"),
+            Self::GitopsHealth => ("gitops-health", &HEALTH, "managedredis.dev/testbed/health"),
         };
         Entry { name, family, package }
     }
@@ -247,9 +267,10 @@ impl Family {
     /// Name of the family's folder in the cache.
     pub(super) fn folder(&self) -> String {
         let mut hash = Sha256::new();
-        let further = [self.ldflags, self.tags, self.main_go].into_iter().filter(|part| !part.is_empty());
+        let flags = [self.ldflags, self.tags].into_iter().filter(|flags| !flags.is_empty());
+        let sources = self.sources.iter().flat_map(|(name, text)| [*name, *text]);
         let platform = [std::env::consts::OS, std::env::consts::ARCH];
-        for part in [self.go_mod, self.go_sum].into_iter().chain(further).chain(platform) {
+        for part in [self.go_mod, self.go_sum].into_iter().chain(flags).chain(sources).chain(platform) {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
@@ -290,7 +311,7 @@ mod tests {
             let lines: Vec<_> = family.go_mod.lines().map(str::trim).collect();
             let go = format!("go {}", family.go);
             assert!(lines.contains(&go.as_str()), "{program}: {go}");
-            if !family.main_go.is_empty() {
+            if !family.sources.is_empty() {
                 assert!(lines.contains(&format!("module {package}").as_str()), "{program}: {package}");
                 continue;
             }
@@ -312,6 +333,11 @@ mod tests {
                 assert!(family.ldflags.ends_with(family.version), "{program} would report another version");
             }
         }
+    }
+
+    #[test]
+    fn health_is_named_after_its_kstatus() {
+        assert!(HEALTH.go_mod.contains(&format!("github.com/fluxcd/cli-utils {}", HEALTH.version)));
     }
 
     #[test]
@@ -337,6 +363,7 @@ mod tests {
         for other in [Family { go_sum: "", ..CONTAINERD }, Family { tags: "", ..CONTAINERD }] {
             assert_ne!(other.folder(), CONTAINERD.folder());
         }
+        assert_ne!(Family { sources: &[("main.go", "package main")], ..HEALTH }.folder(), HEALTH.folder());
         assert!(KUBERNETES.folder().starts_with("kubernetes-v1.36.3-"));
     }
 }

@@ -62,7 +62,7 @@ impl Trouble {
             Trouble::NotRunning,
             Trouble::InProgress,
         ];
-        if number % 3 == 0 { WAYS[(number / 3) as usize % WAYS.len()] } else { Self::Nothing }
+        if number.is_multiple_of(3) { WAYS[(number / 3) as usize % WAYS.len()] } else { Self::Nothing }
     }
 
     /// The requests for application that the plan predicts, and the phase it ends in.

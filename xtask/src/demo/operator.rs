@@ -78,7 +78,8 @@ pub async fn build_release() -> Result<PathBuf, OperatorError> {
 async fn build_with(flags: &[&str]) -> Result<PathBuf, OperatorError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
-    command.args(["build", "--bin", PACKAGE, "--message-format", "json-render-diagnostics"]);
+    // Of the workspace: with the features of the tests' build, whose parts are thus used again.
+    command.args(["build", "--workspace", "--bin", PACKAGE, "--message-format", "json-render-diagnostics"]);
     command.args(flags);
     command.current_dir(root()).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
     let failed = |source| OperatorError::Run { program: cargo.to_string_lossy().into_owned(), source };
@@ -106,6 +107,8 @@ pub struct Surroundings<'a> {
     pub clouds: &'a str,
     /// The file that its output goes to.
     pub log: PathBuf,
+    /// Further flags.
+    pub flags: &'a [String],
 }
 
 impl Operator {
@@ -122,7 +125,7 @@ impl Operator {
         let mut command = Command::new(program);
         command.args(["run", "--kakao-endpoint", with.clouds, "--kakao-iam-endpoint", with.clouds]);
         command.args(["--ncp-endpoint", with.clouds, "--operator-namespace", with.namespace]);
-        command.args(["--admin-addr", &admin.to_string()]);
+        command.args(["--admin-addr", &admin.to_string()]).args(with.flags);
         let own = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("MRO_"));
         for name in own.chain(PROXIES.map(Into::into)) {
             command.env_remove(name);

@@ -99,7 +99,8 @@ impl Stage {
         step("Starting the operator");
         let clouds = cloud.url();
         let log = folder.join("operator.log");
-        let with = Surroundings { kubeconfig: &kubeconfig, namespace: OPERATOR_NAMESPACE, clouds: &clouds, log };
+        let with =
+            Surroundings { kubeconfig: &kubeconfig, namespace: OPERATOR_NAMESPACE, clouds: &clouds, log, flags: &[] };
         let operator = self.operator.insert(Operator::start(&program, with)?);
         say(format_args!("    log: {}", operator.log().display()));
         Ok(Running { client, kubeconfig, operator, cloud })

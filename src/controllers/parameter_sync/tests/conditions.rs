@@ -165,7 +165,7 @@ fn an_outage_leaves_ready_for_three_polls() {
 }
 
 #[test]
-fn suspended_freezes_everything_but_ready() {
+fn suspended_freezes_everything() {
     let mut story = Story::new();
     story.pass(&[seen("a", "Error-Sync", 0), seen("b", "In-Sync", 0)], 0);
     let before = story.status.clone().unwrap();
@@ -190,6 +190,18 @@ fn suspended_freezes_everything_but_ready() {
     fresh.spec.suspend = true;
     let status = fresh.word("Error-Sync", 0).status;
     assert_eq!((reason(&status, READY), reason(&status, SYNCED)), ("Suspended", "Suspended"));
+}
+
+#[test]
+fn what_was_ready_stays_so_while_suspended() {
+    let mut story = Story::new();
+    story.word("In-Sync", 0);
+    story.spec.suspend = true;
+    let status = story.word("Error-Sync", 60).status;
+    assert_eq!(kstatus(&status), ["True/Suspended", "-", "-"]);
+    assert_eq!(kstatus(&story.word("Error-Sync", 120).status), ["True/Suspended", "-", "-"], "and it stays so");
+    story.spec.suspend = false;
+    assert_eq!(truth(&story.word("Error-Sync", 180).status, READY), "False");
 }
 
 #[test]
