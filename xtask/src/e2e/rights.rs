@@ -74,7 +74,7 @@ impl Case {
 pub async fn each_needed(scene: &Scene, cloud: &Cloud) -> Result<String, E2eError> {
     let started = Instant::now();
     let rendered = render(scene, cloud).await?;
-    let rights: Vec<Right> = roles(&rendered).flat_map(rights).filter(|right| is_testable(scene, right)).collect();
+    let rights: Vec<Right> = roles(&rendered).flat_map(rights).collect();
     cloud.add_broken_cluster(BROKEN, "e2e-rights").await?;
     let without = rights.iter().cloned().map(Some).chain([None]);
     let cases: Vec<Case> = without.enumerate().map(|(number, without)| Case { number, without }).collect();
@@ -86,11 +86,6 @@ pub async fn each_needed(scene: &Scene, cloud: &Cloud) -> Result<String, E2eErro
     let unnoticed: Vec<String> = outcomes.into_iter().flatten().collect();
     ensure(unnoticed.is_empty(), || unnoticed.join("\n"))?;
     Ok(format!("{} rights, each missed when it is gone ({} s)", rights.len(), started.elapsed().as_secs()))
-}
-
-/// A right that only an admission plugin asks for, which the tests' own cluster has.
-fn is_testable(scene: &Scene, right: &Right) -> bool {
-    scene.cluster.is_some() || right.resource != "redisclusterrefs/finalizers"
 }
 
 /// The chart's objects for one namespace, without what belongs to the whole cluster.
