@@ -186,6 +186,13 @@ pub struct ClusterSync {
     /// How many times the application was asked for in this failure episode, counted before asking.
     #[serde(default)]
     pub attempts: i32,
+    /// How many attempts are left before giving up; absent while none was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts_left: Option<i32>,
+    /// The older RedisParameterSync, as `<namespace>/<name>`, that applies the parameter group of this cluster; this one only
+    /// watches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_by: Option<String>,
     /// When the application was last asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]

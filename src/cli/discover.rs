@@ -72,7 +72,7 @@ pub(super) async fn main(args: Args) -> Result<(), String> {
         }
     };
     let source = source.map_err(|error| error.to_string())?;
-    let mut pictures = source.list().await.map_err(|error| error.to_string())?;
+    let mut pictures = source.list(&|picture| picture).await.map_err(|error| error.to_string())?;
     pictures.sort_by(|a, b| (&a.cluster.name, &a.cluster.id).cmp(&(&b.cluster.name, &b.cluster.id)));
     match args.output {
         Output::Table => super::print(&table(&pictures)),

@@ -19,7 +19,7 @@ pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 pub(crate) enum Lane {
     /// May be repeated.
     Read,
-    /// Is sent once, and goes before reads that wait for the token bucket.
+    /// Is sent once, and goes before reads that wait for the token bucket; a read lets one mutation pass, not a stream of them.
     Mutation,
 }
 
@@ -35,8 +35,16 @@ pub(crate) struct Gate {
     bucket: DefaultDirectRateLimiter,
     reads: LaneLimits,
     mutations: LaneLimits,
-    waiting_mutations: watch::Sender<usize>,
+    mutations_at_bucket: watch::Sender<AtBucket>,
     paused_until: Mutex<Option<Instant>>,
+}
+
+/// The mutations at the token bucket.
+#[derive(Clone, Copy, Debug, Default)]
+struct AtBucket {
+    waiting: usize,
+    /// How many went on, ever.
+    gone: u64,
 }
 
 struct LaneLimits {
@@ -57,18 +65,22 @@ pub(crate) struct Permit<'gate> {
 }
 
 /// Counts a mutation as waiting for as long as it lives, also when its caller gives up.
-struct WaitingMutation<'gate>(&'gate watch::Sender<usize>);
+struct WaitingMutation<'gate>(&'gate watch::Sender<AtBucket>);
 
 impl<'gate> WaitingMutation<'gate> {
-    fn new(count: &'gate watch::Sender<usize>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(count)
+    fn new(at_bucket: &'gate watch::Sender<AtBucket>) -> Self {
+        at_bucket.send_modify(|at_bucket| at_bucket.waiting += 1);
+        Self(at_bucket)
+    }
+
+    fn goes(&self) {
+        self.0.send_modify(|at_bucket| at_bucket.gone += 1);
     }
 }
 
 impl Drop for WaitingMutation<'_> {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count = count.saturating_sub(1));
+        self.0.send_modify(|at_bucket| at_bucket.waiting = at_bucket.waiting.saturating_sub(1));
     }
 }
 
@@ -83,7 +95,7 @@ impl Gate {
             bucket: RateLimiter::direct(quota),
             reads: LaneLimits::new(CONCURRENT_READS),
             mutations: LaneLimits::new(CONCURRENT_MUTATIONS),
-            waiting_mutations: watch::Sender::new(0),
+            mutations_at_bucket: watch::Sender::default(),
             paused_until: Mutex::new(None),
         }
     }
@@ -100,16 +112,21 @@ impl Gate {
         };
         // The semaphore is never closed, so there always is a permit.
         let slot = limits.slots.acquire().await.ok();
-        let _waiting = (lane == Lane::Mutation).then(|| WaitingMutation::new(&self.waiting_mutations));
+        let waiting = (lane == Lane::Mutation).then(|| WaitingMutation::new(&self.mutations_at_bucket));
         let turn = limits.turn.lock().await;
         if lane == Lane::Read {
+            let before = self.mutations_at_bucket.borrow().gone;
+            let may_go = |mutations: &AtBucket| mutations.waiting == 0 || mutations.gone > before;
             // Cannot fail: the sender lives in self.
-            let _ = self.waiting_mutations.subscribe().wait_for(|count| *count == 0).await;
+            let _ = self.mutations_at_bucket.subscribe().wait_for(may_go).await;
         }
         self.wait_for_pause(patience).await?;
         self.bucket.until_ready().await;
         // An answer may have brought a pause while this request waited for its token.
         self.wait_for_pause(patience).await?;
+        if let Some(mutation) = &waiting {
+            mutation.goes();
+        }
         drop(turn);
         Ok(Permit { _slot: slot })
     }
@@ -236,13 +253,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stream_of_mutations_does_not_starve_reads() {
+        let gate = Gate::new(1000.0, 1000);
+        // One stands at the bucket as long as the test lasts, as in a stream that never ends.
+        let _next = WaitingMutation::new(&gate.mutations_at_bucket);
+        let mut read = Box::pin(gate.enter(Lane::Read, Duration::ZERO));
+        assert!(futures::poll!(&mut read).is_pending());
+        drop(gate.enter(Lane::Mutation, Duration::ZERO).await.unwrap());
+        assert!(read.await.is_ok(), "one has passed");
+    }
+
+    #[tokio::test]
     async fn a_mutation_that_gives_up_lets_reads_pass() {
         let gate = Gate::new(NEVER, 1);
         drop(gate.enter(Lane::Mutation, Duration::ZERO).await.unwrap());
         let mut mutation = Box::pin(gate.enter(Lane::Mutation, Duration::ZERO));
         assert!(futures::poll!(&mut mutation).is_pending());
-        assert_eq!(*gate.waiting_mutations.borrow(), 1);
+        assert_eq!(gate.mutations_at_bucket.borrow().waiting, 1);
         drop(mutation);
-        assert_eq!(*gate.waiting_mutations.borrow(), 0);
+        assert_eq!(gate.mutations_at_bucket.borrow().waiting, 0);
     }
 }

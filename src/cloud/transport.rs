@@ -1,6 +1,8 @@
 //! The HTTP core: sends one operation over one connection, within its limits, and reads the answer with bounds.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use backon::{ExponentialBuilder, Retryable as _};
@@ -8,6 +10,7 @@ use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Method, Url};
 use secrecy::SecretString;
+use serde::de::DeserializeSeed;
 use tokio::time::Instant;
 
 use super::endpoint::is_loopback;
@@ -93,6 +96,7 @@ impl HttpCore {
             base,
             gate: Gate::new(self.settings.qps, self.settings.burst),
             core: self.clone(),
+            probing: AtomicBool::new(false),
         }
     }
 }
@@ -173,6 +177,11 @@ impl Answer {
 }
 
 impl Answer {
+    /// An answer without headers that comes now.
+    pub(crate) fn received(status: u16, body: Vec<u8>) -> Self {
+        Self { status, headers: HeaderMap::new(), body, received_at: Timestamp::now(), retry_after: None }
+    }
+
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -228,9 +237,21 @@ pub(crate) struct Transport {
     clients: ClientPair,
     gate: Gate,
     core: HttpCore,
+    /// Reads are tried once only.
+    probing: AtomicBool,
 }
 
 impl Transport {
+    /// The time between two requests in the long run.
+    pub(crate) fn pace(&self) -> Duration {
+        Duration::try_from_secs_f64(1.0 / self.core.settings.qps).unwrap_or_default()
+    }
+
+    /// Whether reads are tried once only, because the cloud is known to fail.
+    pub(crate) fn probe(&self, on: bool) {
+        self.probing.store(on, Ordering::Relaxed);
+    }
+
     /// Runs an operation: reads again while that can help and the budget lasts, a mutation once.
     pub(crate) async fn run<O: Operation>(&self, operation: &O, auth: &dyn Authorize) -> Result<O::Output, CloudError> {
         let outcome = match O::LANE {
@@ -245,6 +266,7 @@ impl Transport {
 
     async fn read<O: Operation>(&self, operation: &O, auth: &dyn Authorize) -> Result<O::Output, Failure> {
         let RetrySettings { max_attempts, base_delay, max_delay, budget } = self.core.settings.retry;
+        let max_attempts = if self.probing.load(Ordering::Relaxed) { 1 } else { max_attempts };
         let started = Instant::now();
         let backoff = ExponentialBuilder::default()
             .with_min_delay(base_delay)
@@ -423,11 +445,27 @@ fn describe(error: &reqwest::Error) -> String {
 
 /// Reads a JSON answer; a failure names the field by its path, e.g. `clusters[3].port`.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
+    read_json_with(answer, &|| PhantomData)
+}
+
+/// As [`read_json`], for a value that needs more than its type to be read. `seed` may be called twice: following the path makes
+/// reading slower by half, so that is left to answers that cannot be read.
+pub(crate) fn read_json_with<'de, S: DeserializeSeed<'de>>(
+    answer: &'de Answer,
+    seed: &dyn Fn() -> S,
+) -> Result<S::Value, Failure> {
     let mut json = serde_json::Deserializer::from_slice(&answer.body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let message = match error.inner().classify() {
-            serde_json::error::Category::Data => at_path(&error.path().to_string(), error.inner()),
-            _ => format!("it sent {}: {}", answer.describe_body(), error.inner()),
+    if let Ok(value) = seed().deserialize(&mut json)
+        && json.end().is_ok()
+    {
+        return Ok(value);
+    }
+    let mut json = serde_json::Deserializer::from_slice(&answer.body);
+    let mut track = serde_path_to_error::Track::new();
+    let value = seed().deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track)).map_err(|error| {
+        let message = match error.classify() {
+            serde_json::error::Category::Data => at_path(&track.path().to_string(), &error),
+            _ => format!("it sent {}: {error}", answer.describe_body()),
         };
         answer.failure(ErrorKind::UnexpectedResponse, message)
     })?;

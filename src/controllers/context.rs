@@ -1,19 +1,20 @@
 //! What a reconcile may touch.
 
 use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::core::DeserializeGuard;
+use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, Resource};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::announcer::Announcer;
 use super::credentials::Secrets;
 use super::flush_request::targets::Targets;
+use super::objects::Objects;
+use super::pace::Pace;
+use super::parameter_sync::coverage::Coverage;
+use super::parameter_sync::turns::Turns;
 use super::wake::Wakers;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
@@ -37,67 +38,6 @@ pub struct Settings {
     pub workers: u16,
     /// Whether ConfigMaps may be read and written, for `spec.connectionConfigMap`.
     pub connection_config_maps: bool,
-}
-
-/// The objects of one kind, as last watched; one store for each watched namespace.
-pub struct Objects<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    stores: RwLock<Vec<Store<DeserializeGuard<K>>>>,
-    /// How many stores are still to be filled for the first time; none before the watches have begun.
-    unfilled: watch::Sender<Option<usize>>,
-}
-
-impl<K> Default for Objects<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    fn default() -> Self {
-        Self { stores: RwLock::default(), unfilled: watch::Sender::new(None) }
-    }
-}
-
-impl<K> Objects<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-    K::DynamicType: Eq + Hash,
-{
-    /// Sets the stores, one for each watch.
-    pub fn watch(&self, stores: Vec<Store<DeserializeGuard<K>>>) {
-        self.unfilled.send_replace(Some(stores.len()));
-        *self.stores.write().unwrap_or_else(PoisonError::into_inner) = stores;
-    }
-
-    /// One of the stores was filled for the first time.
-    pub fn filled(&self) {
-        self.unfilled.send_modify(|left| *left = left.map(|left| left.saturating_sub(1)));
-    }
-
-    /// The object of that name, if it is there and can be read.
-    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<DeserializeGuard<K>>> {
-        let key = ObjectRef::new(name).within(namespace);
-        self.stores.read().unwrap_or_else(PoisonError::into_inner).iter().find_map(|store| store.get(&key))
-    }
-
-    /// All objects that can be read and for which `keep` holds.
-    pub fn filter(&self, keep: impl Fn(&K) -> bool) -> Vec<Arc<DeserializeGuard<K>>> {
-        let stores = self.stores.read().unwrap_or_else(PoisonError::into_inner);
-        stores.iter().flat_map(|store| store.state_filter(|object| object.0.as_ref().is_ok_and(&keep))).collect()
-    }
-
-    /// Whether every store has been filled once: before, an object that is not found says nothing.
-    pub fn is_filled(&self) -> bool {
-        *self.unfilled.borrow() == Some(0)
-    }
-
-    /// Resolves when every store has been filled once.
-    ///
-    /// `Store::wait_until_ready` would not do: it wakes only the last of its waiters, and the controller is one.
-    pub async fn ready(&self) {
-        // It cannot fail: the sender lives in self.
-        let _ = self.unfilled.subscribe().wait_for(|left| *left == Some(0)).await;
-    }
 }
 
 /// How often each object failed in a row.
@@ -142,10 +82,18 @@ pub struct Context {
     pub flush_targets: Targets,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Publishes events.
+    /// Publishes events at once.
     pub recorder: Recorder,
+    /// Publishes events that can wait.
+    pub announcer: Announcer,
     /// Backoff of each object.
     pub failures: Failures,
+    /// Which parameter sync applies to which cluster.
+    pub coverage: Coverage,
+    /// Which parameter syncs ask a connection now.
+    pub turns: Turns,
+    /// Bounds status writes that nobody asked for.
+    pub pace: Pace,
     /// Flags.
     pub settings: Settings,
     /// Wakes objects of other kinds.
@@ -155,7 +103,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context with empty stores.
+    /// A context with empty stores. It needs a Tokio runtime.
     pub fn new(
         client: Client,
         inventory: Inventory,
@@ -166,8 +114,10 @@ impl Context {
         stopping: CancellationToken,
     ) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
+        let recorder = Recorder::new(client.clone(), reporter);
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            announcer: Announcer::start(recorder.clone()),
+            recorder,
             secrets: Secrets::new(client.clone()),
             client,
             inventory,
@@ -178,6 +128,9 @@ impl Context {
             flush_targets: Targets::default(),
             metrics,
             failures: Failures::default(),
+            coverage: Coverage::default(),
+            turns: Turns::new(wakers.parameter_syncs.clone()),
+            pace: Pace::default(),
             settings,
             wakers,
             stopping,

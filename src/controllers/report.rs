@@ -1,8 +1,9 @@
 //! Writing what a plan decided: a status, only if it differs, and events, only on change.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,10 +40,11 @@ where
         + std::fmt::Debug,
     S: Serialize,
 {
-    apply_status_at(ctx, object, None, status).await
+    apply_status_at(ctx, object, None, status).await.map(drop)
 }
 
-/// As [`apply_status`], refused with a conflict if the object is not at `version` any more.
+/// As [`apply_status`], refused with a conflict if the object is not at `version` any more. Gives back the version it is at
+/// afterwards; none if it is gone.
 ///
 /// # Errors
 /// The conflict, and whatever else the Kubernetes API refuses.
@@ -51,7 +53,7 @@ pub async fn apply_status_at<K, S>(
     object: &K,
     version: Option<&str>,
     status: &S,
-) -> Result<(), kube::Error>
+) -> Result<Option<String>, kube::Error>
 where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone
@@ -70,12 +72,12 @@ where
     let api: Api<kube::core::PartialObjectMeta<K>> = Api::namespaced(ctx.client.clone(), &namespace);
     let params = PatchParams::apply(FIELD_MANAGER).force();
     match api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await {
-        Ok(_) => {
+        Ok(written) => {
             ctx.metrics.status_written(kind_name::<K>());
-            Ok(())
+            Ok(written.metadata.resource_version)
         }
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_conflict() && status.message.contains("uid") => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(kube::Error::Api(status)) if status.is_conflict() && status.message.contains("uid") => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -90,6 +92,11 @@ fn kind_name<K: Resource<DynamicType = ()>>() -> &'static str {
 
 /// Publishes an event; a failure is logged and costs nothing else.
 pub async fn publish<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: &Note) {
+    publish_about(&ctx.recorder, &object.object_ref(&()), note).await;
+}
+
+/// As [`publish`], about an object by its reference.
+pub async fn publish_about(recorder: &Recorder, about: &ObjectReference, note: &Note) {
     let event = Event {
         type_: if note.warning { EventType::Warning } else { EventType::Normal },
         reason: note.reason.clone(),
@@ -97,7 +104,7 @@ pub async fn publish<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, n
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    if let Err(error) = ctx.recorder.publish(&event, &object.object_ref(&())).await {
+    if let Err(error) = recorder.publish(&event, about).await {
         warn!(reason = %note.reason, %error, "an event could not be published");
     }
 }

@@ -1,5 +1,6 @@
 //! When an object is looked at again.
 
+use std::hash::{DefaultHasher, Hasher as _};
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -10,6 +11,13 @@ pub const WHEN_CHANGED: Duration = Duration::from_secs(3600);
 /// A wait of roughly `duration` (up to a tenth less), so that objects created together do not stay in step.
 pub fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(1.0 - rand::rng().random_range(0.0..0.1))
+}
+
+/// A part of `period` that is the same for the same object whenever it is asked for, and evenly spread over objects.
+pub fn phase(uid: &str, period: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(uid.as_bytes());
+    Duration::from_secs(hasher.finish() % period.as_secs().max(1))
 }
 
 /// The wait after so many failures in a row: 1 s, 2 s, 4 s … 5 minutes.
@@ -26,6 +34,18 @@ mod tests {
     fn failures_back_off_to_a_bound() {
         let waits: Vec<u64> = [0, 1, 2, 3, 9, 10, u32::MAX].map(|n| after_failures(n).as_secs()).to_vec();
         assert_eq!(waits, [1, 1, 2, 4, 256, 300, 300]);
+    }
+
+    #[test]
+    fn phases_are_spread_evenly_and_stay() {
+        let period = Duration::from_secs(600);
+        let mut minutes = [0; 10];
+        for number in 0..10_000 {
+            let phase = phase(&format!("8f14e45f-ceea-467f-a0e6-{number:012}"), period);
+            minutes[usize::try_from(phase.as_secs() / 60).unwrap()] += 1;
+        }
+        assert!(minutes.iter().all(|count| (900..1100).contains(count)), "{minutes:?}");
+        assert_eq!(phase("a", period), phase("a", period));
     }
 
     #[test]

@@ -3,33 +3,33 @@
 //! An object that cannot be read, a reconcile that panics or hangs costs that one object, nobody else.
 
 use std::fmt::Debug;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::channel::mpsc::unbounded;
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::store;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
+use kube::runtime::watcher::{self, watcher};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info_span, warn};
 
-use super::context::{Context, Objects};
+use super::context::Context;
+use super::objects::{Change, Intake, Objects, Unreadable, Watched};
+use super::queue::{Key, Lane, Queue};
 use super::requeue;
 use super::wake::Wakes;
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Desired, READY, STALLED, Truth};
 
+/// Objects listed at once: with its managedFields an object takes 10 KB on the way, so a page is some MB.
+const PAGE_SIZE: u32 = 200;
 /// A reconcile that takes longer than this is given up and tried again.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -69,9 +69,7 @@ pub enum ReconcileError {
 }
 
 /// A kind with a controller.
-pub trait Reconcile:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
-{
+pub trait Reconcile: Watched + Debug {
     /// Name in logs and metrics.
     const KIND: &'static str;
 
@@ -80,6 +78,11 @@ pub trait Reconcile:
 
     /// Brings one object up to date.
     fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> impl Future<Output = Result<Outcome, ReconcileError>> + Send;
+
+    /// Whether a person waits for this version of the object to be looked at; else it can be an echo of what the operator wrote.
+    fn is_awaited(&self) -> bool {
+        true
+    }
 
     /// An object was created, changed, or deleted: what else should look again.
     fn changed(_ctx: &Context, _namespace: &str, _name: &str) {}
@@ -101,15 +104,13 @@ pub struct Scope {
 }
 
 impl Scope {
-    fn apis<K: Reconcile>(&self, ctx: &Context) -> Vec<Api<DeserializeGuard<K>>> {
-        if self.namespaces.is_empty() {
-            return vec![Api::all(ctx.client.clone())];
-        }
-        self.namespaces.iter().map(|namespace| Api::namespaced(ctx.client.clone(), namespace)).collect()
+    /// What is watched, one watch each: the namespaces, or all of them at once (none).
+    fn parts(&self) -> Vec<Option<String>> {
+        if self.namespaces.is_empty() { vec![None] } else { self.namespaces.iter().cloned().map(Some).collect() }
     }
 
     fn watch_config(&self) -> watcher::Config {
-        let config = watcher::Config::default();
+        let config = watcher::Config::default().page_size(PAGE_SIZE);
         match &self.labels {
             Some(labels) => config.labels(labels),
             None => config,
@@ -118,83 +119,84 @@ impl Scope {
 }
 
 /// Runs the controller of a kind until `shutdown`; reconciles under way are finished first.
-pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, wakes: Wakes<K>, shutdown: CancellationToken) {
-    let apis = scope.apis::<K>(&ctx);
-    let mut wakes = route(wakes, apis.len(), &scope);
-    let (readers, writers): (Vec<_>, Vec<_>) = apis.iter().map(|_| store()).unzip();
-    K::objects(&ctx).watch(readers.clone());
-    let controllers = apis.into_iter().zip(readers).zip(writers).map(|((api, reader), writer)| {
-        let tap = Arc::clone(&ctx);
-        let mut is_filled = false;
-        let objects = watcher(api, scope.watch_config())
-            .default_backoff()
-            .modify(|object| object.managed_fields_mut().clear())
-            .reflect(writer)
-            .inspect_ok(move |event| {
-                if matches!(event, Event::InitDone) && !is_filled {
-                    is_filled = true;
-                    K::objects(&tap).filled();
-                }
-                tell_others::<K>(&tap, event);
-            })
-            .applied_objects();
-        Controller::for_stream(objects, reader)
-            .with_config(Config::default().concurrency(ctx.settings.workers))
-            .reconcile_on(wakes.remove(0))
-            .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-            .run(reconcile::<K>, back_off::<K>, Arc::clone(&ctx))
-            .for_each(|result| async move {
-                if let Err(error) = result {
-                    debug!(kind = K::KIND, %error, "reconcile not done");
-                }
-            })
+pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes, shutdown: CancellationToken) {
+    let parts = scope.parts();
+    K::objects(&ctx).begin(parts.len());
+    let mut intakes: Vec<Intake<K>> = parts.iter().cloned().map(Intake::new).collect();
+    let streams = parts.into_iter().enumerate().map(|(index, namespace)| {
+        let api: Api<DeserializeGuard<K>> = match namespace {
+            Some(namespace) => Api::namespaced(ctx.client.clone(), &namespace),
+            None => Api::all(ctx.client.clone()),
+        };
+        watcher(api, scope.watch_config()).default_backoff().map(move |event| (index, event)).boxed()
     });
-    futures::future::join_all(controllers).await;
-}
-
-/// Hands each namespace's controller the wakes of its own objects.
-fn route<K: Reconcile>(wakes: Wakes<K>, controllers: usize, scope: &Scope) -> Vec<Wakes<K>> {
-    if controllers == 1 {
-        return vec![wakes];
+    let mut events = futures::stream::select_all(streams);
+    let mut queue = Queue::default();
+    let mut running = JoinSet::new();
+    while !shutdown.is_cancelled() {
+        let now = Instant::now();
+        while running.len() < usize::from(ctx.settings.workers)
+            && let Some(key) = queue.pop(now)
+        {
+            running.spawn(reconcile::<K>(key, Arc::clone(&ctx)));
+        }
+        let due = queue.next_due().map_or(now + requeue::WHEN_CHANGED, |due| due);
+        tokio::select! {
+            Some((index, event)) = events.next() => match (event, intakes.get_mut(index)) {
+                (Ok(event), Some(intake)) => {
+                    let changes = intake.take_in(K::objects(&ctx), event);
+                    changes.into_iter().for_each(|change| take_in::<K>(&ctx, &mut queue, change));
+                }
+                (Err(error), _) => debug!(kind = K::KIND, %error, "the watch broke off; it begins again"),
+                (Ok(_), None) => {}
+            },
+            Some((key, lane)) = wakes.next() => {
+                // What is not there has no use for being looked at.
+                if K::objects(&ctx).contains(key.namespace(), key.name()) {
+                    queue.push(&key, lane);
+                }
+            }
+            Some(done) = running.join_next(), if !running.is_empty() => {
+                // It cannot fail: panics are caught in it, and nobody aborts it.
+                if let Ok((key, again)) = done {
+                    queue.done(&key, Instant::now() + again);
+                }
+            }
+            () = tokio::time::sleep_until(due.into()) => {}
+            () = shutdown.cancelled() => {}
+        }
     }
-    let (senders, receivers): (Vec<_>, Vec<_>) = scope.namespaces.iter().map(|_| unbounded()).unzip();
-    let namespaces = scope.namespaces.clone();
-    tokio::spawn(wakes.for_each(move |object| {
-        let place = namespaces.iter().position(|namespace| object.namespace.as_ref() == Some(namespace));
-        if let Some(sender) = place.and_then(|place| senders.get(place)) {
-            let _: Result<(), _> = sender.unbounded_send(object);
-        }
-        std::future::ready(())
-    }));
-    receivers
+    while running.join_next().await.is_some() {}
 }
 
-fn tell_others<K: Reconcile>(ctx: &Context, event: &Event<DeserializeGuard<K>>) {
-    match event {
-        Event::Apply(object) | Event::InitApply(object) => {
-            K::changed(ctx, &object.namespace().unwrap_or_default(), &object.name_any());
+/// An object changed: it is looked at, and so is what depends on it.
+fn take_in<K: Reconcile>(ctx: &Context, queue: &mut Queue, change: Change) {
+    match change {
+        Change::Changed(key) => {
+            let object = K::objects(ctx).get(key.namespace(), key.name());
+            let awaited = object.is_none_or(|object| object.is_ok_and(|object| object.is_awaited()));
+            queue.push(&key, if awaited { Lane::Interactive } else { Lane::Periodic });
+            K::changed(ctx, key.namespace(), key.name());
         }
-        Event::Delete(object) => {
-            let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-            ctx.failures.reset(K::KIND, &namespace, &name);
-            K::forget(ctx, &namespace, &name);
-            K::changed(ctx, &namespace, &name);
+        Change::Gone(key) => {
+            queue.remove(&key);
+            ctx.failures.reset(K::KIND, key.namespace(), key.name());
+            K::forget(ctx, key.namespace(), key.name());
+            K::changed(ctx, key.namespace(), key.name());
         }
-        Event::Init | Event::InitDone => {}
     }
 }
 
-async fn reconcile<K: Reconcile>(
-    object: Arc<DeserializeGuard<K>>,
-    ctx: Arc<Context>,
-) -> Result<Action, ReconcileError> {
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+/// Reconciles an object; after how long it is looked at again.
+async fn reconcile<K: Reconcile>(key: Key, ctx: Arc<Context>) -> (Key, Duration) {
+    let (namespace, name) = (key.namespace(), key.name());
     let span = info_span!("reconcile", kind = K::KIND, %namespace, %name);
     let started = Instant::now();
     let work = async {
-        match &object.0 {
-            Ok(object) => Arc::new(object.clone()).reconcile(Arc::clone(&ctx)).await,
-            Err(_) => report_invalid::<K>(&ctx, &namespace, &name).await,
+        match K::objects(&ctx).get(namespace, name) {
+            Some(Ok(object)) => object.reconcile(Arc::clone(&ctx)).await,
+            Some(Err(Unreadable)) => report_invalid::<K>(&ctx, namespace, name).await,
+            None => Ok(Outcome::settled(requeue::WHEN_CHANGED)),
         }
     };
     let guarded = AssertUnwindSafe(tokio::time::timeout(DEADLINE, work)).catch_unwind().instrument(span.clone());
@@ -205,22 +207,18 @@ async fn reconcile<K: Reconcile>(
     };
     let word = result.as_ref().map_or("failed", |outcome| outcome.word);
     ctx.metrics.reconciled(K::KIND, word, started.elapsed().as_secs_f64());
-    match result {
+    let again = match result {
         Ok(outcome) => {
-            ctx.failures.reset(K::KIND, &namespace, &name);
-            Ok(Action::requeue(outcome.requeue_after))
+            ctx.failures.reset(K::KIND, namespace, name);
+            outcome.requeue_after
         }
         Err(error) => {
             span.in_scope(|| warn!(%error, "reconcile failed"));
-            Err(error)
+            let failures = ctx.failures.add(K::KIND, namespace, name);
+            requeue::jittered(requeue::after_failures(failures))
         }
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the signature is the controller's")]
-fn back_off<K: Reconcile>(object: Arc<DeserializeGuard<K>>, _: &ReconcileError, ctx: Arc<Context>) -> Action {
-    let failures = ctx.failures.add(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any());
-    Action::requeue(requeue::jittered(requeue::after_failures(failures)))
+    };
+    (key, again)
 }
 
 /// Says in the status of an object that it cannot be read, leaving the rest of the status as it is.

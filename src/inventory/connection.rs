@@ -1,61 +1,117 @@
 //! One connection: its snapshot, who is interested in it, and the task that keeps it fresh.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use jiff::Timestamp;
+use futures::future::{Fuse, FusedFuture as _, FutureExt as _};
+use futures::stream::FuturesUnordered;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::snapshot::{Observation, Snapshot, Want};
+use super::agenda::{Agenda, Next};
+use super::pace::Pace;
+use super::packed::Catalog;
+use super::snapshot::{Begun, Due, Listed, Observation, Sight, Snapshot, Want};
 use super::source::Source;
-use super::{Question, Subscriber, Wake};
+use super::{Question, Subscriber, Urgency, Wake};
+use crate::cloud::CloudError;
 
 /// How long versions and flavors are believed.
 const CATALOG_FRESH: Duration = Duration::from_secs(3600);
 /// How soon a catalog that failed is asked for again.
 const CATALOG_RETRY: Duration = Duration::from_secs(300);
-/// Single reads of one connection under way at once; the rate limiter paces them.
-const CONCURRENT_READS: usize = 4;
+/// How long the first list waits for the catalog, so that a status need not be written twice.
+const CATALOG_PATIENCE: Duration = Duration::from_secs(2);
 /// The poller never waits longer than this for its next look at what is due.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Subscription {
     interval: Duration,
     /// The value of the forced-read annotation that was asked for last.
-    token: Option<String>,
+    token: Option<Box<str>>,
     /// The round that the forced read has to reach; 0 if none was asked for.
     ticket: u64,
     /// The round that a list must have for its "no" to count: what was listed before somebody asked may be too old.
     since: u64,
     /// What the subscriber was last told.
     told: Option<Observation>,
+    begun: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     snapshot: Snapshot,
-    subscriptions: HashMap<(Subscriber, Want), Subscription>,
+    /// What each subscriber wants, in order; nearly always one thing.
+    subscriptions: HashMap<Arc<Subscriber>, Vec<(Want, Subscription)>>,
+    agenda: Agenda,
+    pace: Pace,
     list_started: Option<Instant>,
+    list_due: Instant,
+    /// A list was asked for by a person.
+    asked: bool,
+    /// A list was asked for by the operator itself: not worth disturbing a cloud that fails.
     refresh: bool,
 }
 
 impl State {
-    /// The round from which on a list can refuse what `who` newly asks for: the next one, if a list from before does so;
-    /// else any. Who asked for the same before keeps the answer.
-    fn since(&self, who: &Subscriber, want: &Want) -> u64 {
-        if !self.snapshot.refuses(want) {
-            return 0;
+    fn new(gap: Duration) -> Self {
+        let pace = Pace { shortest: LONGEST_WAIT, in_transition: false, failures: 0, retry_after: None };
+        Self {
+            snapshot: Snapshot::default(),
+            subscriptions: HashMap::new(),
+            agenda: Agenda::new(gap),
+            pace,
+            list_started: None,
+            list_due: Instant::now(),
+            asked: false,
+            refresh: false,
         }
-        let same = |(subscriber, other): &&(Subscriber, Want)| subscriber == who && other.is_for_the_same_as(want);
-        self.subscriptions
-            .iter()
-            .find(|(key, _)| same(key))
-            .map_or(self.snapshot.round() + 1, |(_, subscription)| subscription.since)
+    }
+
+    /// Makes an object a subscriber. What it asked before, with less knowledge of its target, goes on.
+    fn enter(&mut self, question: &Question<'_>) -> (&mut Subscription, bool) {
+        let Question { who, want, interval, .. } = *question;
+        let since = if self.snapshot.refuses(want) { self.snapshot.round() + 1 } else { 0 };
+        let who =
+            self.subscriptions.get_key_value(who).map_or_else(|| Arc::new(who.clone()), |(who, _)| Arc::clone(who));
+        let wants = self.subscriptions.entry(who).or_insert_with(|| Vec::with_capacity(1));
+        let (index, is_new) = match wants.binary_search_by(|(have, _)| have.cmp(want)) {
+            Ok(index) => (index, false),
+            Err(index) => {
+                let same = wants.iter().find(|(have, _)| have.is_for_the_same_as(want));
+                let known = same.map(|(_, subscription)| subscription.clone());
+                let is_new = known.is_none();
+                let begun = Instant::now();
+                let fresh = Subscription { interval, token: None, ticket: 0, since, told: None, begun };
+                wants.insert(index, (want.clone(), known.unwrap_or(fresh)));
+                (index, is_new)
+            }
+        };
+        (&mut wants[index].1, is_new)
+    }
+
+    fn is_list_due(&self, now: Instant) -> bool {
+        self.next_list() <= now
+    }
+
+    /// When the next list is due. What the operator itself wants sooner waits for the probe of a cloud that fails.
+    fn next_list(&self) -> Instant {
+        let at_once = self.asked || (self.refresh && !self.snapshot.is_failing());
+        match self.list_started {
+            Some(started) if at_once => started,
+            _ => self.list_due,
+        }
+    }
+
+    /// When the next list is due, from how the last one ended.
+    fn plan_next_list(&mut self) {
+        let started = self.list_started.unwrap_or_else(Instant::now);
+        self.list_due = started + self.pace.gap(rand::random()).min(LONGEST_WAIT);
     }
 }
 
@@ -76,7 +132,8 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(super) fn new(source: Source, label: String, wake: Wake) -> Self {
-        Self { source, label, wake, state: Mutex::default(), changed: Notify::new() }
+        let state = Mutex::new(State::new(source.pace()));
+        Self { source, label, wake, state, changed: Notify::new() }
     }
 
     /// The typed client, for operations that must not go through the shared list (apply, flush, a fresh single read).
@@ -91,33 +148,33 @@ impl Connection {
 
     /// Makes an object a subscriber, and tells what is known now.
     pub(super) fn subscribe(&self, question: &Question<'_>) -> Observation {
-        let Question { who, want, interval, force } = *question;
+        let Question { want, interval, force, .. } = *question;
         let mut state = self.lock();
         let next_round = state.snapshot.round() + 1;
-        let key = (who.clone(), want.clone());
-        let is_new = !state.subscriptions.contains_key(&key);
-        let since = if is_new { state.since(who, want) } else { 0 };
-        let outdated = since == next_round;
-        let subscription = state.subscriptions.entry(key).or_insert(Subscription {
-            interval,
-            token: None,
-            ticket: 0,
-            since,
-            told: None,
-        });
-        let sooner = interval < subscription.interval;
+        let (subscription, is_new) = state.enter(question);
         subscription.interval = interval;
         let forced = force.is_some() && subscription.token.as_deref() != force;
         if forced {
-            subscription.token = force.map(str::to_owned);
+            subscription.token = force.map(Into::into);
             subscription.ticket = next_round;
         }
         let (ticket, since) = (subscription.ticket, subscription.since);
         let observation = state.snapshot.observe(want, ticket, since);
-        if let Some(subscription) = state.subscriptions.get_mut(&(who.clone(), want.clone())) {
-            subscription.told = Some(observation.clone());
+        let (subscription, _) = state.enter(question);
+        subscription.told = Some(observation.clone());
+        let sooner = interval < state.pace.shortest;
+        if sooner {
+            state.pace.shortest = interval;
+            if state.list_started.is_some() && state.pace.failures == 0 {
+                state.plan_next_list();
+            }
         }
-        state.refresh |= forced || outdated;
+        state.asked |= forced;
+        state.refresh |= is_new && since == next_round;
+        if is_new {
+            let due = state.snapshot.reads_due(want, interval, ticket, Timestamp::now());
+            due.iter().for_each(|due| state.agenda.add(due));
+        }
         drop(state);
         if is_new || sooner || forced {
             self.changed.notify_one();
@@ -125,43 +182,77 @@ impl Connection {
         observation
     }
 
+    /// How long ago an object began to ask for this; none if it does not.
+    pub fn asked_for(&self, who: &Subscriber, want: &Want) -> Option<Duration> {
+        let state = self.lock();
+        let (_, subscription) = state.subscriptions.get(who)?.iter().find(|(have, _)| have == want)?;
+        Some(subscription.begun.elapsed())
+    }
+
     /// Drops the subscriptions of an object except those in `wants`; says whether the connection still has subscribers.
-    pub(super) fn keep(&self, who: &Subscriber, wants: &[Want]) -> bool {
+    pub(super) fn keep(&self, who: &Subscriber, wants: &HashSet<&Want>) -> bool {
         let mut state = self.lock();
-        state.subscriptions.retain(|(subscriber, want), _| subscriber != who || wants.contains(want));
+        if wants.is_empty() {
+            state.subscriptions.remove(who);
+        } else if let Some(have) = state.subscriptions.get_mut(who) {
+            have.retain(|(want, _)| wants.contains(want));
+        }
         !state.subscriptions.is_empty()
     }
 
     /// Who is subscribed.
-    pub(super) fn subscribers(&self) -> Vec<Subscriber> {
-        self.lock().subscriptions.keys().map(|(who, _)| who.clone()).collect()
+    pub(super) fn subscribers(&self) -> Vec<Arc<Subscriber>> {
+        self.lock().subscriptions.keys().cloned().collect()
     }
 
     /// Seconds since the last good list, and the states of the listed clusters with their counts.
     pub(super) fn report(&self, now: Timestamp) -> (Option<f64>, HashMap<String, i64>) {
         let state = self.lock();
-        let mut states = HashMap::new();
+        let mut states: HashMap<&str, i64> = HashMap::new();
         for word in state.snapshot.states() {
-            *states.entry(word.to_owned()).or_insert(0) += 1;
+            *states.entry(word).or_insert(0) += 1;
         }
+        let states = states.into_iter().map(|(word, count)| (word.to_owned(), count)).collect();
         (state.snapshot.listed_at().map(|at| now.duration_since(at).as_secs_f64().max(0.0)), states)
     }
 
-    /// Keeps the connection fresh until the task is dropped.
+    /// Keeps the connection fresh until the task is dropped. Neither a list, nor a single read, nor the catalog waits for
+    /// another of them.
     pub(super) async fn poll(self: Arc<Self>) {
-        let mut catalog_due = Instant::now();
+        let mut catalog_due = Instant::now() + self.first_catalog().await;
+        let mut reads = FuturesUnordered::new();
+        let (list, catalog) = (Fuse::terminated(), Fuse::terminated());
+        tokio::pin!(list, catalog);
         loop {
-            if self.list_is_due() {
-                self.list().await;
+            let now = Instant::now();
+            let mut until = now + LONGEST_WAIT;
+            if list.is_terminated() {
+                if self.lock().is_list_due(now) {
+                    list.set(self.list().fuse());
+                } else {
+                    until = until.min(self.lock().next_list());
+                }
             }
-            self.read_what_is_due().await;
-            if catalog_due <= Instant::now() && self.has_list() {
-                catalog_due = Instant::now() + self.ask_for_catalog().await;
+            match self.next_read(now) {
+                Ok((id, begun)) => {
+                    reads.push(self.read_one(id, begun));
+                    continue;
+                }
+                Err(at) => until = until.min(at),
             }
-            let wait = self.until_next_list().min(catalog_due.saturating_duration_since(Instant::now()).max(MIN_WAIT));
+            if catalog.is_terminated() && self.is_healthy() {
+                if catalog_due <= now {
+                    catalog.set(self.ask_for_catalog().fuse());
+                } else {
+                    until = until.min(catalog_due);
+                }
+            }
             tokio::select! {
+                () = &mut list, if !list.is_terminated() => {}
+                Some(()) = reads.next(), if !reads.is_empty() => {}
+                wait = &mut catalog, if !catalog.is_terminated() => catalog_due = Instant::now() + wait,
                 () = self.changed.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep_until(until) => {}
             }
         }
     }
@@ -172,123 +263,122 @@ impl Connection {
             let mut state = self.lock();
             state.snapshot.begin_list();
             state.list_started = Some(Instant::now());
-            state.refresh = false;
+            (state.asked, state.refresh) = (false, false);
+            // A cloud that fails is probed by one request, not by one and its repetitions.
+            self.source.probe(state.snapshot.is_failing());
         }
-        let outcome = self.source.list().await;
+        // Each cluster is compared while the list is read, so that what did not change is never held twice.
+        let outcome = self.source.list(&|picture| self.lock().snapshot.recognise(picture)).await;
+        self.source.probe(false);
         let mut state = self.lock();
         match outcome {
-            Ok(pictures) => {
-                debug!(connection = %self.label, clusters = pictures.len(), "listed");
-                state.snapshot.listed(at, pictures);
-            }
-            Err(error) => {
-                warn!(connection = %self.label, %error, "the list failed");
-                state.snapshot.failed(error);
-            }
+            Ok(clusters) => self.list_succeeded(&mut state, at, clusters),
+            Err(error) => self.list_failed(&mut state, error),
         }
         self.tell(state, None);
     }
 
-    /// Reads single clusters, the longest waiting first, until none is due or the next list is.
-    async fn read_what_is_due(&self) {
-        let due = self.reads_due();
-        if due.is_empty() {
-            return;
+    fn list_succeeded(&self, state: &mut State, at: Timestamp, clusters: Vec<Listed>) {
+        debug!(connection = %self.label, clusters = clusters.len(), "listed");
+        state.snapshot.listed(at, clusters);
+        (state.pace.failures, state.pace.retry_after) = (0, None);
+    }
+
+    fn list_failed(&self, state: &mut State, error: CloudError) {
+        warn!(connection = %self.label, %error, "the list failed");
+        state.pace.failures = state.pace.failures.saturating_add(1);
+        state.pace.retry_after = error.retry_after;
+        state.snapshot.failed(error);
+    }
+
+    /// The single read to begin now, or when to ask again.
+    fn next_read(&self, now: Instant) -> Result<(Arc<str>, Begun), Instant> {
+        let mut state = self.lock();
+        if state.snapshot.is_failing() {
+            return Err(now + LONGEST_WAIT);
         }
-        let mut reads = futures::stream::iter(due)
-            .map(|id| async move {
-                let at = Timestamp::now();
-                let outcome = self.source.read(&id).await;
-                (id, at, outcome)
-            })
-            .buffer_unordered(CONCURRENT_READS);
-        while let Some((id, at, outcome)) = reads.next().await {
-            let mut state = self.lock();
-            state.snapshot.read(&id, at, outcome);
-            self.tell(state, Some(&id));
-            if self.list_is_due() {
-                break;
+        match state.agenda.next(now) {
+            Next::Read(id) => {
+                let begun = state.snapshot.begin_read(&id, Timestamp::now());
+                Ok((id, begun))
             }
+            Next::At(at) => Err(at),
+            Next::Idle => Err(now + LONGEST_WAIT),
         }
     }
 
-    fn reads_due(&self) -> Vec<String> {
-        let now = Timestamp::now();
+    async fn read_one(&self, id: Arc<str>, begun: Begun) {
+        let outcome = self.source.read(&id).await;
         let mut state = self.lock();
-        let mut forced = Vec::new();
-        let mut due = Vec::new();
-        let mut wanted = std::collections::HashSet::new();
-        for ((_, want), subscription) in &state.subscriptions {
-            let ids = state.snapshot.reads_due(want, subscription.interval, subscription.ticket, now);
-            let is_forced =
-                subscription.ticket > 0 && subscription.told.as_ref().is_some_and(|told| !told.forced_read_done);
-            if is_forced {
-                forced.extend(ids);
-            } else {
-                due.extend(ids);
-            }
-            match want {
-                Want::Id(id) | Want::Name { last_id: Some(id), .. } => drop(wanted.insert(id.clone())),
-                Want::Name { last_id: None, .. } | Want::Group { .. } => {}
-            }
-        }
-        let listed = state.snapshot.listed_ids();
-        state.snapshot.retain_reads(|id| wanted.contains(id) || listed.contains(id));
-        due.sort_by_key(|id| state.snapshot.read_at(id));
-        forced.extend(due);
-        let mut seen = std::collections::HashSet::new();
-        forced.retain(|id| seen.insert(id.clone()));
-        forced
+        state.agenda.ended(&id);
+        state.snapshot.read(&id, begun, outcome);
+        self.tell(state, Some(&[id]));
+    }
+
+    /// Asks for the catalog before the first list, for a moment; how long to wait until the next time.
+    async fn first_catalog(&self) -> Duration {
+        self.source.probe(true);
+        let asked = tokio::time::timeout(CATALOG_PATIENCE, self.ask_for_catalog()).await;
+        self.source.probe(false);
+        asked.unwrap_or(CATALOG_PATIENCE)
     }
 
     /// Asks for versions and flavors; how long to wait until the next time.
     async fn ask_for_catalog(&self) -> Duration {
-        let (catalog, whole) = self.source.catalog().await;
+        let (catalog, whole): (Catalog, bool) = self.source.catalog().await;
         let mut state = self.lock();
-        state.snapshot.offered(catalog);
-        self.tell(state, None);
+        // What it adds to the pictures comes with a list.
+        if state.snapshot.offered(catalog) {
+            state.refresh = true;
+        }
         if whole { CATALOG_FRESH } else { CATALOG_RETRY }
     }
 
-    /// Wakes the subscribers for whom something changed; `about` is the one cluster that news came of, if it was only one.
-    fn tell(&self, mut state: MutexGuard<'_, State>, about: Option<&str>) {
-        let State { snapshot, subscriptions, .. } = &mut *state;
-        let mut woken = Vec::new();
-        for ((who, want), subscription) in subscriptions {
-            if about.is_some_and(|id| !snapshot.concerns(want, id)) {
-                continue;
+    /// Wakes the subscribers for whom something changed, and plans what follows. `about` are the clusters that news came of; none
+    /// after a list.
+    fn tell(&self, mut state: MutexGuard<'_, State>, about: Option<&[Arc<str>]>) {
+        let State { snapshot, subscriptions, agenda, pace, .. } = &mut *state;
+        let (now, mut woken, mut due) = (Timestamp::now(), Vec::new(), Vec::new());
+        let (mut shortest, mut in_transition) = (LONGEST_WAIT, false);
+        let soon = |interval: Duration| SignedDuration::try_from(interval).ok().and_then(|by| now.checked_add(by).ok());
+        // Reads that come due before the next list are planned now.
+        let horizon = if about.is_none() { soon(pace.shortest).unwrap_or(now) } else { now };
+        for (who, wants) in subscriptions.iter_mut() {
+            for (want, subscription) in wants {
+                if about.is_some_and(|ids| !snapshot.concerns(want, ids)) {
+                    continue;
+                }
+                let observation = snapshot.observe(want, subscription.ticket, subscription.since);
+                shortest = shortest.min(subscription.interval);
+                in_transition |= matches!(&observation.sight, Sight::Found(found) if found.is_transitional());
+                due.extend(snapshot.reads_due(want, subscription.interval, subscription.ticket, horizon));
+                if subscription.told.as_ref() != Some(&observation) {
+                    let was_asked = subscription.told.as_ref().is_some_and(|told| !told.forced_read_done);
+                    let urgency = if was_asked { Urgency::Asked } else { Urgency::Routine };
+                    subscription.told = Some(observation);
+                    woken.push((Arc::clone(who), urgency));
+                }
             }
-            let now = snapshot.observe(want, subscription.ticket, subscription.since);
-            if subscription.told.as_ref() != Some(&now) {
-                subscription.told = Some(now);
-                woken.push(who.clone());
-            }
+        }
+        if about.is_some() {
+            due.iter().for_each(|due| agenda.add(due));
+        } else {
+            (pace.shortest, pace.in_transition) = (shortest, in_transition);
+            oldest_first(snapshot, &mut due);
+            agenda.replace(&due, shortest);
+            forget_unwanted(snapshot, subscriptions.values());
+            state.plan_next_list();
         }
         drop(state);
-        for who in woken {
-            (self.wake)(who);
+        for (who, urgency) in woken {
+            (self.wake)(&who, urgency);
         }
     }
 
-    fn has_list(&self) -> bool {
-        self.lock().snapshot.listed_at().is_some()
-    }
-
-    fn list_is_due(&self) -> bool {
-        self.until_next_list().is_zero()
-    }
-
-    fn until_next_list(&self) -> Duration {
+    /// Whether the last list was good.
+    fn is_healthy(&self) -> bool {
         let state = self.lock();
-        if state.refresh {
-            return Duration::ZERO;
-        }
-        let Some(shortest) = state.subscriptions.values().map(|subscription| subscription.interval).min() else {
-            return LONGEST_WAIT;
-        };
-        state
-            .list_started
-            .map_or(Duration::ZERO, |started| (started + shortest).saturating_duration_since(Instant::now()))
+        state.snapshot.listed_at().is_some() && !state.snapshot.is_failing()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -297,5 +387,17 @@ impl Connection {
     }
 }
 
-/// Keeps the loop from spinning when two due times round to the same instant.
-const MIN_WAIT: Duration = Duration::from_millis(10);
+/// The longest waiting first.
+fn oldest_first(snapshot: &Snapshot, due: &mut [Due]) {
+    due.sort_by_cached_key(|due| snapshot.read_at(&due.id));
+}
+
+/// Drops single reads of clusters that are neither listed nor wanted.
+fn forget_unwanted<'a>(snapshot: &mut Snapshot, wants: impl Iterator<Item = &'a Vec<(Want, Subscription)>>) {
+    let id = |want: &'a Want| match want {
+        Want::Id(id) | Want::Name { last_id: Some(id), .. } => Some(id.as_str()),
+        Want::Name { last_id: None, .. } | Want::Group { .. } => None,
+    };
+    let wanted: HashSet<&str> = wants.flatten().filter_map(|(want, _)| id(want)).collect();
+    snapshot.retain_reads(|id| wanted.contains(id));
+}

@@ -3,12 +3,15 @@
 //! A *connection* is (provider, endpoint, credential). Objects with the same connection share one poller, one token and one
 //! rate limiter, whatever their namespaces. A poller lives as long as somebody is subscribed.
 
+mod agenda;
 mod connection;
+mod pace;
+pub mod packed;
 pub mod picture;
 pub mod snapshot;
 pub mod source;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,8 +58,17 @@ pub struct Question<'a> {
     pub force: Option<&'a str>,
 }
 
+/// Why a subscriber is woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// What a person asked for has come.
+    Asked,
+    /// Something changed.
+    Routine,
+}
+
 /// Wakes a subscriber: its controller reconciles it soon.
-pub type Wake = Arc<dyn Fn(Subscriber) + Send + Sync>;
+pub type Wake = Arc<dyn Fn(&Subscriber, Urgency) + Send + Sync>;
 
 struct Slot {
     connection: Arc<Connection>,
@@ -123,11 +135,8 @@ impl Inventory {
     /// Ends every subscription of an object except those given, and every connection that nobody uses any more.
     pub fn keep(&self, who: &Subscriber, kept: &[(&Arc<Connection>, Want)]) {
         self.lock().retain(|_, slot| {
-            let wants: Vec<Want> = kept
-                .iter()
-                .filter(|(connection, _)| Arc::ptr_eq(connection, &slot.connection))
-                .map(|(_, want)| want.clone())
-                .collect();
+            let here = kept.iter().filter(|(connection, _)| Arc::ptr_eq(connection, &slot.connection));
+            let wants: HashSet<&Want> = here.map(|(_, want)| want).collect();
             slot.connection.keep(who, &wants)
         });
     }
@@ -139,7 +148,7 @@ impl Inventory {
 
     /// Ends the subscriptions of objects that `exists` denies, for those whose deletion nobody saw.
     pub fn prune(&self, exists: impl Fn(&Subscriber) -> bool) {
-        let gone: Vec<Subscriber> = {
+        let gone: Vec<Arc<Subscriber>> = {
             let slots = self.lock();
             slots.values().flat_map(|slot| slot.connection.subscribers()).filter(|who| !exists(who)).collect()
         };

@@ -1,18 +1,18 @@
 //! What one connection last saw, and what a want makes of it. Values only: the poller fills it, controllers read it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::packed::{Catalog, Packed, Shared, digest};
 use super::picture::Picture;
-use crate::api::cluster_ref::{EngineStatus, FlavorStatus};
+use crate::api::cluster_ref::{ClusterStatus, EngineStatus, ParameterGroupStatus};
 use crate::cloud::CloudError;
-use crate::cloud::normalise::newest_version;
 
 /// What an object wants to see of a connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Want {
     /// The cluster or instance of this ID.
     Id(String),
@@ -35,12 +35,43 @@ pub enum Want {
 /// One cluster as it was last seen.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// What was seen.
-    pub picture: Arc<Picture>,
+    picture: Arc<Packed>,
+    /// The parameter group that the list says, or a single read where the list leaves it out.
+    group: Option<Arc<ParameterGroupStatus>>,
     /// When the list, or the single read, that showed it began.
     pub read_at: Timestamp,
     /// When what is said of the parameter group was read; none while it is not known yet.
     pub parameters_read_at: Option<Timestamp>,
+}
+
+impl Found {
+    /// What a list shows of a cluster at `read_at` when it leaves out the parameter group, which was not read yet either.
+    pub fn in_part(picture: Picture, read_at: Timestamp) -> Self {
+        Self { parameters_read_at: None, ..Self::whole(picture, read_at) }
+    }
+
+    /// A picture that was read as a whole at `read_at`.
+    pub fn whole(picture: Picture, read_at: Timestamp) -> Self {
+        let picture = Arc::new(Packed::new(picture, &Catalog::default(), &mut Shared::default()));
+        Self { group: picture.group().cloned(), picture, read_at, parameters_read_at: Some(read_at) }
+    }
+
+    /// State in the provider's own word.
+    pub fn state(&self) -> Option<&str> {
+        self.picture.state()
+    }
+
+    /// Everything but the state, unpacked.
+    pub fn cluster(&self) -> ClusterStatus {
+        let mut cluster = self.picture.cluster();
+        cluster.parameter_group = self.group.as_deref().cloned();
+        cluster
+    }
+
+    /// Whether it is on its way to another state by itself.
+    pub fn is_transitional(&self) -> bool {
+        self.picture.is_transitional()
+    }
 }
 
 impl PartialEq for Found {
@@ -48,6 +79,7 @@ impl PartialEq for Found {
     fn eq(&self, other: &Self) -> bool {
         self.parameters_read_at.is_some() == other.parameters_read_at.is_some()
             && (Arc::ptr_eq(&self.picture, &other.picture) || self.picture == other.picture)
+            && self.group == other.group
     }
 }
 
@@ -93,40 +125,79 @@ pub struct Observation {
     /// What is known of the want.
     pub sight: Sight,
     /// Why the last talk about it failed, if it did.
-    pub problem: Option<CloudError>,
+    pub problem: Option<Arc<CloudError>>,
     /// What the cloud offers for the engine version seen.
-    pub engine: Option<EngineStatus>,
+    pub engine: Option<Arc<EngineStatus>>,
     /// Whether the forced read that was asked for has been made.
     pub forced_read_done: bool,
+}
+
+impl Observation {
+    /// Whether nothing at all has been seen, and nothing went wrong: the first read is still under way.
+    pub fn is_blank(&self) -> bool {
+        self.sight == Sight::NotYet && self.problem.is_none()
+    }
+}
+
+/// One cluster of a list, as [`Snapshot::recognise`] left it.
+#[derive(Debug)]
+pub enum Listed {
+    /// The list says of it what the one before said.
+    Same(Arc<str>),
+    /// It is new, or something about it is.
+    New(Arc<str>, Box<Entry>),
+    /// The cloud names no ID, so nobody can refer to it.
+    Nameless,
+}
+
+/// One listed cluster.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What the list said of it, to tell whether the next one says the same.
+    digest: u64,
+    /// Whether the list says all the cloud knows of it.
+    complete: bool,
+    name: Option<Arc<str>>,
+    picture: Arc<Packed>,
 }
 
 #[derive(Debug, Default)]
 struct List {
     at: Timestamp,
-    by_id: HashMap<String, Arc<Picture>>,
-    by_name: HashMap<String, Vec<String>>,
+    by_id: HashMap<Arc<str>, Entry>,
+    by_name: HashMap<Arc<str>, Vec<Arc<str>>>,
+}
+
+/// A single read under way: what it was based on.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    at: Timestamp,
+    round: u64,
+    listed: Option<u64>,
 }
 
 /// One cluster read by itself.
 #[derive(Clone, Debug)]
-pub struct Read {
-    /// When the read began.
-    pub at: Timestamp,
-    /// The number of the poll it belongs to.
-    pub round: u64,
-    /// What came of it; none when the cloud does not have the cluster.
-    pub outcome: Result<Option<Arc<Picture>>, CloudError>,
-    /// What the list said of the cluster at that time: another word there makes the read due again.
-    listed: Option<Arc<Picture>>,
+struct Read {
+    /// When the read that had this outcome began.
+    at: Timestamp,
+    /// The round in which the last read began.
+    round: u64,
+    outcome: Outcome,
+    /// What the list said of the cluster when the read began: another word there makes the read due again.
+    listed: Option<u64>,
 }
 
-/// The slow-moving offers of a cloud.
-#[derive(Clone, Debug, Default)]
-pub struct Catalog {
-    /// Engine versions offered.
-    pub versions: Option<Vec<String>>,
-    /// Flavors by ID.
-    pub flavors: Option<HashMap<String, FlavorStatus>>,
+/// What came of a single read.
+#[derive(Clone, Debug)]
+enum Outcome {
+    /// Of a listed cluster only the parameter group is of interest.
+    Group(Option<Arc<ParameterGroupStatus>>),
+    /// Of one that is not listed, everything is.
+    Whole(Arc<Packed>),
+    /// The cloud does not have the cluster.
+    Gone,
+    Failed(Arc<CloudError>),
 }
 
 /// What one connection last saw.
@@ -139,9 +210,15 @@ pub struct Snapshot {
     list: Option<List>,
     /// The round of the last good list.
     list_round: u64,
-    reads: HashMap<String, Read>,
-    problem: Option<CloudError>,
+    reads: HashMap<Arc<str>, Read>,
+    problem: Option<Arc<CloudError>>,
     catalog: Catalog,
+    shared: Shared,
+    /// Counts the changes of the catalog.
+    catalog_version: u64,
+    /// The version that was known when the list under way was begun, and the one the last good list was packed with.
+    begun_with: u64,
+    packed_with: u64,
 }
 
 impl Snapshot {
@@ -153,71 +230,126 @@ impl Snapshot {
     /// A list begins.
     pub fn begin_list(&mut self) {
         self.round += 1;
+        self.begun_with = self.catalog_version;
     }
 
-    /// Takes in a whole list that was begun at `at`. Pictures that did not change stay the very same.
-    pub fn listed(&mut self, at: Timestamp, pictures: Vec<Picture>) {
-        let old = self.list.take().unwrap_or_default();
-        let mut list = List { at, ..List::default() };
-        for picture in pictures {
-            let Some(id) = picture.cluster.id.clone() else { continue };
-            let picture = match old.by_id.get(&id) {
-                Some(same) if **same == picture => Arc::clone(same),
-                _ => Arc::new(picture),
-            };
-            list.by_id.insert(id, picture);
+    /// Compares one cluster of a list that is being read with the list before. What did not change is dropped at once, so that
+    /// a list takes no memory beside the one before.
+    pub fn recognise(&mut self, mut picture: Picture) -> Listed {
+        let Some(id) = picture.cluster.id.as_deref() else { return Listed::Nameless };
+        let digest = digest(&picture);
+        let known = self.list.as_ref().and_then(|list| list.by_id.get_key_value(id));
+        if let Some((id, known)) = known
+            && known.digest == digest
+            && self.packed_with == self.begun_with
+        {
+            return Listed::Same(Arc::clone(id));
+        }
+        let id: Arc<str> = known.map_or_else(|| id.into(), |(id, _)| Arc::clone(id));
+        let name = picture.cluster.name.as_deref().map(Arc::from);
+        let complete = picture.complete;
+        picture.cluster.nodes.shrink_to_fit();
+        let picture = Arc::new(Packed::new(picture, &self.catalog, &mut self.shared));
+        Listed::New(id, Box::new(Entry { digest, complete, name, picture }))
+    }
+
+    /// Takes in a whole list that was begun at `at`, each cluster as [`Snapshot::recognise`] left it. Pictures that did not
+    /// change stay the very same.
+    pub fn listed(&mut self, at: Timestamp, clusters: Vec<Listed>) {
+        let mut old = self.list.take().unwrap_or_default();
+        let mut list = List { at, by_id: HashMap::with_capacity(clusters.len()), ..List::default() };
+        for cluster in clusters {
+            match cluster {
+                Listed::Same(id) => {
+                    if let Some(entry) = old.by_id.remove(&id) {
+                        list.by_id.insert(id, entry);
+                    }
+                }
+                Listed::New(id, entry) => drop(list.by_id.insert(id, *entry)),
+                Listed::Nameless => {}
+            }
         }
         // From the map, not from the list: a list that comes in pages can show one cluster twice.
-        for (id, picture) in &list.by_id {
-            if let Some(name) = &picture.cluster.name {
-                list.by_name.entry(name.clone()).or_default().push(id.clone());
+        for (id, entry) in &list.by_id {
+            if let Some(name) = &entry.name {
+                list.by_name.entry(Arc::clone(name)).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(id));
             }
         }
         self.list = Some(list);
         self.list_round = self.round;
         self.ended_round = self.round;
         self.problem = None;
+        self.shared.tidy();
+        self.packed_with = self.begun_with;
     }
 
-    /// The list failed; what was seen before stays.
+    /// The list failed; what was seen before stays. A failure like the one before is no news, whatever its wording.
     pub fn failed(&mut self, problem: CloudError) {
         self.ended_round = self.round;
-        self.problem = Some(problem);
+        let like = |before: &Arc<CloudError>| {
+            (before.kind, before.http_status, before.operation, &before.code)
+                == (problem.kind, problem.http_status, problem.operation, &problem.code)
+        };
+        if !self.problem.as_ref().is_some_and(like) {
+            self.problem = Some(Arc::new(problem));
+        }
+    }
+
+    /// Whether the last list failed.
+    pub fn is_failing(&self) -> bool {
+        self.problem.is_some()
+    }
+
+    /// A single read begins at `at`.
+    pub fn begin_read(&self, id: &str, at: Timestamp) -> Begun {
+        let listed = self.list.as_ref().and_then(|list| list.by_id.get(id)).map(|entry| entry.digest);
+        Begun { at, round: self.round, listed }
     }
 
     /// Takes in what came of reading one cluster by itself.
-    pub fn read(&mut self, id: &str, at: Timestamp, outcome: Result<Option<Picture>, CloudError>) {
-        let listed = self.list.as_ref().and_then(|list| list.by_id.get(id)).cloned();
-        let outcome = match (outcome, self.reads.remove(id)) {
+    pub fn read(&mut self, id: &str, begun: Begun, outcome: Result<Option<Picture>, CloudError>) {
+        let Begun { at, round, listed } = begun;
+        let is_listed = self.list.as_ref().is_some_and(|list| list.by_id.contains_key(id));
+        let before = self.reads.remove(id);
+        let outcome = match (outcome, &before) {
             // A read that failed leaves the parameter group that was read before in place.
-            (Err(_), Some(Read { outcome: Ok(Some(known)), at, .. })) if listed.is_some() => {
-                self.reads.insert(id.to_owned(), Read { at, round: self.round, outcome: Ok(Some(known)), listed });
+            (Err(_), Some(Read { outcome: known @ Outcome::Group(_), at, .. })) if is_listed => {
+                let read = Read { at: *at, round, outcome: known.clone(), listed };
+                self.reads.insert(id.into(), read);
                 return;
             }
-            (outcome, _) => outcome.map(|found| found.map(Arc::new)),
+            (Err(error), _) => Outcome::Failed(Arc::new(error)),
+            (Ok(None), _) => Outcome::Gone,
+            (Ok(Some(picture)), _) if is_listed => {
+                Outcome::Group(picture.cluster.parameter_group.map(|group| self.shared.group(group)))
+            }
+            (Ok(Some(picture)), _) => Outcome::Whole(Arc::new(Packed::new(picture, &self.catalog, &mut self.shared))),
         };
-        self.reads.insert(id.to_owned(), Read { at, round: self.round, outcome, listed });
+        self.reads.insert(id.into(), Read { at, round, outcome, listed });
     }
 
-    /// Takes in the catalog; parts that failed keep what was known.
-    pub fn offered(&mut self, catalog: Catalog) {
+    /// Takes in the catalog; parts that failed keep what was known. Whether it changed: then the next list shows it.
+    pub fn offered(&mut self, catalog: Catalog) -> bool {
+        let before = self.catalog.clone();
         self.catalog.versions = catalog.versions.or(self.catalog.versions.take());
         self.catalog.flavors = catalog.flavors.or(self.catalog.flavors.take());
+        let changed = self.catalog != before;
+        if changed {
+            self.shared.forget_engines();
+            self.catalog_version += 1;
+        }
+        changed
     }
 
     /// Drops single reads that nobody wants any more.
     pub fn retain_reads(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.reads.retain(|id, _| wanted(id));
+        let list = self.list.as_ref();
+        self.reads.retain(|id, _| wanted(id) || list.is_some_and(|list| list.by_id.contains_key(id)));
     }
 
     /// When the last good list began.
     pub fn listed_at(&self) -> Option<Timestamp> {
         self.list.as_ref().map(|list| list.at)
-    }
-
-    /// The IDs of all listed clusters.
-    pub fn listed_ids(&self) -> HashSet<String> {
-        self.list.iter().flat_map(|list| list.by_id.keys().cloned()).collect()
     }
 
     /// When a cluster was last read by itself.
@@ -227,10 +359,7 @@ impl Snapshot {
 
     /// The states of all listed clusters.
     pub fn states(&self) -> impl Iterator<Item = &str> {
-        self.list
-            .iter()
-            .flat_map(|list| list.by_id.values())
-            .map(|picture| picture.state.as_deref().unwrap_or("unknown"))
+        self.list.iter().flat_map(|list| list.by_id.values()).map(|entry| entry.picture.state().unwrap_or("unknown"))
     }
 
     /// Whether what was last seen refuses a want, so that somebody who asks for the first time deserves a newer list.
@@ -246,11 +375,11 @@ impl Snapshot {
             sight = Sight::NotYet;
         }
         let engine = match &sight {
-            Sight::Found(found) => self.engine(&found.picture),
+            Sight::Found(found) => found.picture.engine().cloned(),
             _ => None,
         };
         let read_problem = match (&sight, self.lone_id(want).and_then(|id| self.reads.get(id))) {
-            (Sight::NotYet, Some(Read { outcome: Err(problem), .. })) => Some(problem.clone()),
+            (Sight::NotYet, Some(Read { outcome: Outcome::Failed(problem), .. })) => Some(Arc::clone(problem)),
             _ => None,
         };
         let forced_read_done = ticket == 0
@@ -261,43 +390,48 @@ impl Snapshot {
     /// The clusters that have to be read by themselves for this want, because the list lacks them or lacks a part.
     ///
     /// Due are those never read, read longer than `interval` ago, changed in the list since, or forced by `ticket`.
-    pub fn reads_due(&self, want: &Want, interval: Duration, ticket: u64, now: Timestamp) -> Vec<String> {
+    pub fn reads_due(&self, want: &Want, interval: Duration, ticket: u64, now: Timestamp) -> Vec<Due> {
         let Some(list) = &self.list else { return Vec::new() };
         if self.problem.is_some() && self.list_round < self.round {
             return Vec::new();
         }
-        let candidates: Vec<&str> = match want {
-            Want::Group { .. } => list.by_id.iter().filter(|(_, p)| !p.complete).map(|(id, _)| id.as_str()).collect(),
-            Want::Id(_) | Want::Name { .. } => self.lone_id(want).into_iter().collect(),
-        };
-        let due = |id: &&str| {
-            let listed = list.by_id.get(*id);
-            if listed.is_some_and(|picture| picture.complete) {
-                return false;
+        let due = |id: &str| self.due(list, id, interval, ticket, now);
+        match want {
+            Want::Group { .. } => {
+                list.by_id.iter().filter(|(_, entry)| !entry.complete).filter_map(|(id, _)| due(id)).collect()
             }
-            let Some(read) = self.reads.get(*id) else { return true };
-            // An absence or a failure is looked at again with every list.
-            let settled = listed.is_some() && read.outcome.is_ok();
-            let changed = match (listed, &read.listed) {
-                (Some(now), Some(then)) => !Arc::ptr_eq(now, then),
-                (now, then) => now.is_some() != then.is_some(),
-            };
-            let age = now.duration_since(read.at).unsigned_abs();
-            read.round < ticket || changed || (!settled && read.round < self.list_round) || (settled && age >= interval)
-        };
-        candidates.into_iter().filter(due).map(str::to_owned).collect()
+            Want::Id(_) | Want::Name { .. } => self.lone_id(want).and_then(due).into_iter().collect(),
+        }
     }
 
-    /// Whether news of one cluster can change what is known of a want.
-    pub fn concerns(&self, want: &Want, id: &str) -> bool {
-        matches!(want, Want::Group { .. }) || self.lone_id(want) == Some(id)
+    fn due(&self, list: &List, id: &str, interval: Duration, ticket: u64, now: Timestamp) -> Option<Due> {
+        let listed = list.by_id.get(id);
+        if listed.is_some_and(|entry| entry.complete) {
+            return None;
+        }
+        let due = |urgent| Some(Due { id: id.into(), urgent });
+        let Some(read) = self.reads.get(id) else { return due(true) };
+        // An absence or a failure is looked at again with every list.
+        let settled = listed.is_some() && !matches!(read.outcome, Outcome::Gone | Outcome::Failed(_));
+        let changed = listed.map(|entry| entry.digest) != read.listed;
+        if read.round < ticket || changed {
+            return due(true);
+        }
+        let age = now.duration_since(read.at).unsigned_abs();
+        let again = (!settled && read.round < self.list_round) || (settled && age >= interval);
+        if again { due(false) } else { None }
+    }
+
+    /// Whether news of one of these clusters can change what is known of a want.
+    pub fn concerns(&self, want: &Want, ids: &[Arc<str>]) -> bool {
+        matches!(want, Want::Group { .. }) || self.lone_id(want).is_some_and(|lone| ids.iter().any(|id| **id == *lone))
     }
 
     /// The one ID a want is about, as far as it is known.
     fn lone_id<'a>(&'a self, want: &'a Want) -> Option<&'a str> {
         match want {
             Want::Id(id) => Some(id),
-            Want::Name { name, last_id } => match self.list.as_ref()?.by_name.get(name).map(Vec::as_slice) {
+            Want::Name { name, last_id } => match self.list.as_ref()?.by_name.get(name.as_str()).map(Vec::as_slice) {
                 None | Some([]) => last_id.as_deref(),
                 Some([only]) => Some(only),
                 Some(_) => None,
@@ -310,97 +444,81 @@ impl Snapshot {
         let Some(list) = &self.list else { return Sight::NotYet };
         match want {
             Want::Id(id) => self.sight_of(list, id, None),
-            Want::Name { name, last_id } => match list.by_name.get(name).map(Vec::as_slice) {
+            Want::Name { name, last_id } => match list.by_name.get(name.as_str()).map(Vec::as_slice) {
                 Some([only]) => self.sight_of(list, only, None),
                 Some(several) if several.len() > 1 => {
-                    let mut ids = several.to_vec();
+                    let mut ids: Vec<String> = several.iter().map(|id| str::to_owned(id)).collect();
                     ids.sort();
                     Sight::Ambiguous(ids)
                 }
                 _ => last_id.as_ref().map_or(Sight::Absent, |id| self.sight_of(list, id, Some(name))),
             },
-            Want::Group { id, name } => {
-                let is_member = |found: &Found| {
-                    let group = found.picture.cluster.parameter_group.as_ref();
-                    group.is_some_and(|group| match (id, name) {
-                        (Some(id), _) => group.id.as_ref() == Some(id),
-                        (None, name) => name.is_some() && group.name == *name,
-                    })
-                };
-                let mut members: Vec<Found> =
-                    list.by_id.iter().map(|(id, picture)| self.merged(list, id, picture)).filter(is_member).collect();
-                members.sort_by(|a, b| a.picture.cluster.id.cmp(&b.picture.cluster.id));
-                Sight::Members(members)
-            }
+            Want::Group { id, name } => self.members(list, id.as_deref(), name.as_deref()),
         }
+    }
+
+    /// The listed clusters of a parameter group, in the order of their IDs.
+    fn members(&self, list: &List, id: Option<&str>, name: Option<&str>) -> Sight {
+        let is_member = |found: &Found| {
+            found.group.as_ref().is_some_and(|group| match (id, name) {
+                (Some(id), _) => group.id.as_deref() == Some(id),
+                (None, name) => name.is_some() && group.name.as_deref() == name,
+            })
+        };
+        let found = list.by_id.iter().map(|(id, entry)| (id, self.merged(list, id, entry)));
+        let mut members: Vec<(&Arc<str>, Found)> = found.filter(|(_, found)| is_member(found)).collect();
+        members.sort_by_key(|(id, _)| *id);
+        Sight::Members(members.into_iter().map(|(_, found)| found).collect())
     }
 
     /// One cluster by ID; `named` is the name it must still have.
     fn sight_of(&self, list: &List, id: &str, named: Option<&str>) -> Sight {
-        if let Some(picture) = list.by_id.get(id) {
-            if named.is_some() && picture.cluster.name.as_deref() != named {
+        if let Some(entry) = list.by_id.get(id) {
+            if named.is_some() && entry.name.as_deref() != named {
                 return Sight::Absent;
             }
-            return Sight::Found(self.merged(list, id, picture));
+            return Sight::Found(self.merged(list, id, entry));
         }
         match self.reads.get(id) {
-            Some(Read { outcome: Ok(Some(picture)), at, .. }) => {
-                if named.is_some() && picture.cluster.name.as_deref() != named {
+            Some(Read { outcome: Outcome::Whole(picture), at, .. }) => {
+                if named.is_some() && picture.cluster().name.as_deref() != named {
                     return Sight::Absent;
                 }
-                let picture = self.with_flavor(picture);
-                Sight::Found(Found { picture, read_at: *at, parameters_read_at: Some(*at) })
+                let (picture, group) = (Arc::clone(picture), picture.group().cloned());
+                Sight::Found(Found { picture, group, read_at: *at, parameters_read_at: Some(*at) })
             }
-            Some(Read { outcome: Ok(None), .. }) => Sight::Absent,
-            Some(Read { outcome: Err(_), .. }) | None => Sight::NotYet,
+            Some(Read { outcome: Outcome::Gone, .. }) => Sight::Absent,
+            // What was once read of a listed cluster says nothing now that it is not listed any more.
+            Some(Read { outcome: Outcome::Failed(_) | Outcome::Group(_), .. }) | None => Sight::NotYet,
         }
     }
 
     /// The listed picture with what a single read adds to it.
-    fn merged(&self, list: &List, id: &str, listed: &Arc<Picture>) -> Found {
-        let found = |picture: &Arc<Picture>, parameters_read_at| Found {
-            picture: self.with_flavor(picture),
+    fn merged(&self, list: &List, id: &str, entry: &Entry) -> Found {
+        let found = |group: Option<Arc<ParameterGroupStatus>>, parameters_read_at| Found {
+            picture: Arc::clone(&entry.picture),
+            group,
             read_at: list.at,
             parameters_read_at,
         };
-        if listed.complete {
-            return found(listed, Some(list.at));
+        if entry.complete {
+            return found(entry.picture.group().cloned(), Some(list.at));
         }
         match self.reads.get(id) {
-            Some(Read { outcome: Ok(Some(detail)), at, .. }) => {
-                if detail.cluster.parameter_group.is_none() {
-                    return found(listed, Some(*at));
-                }
-                let mut picture = Picture::clone(listed);
-                picture.cluster.parameter_group.clone_from(&detail.cluster.parameter_group);
-                found(&Arc::new(picture), Some(*at))
-            }
-            _ => found(listed, None),
+            Some(Read { outcome: Outcome::Group(group), at, .. }) => found(group.clone(), Some(*at)),
+            Some(Read { outcome: Outcome::Whole(picture), at, .. }) => found(picture.group().cloned(), Some(*at)),
+            _ => found(entry.picture.group().cloned(), None),
         }
     }
+}
 
-    fn with_flavor(&self, picture: &Arc<Picture>) -> Arc<Picture> {
-        let known = picture.cluster.flavor.as_ref().and_then(|flavor| {
-            let known = self.catalog.flavors.as_ref()?.get(flavor.id.as_ref()?)?;
-            Some((flavor, known))
-        });
-        let Some((flavor, known)) = known else { return Arc::clone(picture) };
-        let flavor = FlavorStatus {
-            id: flavor.id.clone(),
-            name: known.name.clone(),
-            vcpus: known.vcpus.or(flavor.vcpus),
-            memory_mib: known.memory_mib.or(flavor.memory_mib),
-        };
-        let mut picture = Picture::clone(picture);
-        picture.cluster.flavor = Some(flavor);
-        Arc::new(picture)
-    }
-
-    fn engine(&self, picture: &Picture) -> Option<EngineStatus> {
-        let versions = self.catalog.versions.as_ref()?;
-        let offered = picture.cluster.engine_version.as_ref().is_some_and(|version| versions.contains(version));
-        Some(EngineStatus { offered, newest: newest_version(versions).map(str::to_owned) })
-    }
+/// A cluster to read by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Its ID.
+    pub id: Arc<str>,
+    /// Whether it changed, is new, or is asked for by a person; else it is only time again.
+    pub urgent: bool,
 }
 
 #[cfg(test)]

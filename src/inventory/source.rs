@@ -1,9 +1,11 @@
 //! Either cloud as a source of pictures.
 
+use std::time::Duration;
+
 use sha2::{Digest as _, Sha256};
 
+use super::packed::Catalog;
 use super::picture::{self, Picture};
-use super::snapshot::Catalog;
 use crate::api::cluster_ref::FlavorStatus;
 use crate::cloud::kakao::{KakaoClient, KakaoCredentials};
 use crate::cloud::ncp::{NcpClient, NcpCredentials};
@@ -69,15 +71,32 @@ impl Source {
         }
     }
 
-    /// Everything the credential can see.
+    /// The time between two requests in the long run (`--cloud-qps`).
+    pub fn pace(&self) -> Duration {
+        match self {
+            Self::Kakao(client) => client.pace(),
+            Self::Ncp(client) => client.pace(),
+        }
+    }
+
+    /// Whether reads are tried once only, because the cloud is known to fail.
+    pub fn probe(&self, on: bool) {
+        match self {
+            Self::Kakao(client) => client.probe(on),
+            Self::Ncp(client) => client.probe(on),
+        }
+    }
+
+    /// Everything the credential can see, each Redis handed to `take_in` as soon as it is read. An answer that has to be read
+    /// again hands it over again.
     ///
     /// # Errors
     /// A list that did not come whole.
-    pub async fn list(&self) -> Result<Vec<Picture>, CloudError> {
-        Ok(match self {
-            Self::Kakao(client) => client.clusters().await?.into_iter().map(picture::of_kakao).collect(),
-            Self::Ncp(client) => client.instances().await?.into_iter().map(picture::of_ncp).collect(),
-        })
+    pub async fn list<T: Send>(&self, take_in: &(dyn Fn(Picture) -> T + Sync)) -> Result<Vec<T>, CloudError> {
+        match self {
+            Self::Kakao(client) => client.clusters_as(&|cluster| take_in(picture::of_kakao(cluster))).await,
+            Self::Ncp(client) => client.instances_as(&|instance| take_in(picture::of_ncp(instance))).await,
+        }
     }
 
     /// One cluster or instance; none if the cloud does not have it.
@@ -98,8 +117,9 @@ impl Source {
     /// Versions and flavors on offer, and whether that is all there is: what failed is left out.
     pub async fn catalog(&self) -> (Catalog, bool) {
         let Self::Kakao(client) = self else { return (Catalog::default(), true) };
-        let versions = client.versions().await.ok();
-        let flavors = client.flavors().await.ok().map(|flavors| {
+        let (versions, flavors) = tokio::join!(client.versions(), client.flavors());
+        let versions = versions.ok();
+        let flavors = flavors.ok().map(|flavors| {
             let entry = |flavor: crate::cloud::kakao::Flavor| {
                 let status = FlavorStatus {
                     id: Some(flavor.id.clone()),

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
+use kube::{Client, ResourceExt as _};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -17,11 +17,14 @@ use tracing::{error, info, warn};
 use self::readiness::Readiness;
 use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::{CloudSettings, HttpCore, SetupError};
+use crate::controllers::cluster_ref::target;
 use crate::controllers::context::{Context, Settings};
+use crate::controllers::credentials::SecretKey;
 use crate::controllers::flush_request::sweep;
+use crate::controllers::queue::Lane;
 use crate::controllers::runner::{self, Scope};
 use crate::controllers::wake::{Waker, Wakers, Wakes};
-use crate::inventory::{Inventory, Subscriber, SubscriberKind};
+use crate::inventory::{Inventory, Subscriber, SubscriberKind, Urgency};
 use crate::metrics::Metrics;
 
 /// How long what is under way may take to finish after a SIGTERM. With the release of the lease and the end of the admin
@@ -204,11 +207,33 @@ async fn chores(ctx: Arc<Context>, readiness: Arc<Readiness>) {
     ctx.flush_requests.ready().await;
     readiness.controllers_synced();
     info!("watching; all objects are known");
+    let secrets = ctx.secrets.watch_over(|secret| secret_changed(&ctx, secret));
+    tokio::select! {
+        () = secrets => {}
+        () = sweep(&ctx) => {}
+    }
+}
+
+/// Wakes who takes a credential from a Secret, or may do so by way of a reference.
+fn secret_changed(ctx: &Context, secret: &SecretKey) {
+    info!(namespace = %secret.namespace, secret = %secret.name, "the Secret has another credential");
+    for reference in ctx.cluster_refs.select(&secret.namespace, |_| true) {
+        if target::uses(&reference, secret) {
+            ctx.wakers.cluster_refs.wake(&secret.namespace, &reference.name_any());
+        }
+    }
+    for sync in ctx.parameter_syncs.select(&secret.namespace, |_| true) {
+        ctx.wakers.parameter_syncs.wake(&secret.namespace, &sync.name_any());
+    }
+}
+
+/// Does what has to be done now and then, all the time.
+async fn sweep(ctx: &Context) {
     let mut every = tokio::time::interval(PRUNE_EVERY);
     loop {
         every.tick().await;
-        ctx.inventory.prune(|who| exists(&ctx, who));
-        if let Err(error) = sweep::expired_claims(&ctx).await {
+        ctx.inventory.prune(|who| exists(ctx, who));
+        if let Err(error) = sweep::expired_claims(ctx).await {
             warn!(%error, "the flush claims could not be swept; they are looked at again in a minute");
         }
     }
@@ -216,15 +241,15 @@ async fn chores(ctx: Arc<Context>, readiness: Arc<Readiness>) {
 
 fn exists(ctx: &Context, who: &Subscriber) -> bool {
     match who.kind {
-        SubscriberKind::ClusterRef => ctx.cluster_refs.get(&who.namespace, &who.name).is_some(),
-        SubscriberKind::ParameterSync => ctx.parameter_syncs.get(&who.namespace, &who.name).is_some(),
+        SubscriberKind::ClusterRef => ctx.cluster_refs.contains(&who.namespace, &who.name),
+        SubscriberKind::ParameterSync => ctx.parameter_syncs.contains(&who.namespace, &who.name),
     }
 }
 
 struct Streams {
-    cluster_refs: Wakes<RedisClusterRef>,
-    parameter_syncs: Wakes<RedisParameterSync>,
-    flush_requests: Wakes<RedisFlushRequest>,
+    cluster_refs: Wakes,
+    parameter_syncs: Wakes,
+    flush_requests: Wakes,
 }
 
 fn channels() -> (Wakers, Streams) {
@@ -241,9 +266,15 @@ fn channels() -> (Wakers, Streams) {
 
 fn wake_by_kind(wakers: &Wakers) -> crate::inventory::Wake {
     let wakers = wakers.clone();
-    Arc::new(move |who: Subscriber| match who.kind {
-        SubscriberKind::ClusterRef => wakers.cluster_refs.wake(&who.namespace, &who.name),
-        SubscriberKind::ParameterSync => wakers.parameter_syncs.wake(&who.namespace, &who.name),
+    Arc::new(move |who: &Subscriber, urgency: Urgency| {
+        let lane = match urgency {
+            Urgency::Asked => Lane::Interactive,
+            Urgency::Routine => Lane::Periodic,
+        };
+        match who.kind {
+            SubscriberKind::ClusterRef => wakers.cluster_refs.wake_in(lane, &who.namespace, &who.name),
+            SubscriberKind::ParameterSync => wakers.parameter_syncs.wake_in(lane, &who.namespace, &who.name),
+        }
     })
 }
 

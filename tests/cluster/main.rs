@@ -11,6 +11,7 @@
     reason = "a test helper that fails must fail its test, and show the operator's log"
 )]
 
+mod applying;
 mod bad_answers;
 mod command_line;
 mod connection_map;
@@ -18,6 +19,7 @@ mod crds;
 mod flush;
 mod harness;
 mod invalid;
+mod many;
 mod process;
 mod reading;
 mod reference;

@@ -1,5 +1,7 @@
-//! Development tasks: `cargo xtask generate`, `cargo xtask chart`, `cargo xtask demo`, `cargo xtask faults`, `cargo xtask ci`.
+//! Development tasks: `cargo xtask generate`, `cargo xtask chart`, `cargo xtask demo`, `cargo xtask faults`,
+//! `cargo xtask bench`, `cargo xtask ci`.
 
+mod bench;
 mod chart;
 mod ci;
 mod demo;
@@ -31,6 +33,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
     Faults(faults::Arguments),
+    /// Measure the operator with many references
+    Bench(bench::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
         Task::Chart(arguments) => chart::main(&arguments).map_err(|error| error.to_string()),
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
+        Task::Bench(arguments) => bench::main(&arguments).map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),
     };
     match outcome {

@@ -92,6 +92,13 @@ impl TokenSource {
         Self::Issued(Box::new(Issuer { iam, clock, credential, state: Mutex::default() }))
     }
 
+    /// Whether a token is asked for once only, because the cloud is known to fail.
+    pub(super) fn probe(&self, on: bool) {
+        if let Self::Issued(issuer) = self {
+            issuer.iam.probe(on);
+        }
+    }
+
     /// Whether a rejected token can be replaced.
     pub(super) fn is_renewable(&self) -> bool {
         matches!(self, Self::Issued(_))

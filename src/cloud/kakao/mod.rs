@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use super::credential::{self, CredentialError, SecretSource};
 use super::error::{CloudError, ErrorKind, Failure, SetupError};
-use super::transport::{HttpCore, Operation, Transport};
+use super::transport::{Answer, HttpCore, Operation, Transport};
 use super::{Provider, words};
 use auth::TokenSource;
 pub use model::{ApplyReply, BackupSchedule, Cluster, Endpoints, Flavor, SubnetAssignment};
@@ -139,7 +139,27 @@ impl KakaoClient {
     /// # Errors
     /// [`CloudError`]; never [`ErrorKind::NotFound`].
     pub async fn clusters(&self) -> Result<Vec<Cluster>, CloudError> {
-        self.run(&ops::ListClusters).await
+        self.clusters_as(&|cluster| cluster).await
+    }
+
+    /// As [`KakaoClient::clusters`], each handed to `take_in` as soon as it is parsed, so that they are never all in memory.
+    ///
+    /// # Errors
+    /// As [`KakaoClient::clusters`].
+    pub async fn clusters_as<T: Send>(&self, take_in: &(dyn Fn(Cluster) -> T + Sync)) -> Result<Vec<T>, CloudError> {
+        self.run(&ops::ListClusters { take_in }).await
+    }
+
+    /// The time between two requests in the long run.
+    #[must_use]
+    pub fn pace(&self) -> std::time::Duration {
+        self.redis.pace()
+    }
+
+    /// Whether reads are tried once only, because the cloud is known to fail.
+    pub fn probe(&self, on: bool) {
+        self.redis.probe(on);
+        self.tokens.probe(on);
     }
 
     /// One cluster or instance set (`GET /v1/clusters/{id}`).
@@ -173,6 +193,16 @@ impl KakaoClient {
             outcome => outcome,
         }
     }
+}
+
+/// Reads the body of a list as [`KakaoClient::clusters_as`] does, for who measures that.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn clusters_in<T: Send>(body: Vec<u8>, take_in: &(dyn Fn(Cluster) -> T + Sync)) -> Result<Vec<T>, CloudError> {
+    let answer = Answer::received(200, body);
+    let failed = |failure: Failure| failure.into_error(Provider::KakaoCloud, "listClusters", &[]);
+    ops::ListClusters { take_in }.decode(&answer).map_err(failed)
 }
 
 /// An ID goes into a path: one that could change the path is refused here.

@@ -1,6 +1,9 @@
 //! What KakaoCloud Redis answers, normalised. Unknown fields are ignored; every field but the ID may be absent.
 
+use std::fmt;
+
 use jiff::Timestamp;
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::super::normalise::de;
@@ -150,9 +153,65 @@ pub struct ApplyReply {
 }
 
 /// The body of the list of clusters. A missing list is an error: it must not look like "no clusters".
-#[derive(Deserialize)]
-pub(super) struct ClusterList {
-    pub(super) clusters: Vec<Cluster>,
+pub(super) struct ClusterList<'a, T> {
+    /// What becomes of each cluster.
+    pub(super) take_in: &'a (dyn Fn(Cluster) -> T + Sync),
+}
+
+impl<'de, T> DeserializeSeed<'de> for ClusterList<'_, T> {
+    type Value = Vec<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, T> Visitor<'de> for ClusterList<'_, T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with a list of clusters")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Vec<T>, A::Error> {
+        let mut clusters = None;
+        while let Some(field) = fields.next_key::<String>()? {
+            if field == "clusters" {
+                clusters = Some(fields.next_value_seed(Each { take_in: self.take_in })?);
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+            }
+        }
+        clusters.ok_or_else(|| A::Error::missing_field("clusters"))
+    }
+}
+
+struct Each<'a, T> {
+    take_in: &'a (dyn Fn(Cluster) -> T + Sync),
+}
+
+impl<'de, T> DeserializeSeed<'de> for Each<'_, T> {
+    type Value = Vec<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, T> Visitor<'de> for Each<'_, T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of clusters")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut clusters: A) -> Result<Vec<T>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(cluster) = clusters.next_element()? {
+            all.push((self.take_in)(cluster));
+        }
+        Ok(all)
+    }
 }
 
 /// The body of the list of flavors.

@@ -6,15 +6,17 @@ use serde_json::Value;
 use super::super::error::{ErrorKind, Executed, Failure};
 use super::super::limits::Lane;
 use super::super::settings::CloudSettings;
-use super::super::transport::{Answer, Operation, Payload, Request, read_json};
+use super::super::transport::{Answer, Operation, Payload, Request, read_json, read_json_with};
 use super::model::{ApplyBody, ApplyReply, Cluster, ClusterList, Flavor, FlavorList};
 
 /// `GET /v1/redis/versions`: a bare array.
 pub(super) struct ListEngineVersions;
 /// `GET /v1/redis/flavors`.
 pub(super) struct ListFlavors;
-/// `GET /v1/clusters`: no pages, so one body for all.
-pub(super) struct ListClusters;
+/// `GET /v1/clusters`: no pages, so one body for all. Each cluster is handed over as soon as it is parsed.
+pub(super) struct ListClusters<'a, T> {
+    pub(super) take_in: &'a (dyn Fn(Cluster) -> T + Sync),
+}
 /// `GET /v1/clusters/{id}`, for clusters and instance sets.
 pub(super) struct GetCluster<'a> {
     pub(super) id: &'a str,
@@ -61,8 +63,8 @@ impl Operation for ListFlavors {
     }
 }
 
-impl Operation for ListClusters {
-    type Output = Vec<Cluster>;
+impl<T: Send> Operation for ListClusters<'_, T> {
+    type Output = Vec<T>;
     const NAME: &'static str = "listClusters";
     const LANE: Lane = Lane::Read;
 
@@ -76,7 +78,7 @@ impl Operation for ListClusters {
 
     fn decode(&self, answer: &Answer) -> Result<Self::Output, Failure> {
         accept(answer, Target::Collection)?;
-        Ok(read_json::<ClusterList>(answer)?.clusters)
+        read_json_with(answer, &|| ClusterList { take_in: self.take_in })
     }
 }
 
@@ -211,6 +213,10 @@ mod tests {
         "parameterGroupName": "defaults", "parameterGroupSyncStatus": "In-Sync", "createdAt": "2026-03-06T02:35:13Z",
         "fieldOfTomorrow": {"x": [1]}}"#;
 
+    fn all() -> ListClusters<'static, Cluster> {
+        ListClusters { take_in: &|cluster| cluster }
+    }
+
     fn get_cluster(body: &str) -> Result<Cluster, Failure> {
         GetCluster { id: "c-1" }.decode(&Answer::fixture(200, &[], body))
     }
@@ -290,11 +296,11 @@ mod tests {
     #[test]
     fn a_list_that_is_not_there_is_not_an_empty_list() {
         for body in ["{}", r#"{"clusters": null}"#, "[]", "null", r#"{"clusters": {}}"#] {
-            let failure = ListClusters.decode(&Answer::fixture(200, &[], body)).unwrap_err();
+            let failure = all().decode(&Answer::fixture(200, &[], body)).unwrap_err();
             assert_eq!(failure.kind, ErrorKind::UnexpectedResponse, "{body}");
         }
-        assert!(ListClusters.decode(&Answer::fixture(200, &[], r#"{"clusters": []}"#)).unwrap().is_empty());
-        let failure = ListClusters
+        assert!(all().decode(&Answer::fixture(200, &[], r#"{"clusters": []}"#)).unwrap().is_empty());
+        let failure = all()
             .decode(&Answer::fixture(200, &[], format!(r#"{{"clusters": [{CLUSTER}, {}]}}"#, with("port", "{}"))))
             .unwrap_err();
         assert!(failure.message.starts_with("field clusters[1].port: "), "{}", failure.message);
@@ -365,7 +371,7 @@ mod tests {
             let answer = Answer::fixture(status, &[], body);
             let _ = ListEngineVersions.decode(&answer);
             let _ = ListFlavors.decode(&answer);
-            let _ = ListClusters.decode(&answer);
+            let _ = all().decode(&answer);
             let _ = GetCluster { id: "x" }.decode(&answer);
             let _ = ApplyParameterGroup { id: "x" }.decode(&answer);
         }

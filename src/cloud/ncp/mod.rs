@@ -100,6 +100,14 @@ impl NcpClient {
     /// [`CloudError`], also when the pages do not add up to the number of rows that the cloud states: a partial list is
     /// never returned.
     pub async fn instances(&self) -> Result<Vec<Instance>, CloudError> {
+        self.instances_as(&|instance| instance).await
+    }
+
+    /// As [`NcpClient::instances`], each handed to `take_in` with its page, so that they are never all in memory.
+    ///
+    /// # Errors
+    /// As [`NcpClient::instances`].
+    pub async fn instances_as<T: Send>(&self, take_in: &(dyn Fn(Instance) -> T + Sync)) -> Result<Vec<T>, CloudError> {
         let mut instances = Vec::new();
         let mut numbers = BTreeSet::new();
         for page_no in 1..=MAX_PAGES {
@@ -107,10 +115,11 @@ impl NcpClient {
             let rows = page.instances.len();
             let before = instances.len();
             // A page that moved while it was read repeats instances of the one before.
-            instances.extend(page.instances.into_iter().filter(|instance| match &instance.no {
+            let fresh = page.instances.into_iter().filter(|instance| match &instance.no {
                 Some(no) => numbers.insert(no.clone()),
                 None => true,
-            }));
+            });
+            instances.extend(fresh.map(take_in));
             let total = page.total_rows.map(|total| usize::try_from(total).unwrap_or(0));
             match total {
                 Some(total) if instances.len() >= total => return Ok(instances),
@@ -120,6 +129,17 @@ impl NcpClient {
             }
         }
         Err(partial_list(instances.len(), None))
+    }
+
+    /// The time between two requests in the long run.
+    #[must_use]
+    pub fn pace(&self) -> std::time::Duration {
+        self.gateway.pace()
+    }
+
+    /// Whether reads are tried once only, because the cloud is known to fail.
+    pub fn probe(&self, on: bool) {
+        self.gateway.probe(on);
     }
 
     /// One Redis instance by its number (`cloudDBInstanceNoList.1`). None proves that it does not exist: the cloud said so

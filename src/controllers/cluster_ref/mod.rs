@@ -5,11 +5,13 @@ pub mod plan;
 pub mod target;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use self::plan::{Input, Plan, View, plan};
-use super::context::{Context, Objects};
+use super::context::Context;
+use super::objects::{Objects, Watched};
 use super::report;
 use super::requeue;
 use super::runner::{Outcome, Reconcile, ReconcileError};
@@ -17,6 +19,10 @@ use crate::api::conditions::{READY, is_true};
 use crate::api::shared::generation;
 use crate::api::{RedisClusterRef, RedisClusterRefStatus, reconcile_requested_at};
 use crate::inventory::{Subscriber, SubscriberKind};
+
+impl Watched for RedisClusterRef {
+    const PACKED: bool = true;
+}
 
 impl Reconcile for RedisClusterRef {
     const KIND: &'static str = "RedisClusterRef";
@@ -31,7 +37,10 @@ impl Reconcile for RedisClusterRef {
             ctx.inventory.forget(&who);
             return Ok(Outcome::settled(requeue::WHEN_CHANGED));
         }
-        let view = observe(&ctx, &self, &who).await;
+        let view = match observe(&ctx, &self, &who).await {
+            Looked::AtNothingYet { look_again } => return Ok(Outcome::settled(look_again)),
+            Looked::At(view) => view,
+        };
         let config_map = config_map::observe(&ctx, &self).await?;
         let previous = self.status.clone().unwrap_or_default();
         let Plan { status, config_map: write, requeue_after } = plan(&Input {
@@ -42,8 +51,15 @@ impl Reconcile for RedisClusterRef {
             view,
             config_map,
             heartbeat: ctx.settings.status_heartbeat,
+            phase: requeue::phase(self.metadata.uid.as_deref().unwrap_or_default(), ctx.settings.status_heartbeat),
             now: Timestamp::now(),
         });
+        if status != previous
+            && !is_asked_for(&self, &previous)
+            && let Err(wait) = ctx.pace.write(&who.namespace, &who.name)
+        {
+            return Ok(Outcome::settled(wait));
+        }
         if let Some(write) = write {
             config_map::apply(&ctx, &self, &write).await?;
         }
@@ -53,9 +69,15 @@ impl Reconcile for RedisClusterRef {
         Ok(if status == previous { Outcome::settled(requeue_after) } else { Outcome::applied(requeue_after) })
     }
 
+    fn is_awaited(&self) -> bool {
+        let status = self.status.as_ref();
+        self.metadata.deletion_timestamp.is_some()
+            || status.and_then(|status| status.observed_generation) != Some(generation(self))
+            || requested_read(self).is_some()
+    }
+
     fn changed(ctx: &Context, namespace: &str, name: &str) {
         for sync in ctx.parameter_syncs.filter(|sync| sync.metadata.namespace.as_deref() == Some(namespace)) {
-            let Ok(sync) = &sync.0 else { continue };
             let concerned = sync.spec.cluster_selector.is_some()
                 || sync.spec.cluster_ref.as_ref().is_some_and(|reference| reference.name == name);
             if concerned {
@@ -68,7 +90,6 @@ impl Reconcile for RedisClusterRef {
                 && !request.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal())
         };
         for request in ctx.flush_requests.filter(waits) {
-            let Ok(request) = &request.0 else { continue };
             ctx.wakers.flush_requests.wake(namespace, request.metadata.name.as_deref().unwrap_or_default());
         }
     }
@@ -92,25 +113,59 @@ fn subscriber(reference: &RedisClusterRef) -> Subscriber {
     }
 }
 
+/// Whether somebody changed the object since the last status: then it is written at once.
+fn is_asked_for(reference: &RedisClusterRef, previous: &RedisClusterRefStatus) -> bool {
+    previous.observed_generation != Some(generation(reference))
+        || reconcile_requested_at(reference) != previous.last_handled_reconcile_at
+}
+
+/// The read that the annotation asks for, while it has not been made.
+fn requested_read(reference: &RedisClusterRef) -> Option<String> {
+    let handled = reference.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref());
+    reconcile_requested_at(reference).filter(|token| handled != Some(token))
+}
+
+/// How long a reference that is new waits for the first read before its status says that it does: a read takes much less, and
+/// then one write is enough.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+enum Looked {
+    At(View),
+    /// Nothing has been read yet, so there is nothing to say; the inventory wakes the reference.
+    AtNothingYet {
+        look_again: Duration,
+    },
+}
+
 /// Dereferences the Secret and asks the inventory.
-async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -> View {
+async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -> Looked {
     if reference.spec.suspend {
         ctx.inventory.forget(who);
-        return View::Suspended;
+        return Looked::At(View::Suspended);
     }
-    let force = reconcile_requested_at(reference)
-        .filter(|token| reference.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_ref()) != Some(token));
-    let interval = std::time::Duration::from(reference.spec.poll_interval);
+    let force = requested_read(reference);
+    let interval = Duration::from(reference.spec.poll_interval);
     match target::observe(ctx, reference, who, interval, force.as_deref()).await {
         Ok(seen) => {
+            let asked_for = seen.connection.asked_for(who, &seen.want).unwrap_or_default();
             ctx.inventory.keep(who, &[(&seen.connection, seen.want)]);
-            View::Seen(seen.observation)
+            let patience = if stands(reference) { requeue::WHEN_CHANGED } else { PATIENCE };
+            if seen.observation.is_blank() && asked_for < patience {
+                return Looked::AtNothingYet { look_again: patience - asked_for };
+            }
+            Looked::At(View::Seen(seen.observation))
         }
         Err(problem) => {
             ctx.inventory.forget(who);
-            View::Blocked(problem)
+            Looked::At(View::Blocked(problem))
         }
     }
+}
+
+/// Whether the status shows a picture of what the spec names now: after a restart that goes on standing until there is news.
+fn stands(reference: &RedisClusterRef) -> bool {
+    let status = reference.status.as_ref();
+    status.is_some_and(|status| status.cluster.is_some() && status.observed_generation == Some(generation(reference)))
 }
 
 async fn report(
@@ -126,7 +181,7 @@ async fn report(
     }
     report::apply_status(ctx, reference, status).await?;
     if let Some(note) = report::ready_changed(&previous.conditions, &status.conditions) {
-        report::publish(ctx, reference, &note).await;
+        ctx.announcer.announce(reference, note);
     }
     Ok(())
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::cluster_ref::{ClusterStatus, RedisClusterRefSpec, RedisClusterRefStatus};
+use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus, RedisClusterRefSpec, RedisClusterRefStatus};
 use crate::api::conditions::{self, Desired, READY, RECONCILING, STALLED, SYNCED, Truth};
 use crate::api::shared::whole_seconds;
 use crate::cloud::words::{StateMeaning, state_meaning};
 use crate::controllers::problem::Problem;
 use crate::controllers::requeue;
-use crate::inventory::{Found, Observation, Sight};
+use crate::inventory::{Observation, Sight};
 
 /// After so many intervals without a good read, the picture is stale.
 const STALE_INTERVALS: u32 = 3;
@@ -34,6 +34,8 @@ pub struct Input<'a> {
     pub config_map: ConfigMapState,
     /// How often an unchanged status is written again, for its lastObservedTime.
     pub heartbeat: Duration,
+    /// Where in each heartbeat this object has its turn, so that those of many objects are spread evenly.
+    pub phase: Duration,
     /// The time.
     pub now: Timestamp,
 }
@@ -114,11 +116,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
             _ => input.spec.connection_config_map.as_ref().map(|wanted| wanted.name.clone()),
         },
     };
-    keep_observed_time(&mut status, input.previous, input.heartbeat);
-    let requeue_after = match &input.view {
-        View::Suspended => requeue::WHEN_CHANGED,
-        View::Blocked(_) | View::Seen(_) => interval,
-    };
+    keep_observed_time(&mut status, input);
+    let requeue_after = look_again(input, &status, interval);
     Plan { status, config_map, requeue_after }
 }
 
@@ -132,12 +131,15 @@ struct Picture {
 
 fn picture(input: &Input<'_>) -> Picture {
     if let View::Seen(Observation { sight: Sight::Found(found), engine, .. }) = &input.view {
-        let Found { picture, read_at, .. } = found;
+        let mut cluster = found.cluster();
+        if found.parameters_read_at.is_none() && cluster.parameter_group.is_none() {
+            cluster.parameter_group = known_group(input.previous, &cluster);
+        }
         return Picture {
-            state: picture.state.clone(),
-            cluster: Some(picture.cluster.clone()),
-            engine: engine.clone(),
-            read_at: Some(*read_at),
+            state: found.state().map(str::to_owned),
+            cluster: Some(cluster),
+            engine: engine.as_deref().cloned(),
+            read_at: Some(found.read_at),
         };
     }
     let gone = matches!(
@@ -153,6 +155,12 @@ fn picture(input: &Input<'_>) -> Picture {
         engine: input.previous.engine.clone(),
         read_at: input.previous.last_observed_time.as_ref().map(|time| time.0),
     }
+}
+
+/// The parameter group that the status has of this cluster: until it is read, as after a restart, what was read before stays.
+fn known_group(previous: &RedisClusterRefStatus, cluster: &ClusterStatus) -> Option<ParameterGroupStatus> {
+    let known = previous.cluster.as_ref().filter(|known| known.id.is_some() && known.id == cluster.id)?;
+    known.parameter_group.clone()
 }
 
 /// Whether the picture in the status is one of the target the spec names now.
@@ -178,7 +186,7 @@ fn judge(input: &Input<'_>, picture: &Picture, interval: Duration) -> Vec<Desire
         View::Suspended => suspended(input.previous),
         View::Blocked(problem) => troubled(input, picture, problem, interval),
         View::Seen(observation) => {
-            let problem = observation.problem.as_ref().map(Problem::from);
+            let problem = observation.problem.as_deref().map(Problem::from);
             let target = describe_target(input.spec);
             match (&observation.sight, problem) {
                 (_, Some(problem)) => troubled(input, picture, &problem, interval),
@@ -281,16 +289,55 @@ fn suspended(previous: &RedisClusterRefStatus) -> Vec<Desired> {
     vec![ready, Desired::new(SYNCED, Truth::False, "Suspended", note)]
 }
 
-/// An unchanged status keeps its lastObservedTime until the heartbeat, so that it need not be written.
-fn keep_observed_time(status: &mut RedisClusterRefStatus, previous: &RedisClusterRefStatus, heartbeat: Duration) {
+/// An unchanged status keeps its lastObservedTime until the object's next turn, so that it need not be written.
+fn keep_observed_time(status: &mut RedisClusterRefStatus, input: &Input<'_>) {
+    let previous = input.previous;
     let (Some(fresh), Some(old)) = (&status.last_observed_time, &previous.last_observed_time) else { return };
-    if fresh.0.duration_since(old.0).unsigned_abs() >= heartbeat {
+    if turn(input, fresh.0) > turn(input, old.0) {
         return;
     }
     let unchanged = RedisClusterRefStatus { last_observed_time: Some(old.clone()), ..status.clone() };
     if unchanged == *previous {
         *status = unchanged;
     }
+}
+
+/// Counts the object's turns, one a heartbeat, up to a time.
+fn turn(input: &Input<'_>, time: Timestamp) -> i64 {
+    (time.as_second() + whole(input.phase)).div_euclid(whole(input.heartbeat).max(1))
+}
+
+/// Until the object's turn after `last`.
+fn until_next_turn(input: &Input<'_>, last: Timestamp) -> Duration {
+    let heartbeat = whole(input.heartbeat).max(1);
+    let at = (turn(input, last) + 1).saturating_mul(heartbeat) - whole(input.phase);
+    Duration::from_secs(u64::try_from(at - input.now.as_second()).unwrap_or(0))
+}
+
+fn whole(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX / 4)
+}
+
+/// When to look again, if nothing happens before. The inventory wakes the object when the cloud changes; what remains is what
+/// comes with time alone.
+fn look_again(input: &Input<'_>, status: &RedisClusterRefStatus, interval: Duration) -> Duration {
+    let View::Seen(observation) = &input.view else {
+        return if matches!(input.view, View::Suspended) { requeue::WHEN_CHANGED } else { interval };
+    };
+    let mut wait = requeue::WHEN_CHANGED;
+    // The picture grows stale, or its time is to be told again: after the turn, once a read has come that is newer.
+    if let Some(seen) = &status.last_observed_time {
+        wait = wait.min(match &observation.problem {
+            None => until_next_turn(input, seen.0) + interval.mul_f64(1.1),
+            Some(_) => {
+                let stale = interval * STALE_INTERVALS + Duration::from_secs(1);
+                let age = Duration::try_from(input.now.duration_since(seen.0)).unwrap_or_default();
+                if age > stale { requeue::WHEN_CHANGED } else { stale - age }
+            }
+        });
+    }
+    // Nobody tells of a ConfigMap that somebody else has changed or deleted.
+    if input.spec.connection_config_map.is_some() { wait.min(interval) } else { wait }
 }
 
 /// Why a ConfigMap that is wanted cannot be had: a reason and a sentence.

@@ -7,9 +7,12 @@ use crate::api::cluster_ref::{EndpointsStatus, EngineStatus, KakaoCloudTarget, N
 use crate::api::conditions::{find, is_true};
 use crate::api::shared::{LocalRef, SecretRef};
 use crate::cloud::{CloudError, ErrorKind, Executed, Provider};
+use crate::inventory::Found;
 use crate::inventory::picture::Picture as Seen;
 
 const HEARTBEAT: Duration = Duration::from_secs(600);
+/// Turns are at the times that are multiples of the heartbeat.
+const PHASE: Duration = Duration::ZERO;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -51,7 +54,7 @@ fn cluster() -> ClusterStatus {
 
 fn found(state: Option<&str>, second: i64) -> Sight {
     let picture = Seen { state: state.map(str::to_owned), cluster: cluster(), complete: true };
-    Sight::Found(Found { picture: Arc::new(picture), read_at: at(second), parameters_read_at: Some(at(second)) })
+    Sight::Found(Found::whole(picture, at(second)))
 }
 
 fn seen(sight: Sight) -> View {
@@ -74,7 +77,7 @@ fn failing(sight: Sight, kind: ErrorKind) -> View {
         retry_after: None,
         executed: Executed::No,
     };
-    View::Seen(Observation { sight, problem: Some(problem), engine: None, forced_read_done: true })
+    View::Seen(Observation { sight, problem: Some(Arc::new(problem)), engine: None, forced_read_done: true })
 }
 
 /// One pass at `second`.
@@ -101,6 +104,7 @@ fn plan_with(
         view,
         config_map,
         heartbeat: HEARTBEAT,
+        phase: PHASE,
         now: at(second),
     })
 }
@@ -304,6 +308,7 @@ fn the_echo_waits_for_the_forced_read() {
             view,
             config_map: ConfigMapState::NotWanted,
             heartbeat: HEARTBEAT,
+            phase: PHASE,
             now: at(60),
         };
         plan(&input).status.last_handled_reconcile_at
@@ -331,10 +336,67 @@ fn the_time_of_the_read_is_written_with_a_change_or_at_the_heartbeat() {
     let view = View::Seen(Observation {
         sight: found(Some("Running"), 60),
         problem: None,
-        engine: Some(engine),
+        engine: Some(Arc::new(engine)),
         forced_read_done: true,
     });
     assert_eq!(time(view, 60), at(60), "a change");
+}
+
+#[test]
+fn a_parameter_group_that_was_not_read_yet_is_not_forgotten() {
+    let group = ParameterGroupStatus { id: Some("g".to_owned()), ..ParameterGroupStatus::default() };
+    let with_group = |id: &str| {
+        let cluster = ClusterStatus { id: Some(id.to_owned()), parameter_group: Some(group.clone()), ..cluster() };
+        RedisClusterRefStatus { cluster: Some(cluster), ..stands() }
+    };
+    let picture = || Seen { state: Some("Running".to_owned()), cluster: cluster(), complete: false };
+    let shown = |found: Found, previous: &RedisClusterRefStatus| {
+        pass(&spec(), previous, seen(Sight::Found(found)), 60).status.cluster.unwrap().parameter_group
+    };
+    assert_eq!(shown(Found::in_part(picture(), at(60)), &with_group("set-1")), Some(group.clone()));
+    assert_eq!(shown(Found::in_part(picture(), at(60)), &with_group("set-2")), None, "another cluster's");
+    assert_eq!(shown(Found::whole(picture(), at(60)), &with_group("set-1")), None, "it has none any more");
+}
+
+#[test]
+fn the_heartbeats_of_many_objects_are_spread_over_the_time_between_two() {
+    let spec = spec();
+    let previous = stands();
+    let mut seconds = vec![0; 600];
+    for phase in 0..600 {
+        // All of them were last written in the same second, as after a start.
+        let written = (1..=600).find(|second| {
+            let input = Input {
+                spec: &spec,
+                generation: 3,
+                requested_at: None,
+                previous: &previous,
+                view: running(*second),
+                config_map: ConfigMapState::NotWanted,
+                heartbeat: HEARTBEAT,
+                phase: Duration::from_secs(phase),
+                now: at(*second),
+            };
+            plan(&input).status != previous
+        });
+        seconds[usize::try_from(written.unwrap() - 1).unwrap()] += 1;
+    }
+    assert!(seconds.iter().all(|writes| *writes == 1), "one each second, none twice or never");
+}
+
+#[test]
+fn an_object_at_rest_is_looked_at_again_when_time_alone_says_something_new() {
+    let before = stands();
+    let again = |spec: &RedisClusterRefSpec, view, second| pass(spec, &before, view, second).requeue_after.as_secs();
+    let spec = spec();
+    assert_eq!(again(&spec, running(60), 60), 540 + 66, "its next heartbeat, when a list has come since");
+    let outage = || failing(found(Some("Running"), 0), ErrorKind::Unavailable);
+    assert_eq!(again(&spec, outage(), 61), 120, "when the picture is stale");
+    assert_eq!(again(&spec, outage(), 200), requeue::WHEN_CHANGED.as_secs(), "it is stale already");
+    assert_eq!(again(&spec, seen(Sight::Absent), 60), requeue::WHEN_CHANGED.as_secs(), "the inventory tells");
+    let mut mounted = spec.clone();
+    mounted.connection_config_map = Some(LocalRef { name: "redis".to_owned() });
+    assert_eq!(again(&mounted, running(60), 60), 60, "nobody tells of a ConfigMap");
 }
 
 fn data<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {

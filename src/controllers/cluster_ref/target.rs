@@ -8,7 +8,7 @@ use crate::cloud::kakao::KakaoCredentials;
 use crate::cloud::ncp::NcpCredentials;
 use crate::cloud::{ErrorKind, SetupError};
 use crate::controllers::context::Context;
-use crate::controllers::credentials::{Cloud, Credentials};
+use crate::controllers::credentials::{Cloud, Credentials, Freshness, SecretKey};
 use crate::controllers::problem::Problem;
 use crate::inventory::{Connection, Observation, Place, Question, Source, Subscriber, Want};
 
@@ -64,11 +64,13 @@ pub async fn ask(
     address: &Address<'_>,
     question: &Question<'_>,
 ) -> Result<(Arc<Connection>, Observation), Problem> {
-    let found = dial(ctx, address, false).await?.subscribe(ctx, question)?;
+    // Who asks for a fresh read may have changed the Secret just now.
+    let freshness = if question.force.is_some() { Freshness::Anew } else { Freshness::Kept(question.interval) };
+    let found = dial(ctx, address, freshness).await?.subscribe(ctx, question)?;
     if !is_rejected(&found.1) {
         return Ok(found);
     }
-    dial(ctx, address, true).await?.subscribe(ctx, question)
+    dial(ctx, address, Freshness::Anew).await?.subscribe(ctx, question)
 }
 
 /// A client of a reference's cloud, for reads and mutations beside the shared list. `anew` reads the Secret even if it was read a
@@ -77,7 +79,8 @@ pub async fn ask(
 /// # Errors
 /// As [`ask`].
 pub async fn client(ctx: &Context, reference: &RedisClusterRef, anew: bool) -> Result<Source, Problem> {
-    let line = dial(ctx, &address(reference)?, anew).await?;
+    let freshness = if anew { Freshness::Anew } else { Freshness::Recent };
+    let line = dial(ctx, &address(reference)?, freshness).await?;
     ctx.inventory.source(&line.place, || line.build(ctx)).map_err(|error| Problem::from(&error))
 }
 
@@ -104,8 +107,8 @@ struct Line<'a> {
     place: Place,
 }
 
-async fn dial<'a>(ctx: &Context, address: &Address<'a>, anew: bool) -> Result<Line<'a>, Problem> {
-    let credentials = ctx.secrets.get(address.cloud, address.namespace, address.secret, anew).await?;
+async fn dial<'a>(ctx: &Context, address: &Address<'a>, freshness: Freshness) -> Result<Line<'a>, Problem> {
+    let credentials = ctx.secrets.get(address.cloud, address.namespace, address.secret, freshness).await?;
     let place = Place::new(address.cloud.provider(), address.endpoint, &credentials.fingerprint());
     Ok(Line { endpoint: address.endpoint, credentials, place })
 }
@@ -122,6 +125,14 @@ impl Line<'_> {
         let subscribed = ctx.inventory.subscribe(&self.place, || self.build(ctx), question);
         subscribed.map_err(|error| Problem::from(&error))
     }
+}
+
+/// Whether a reference takes its credential from this Secret.
+pub fn uses(reference: &RedisClusterRef, secret: &SecretKey) -> bool {
+    address(reference).is_ok_and(|address| {
+        (address.cloud, address.namespace, address.secret)
+            == (secret.cloud, secret.namespace.as_str(), secret.name.as_str())
+    })
 }
 
 /// What a reference wants of its connection.

@@ -13,7 +13,8 @@ use super::plan::{Effect, plan};
 use super::session::{Clock, Report, Session, Snapshot};
 use crate::api::RedisFlushRequest;
 use crate::api::flush_request::FlushPhase;
-use crate::controllers::context::{Context, Objects};
+use crate::controllers::context::Context;
+use crate::controllers::objects::{Objects, Watched};
 use crate::controllers::requeue;
 use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
 
@@ -22,6 +23,8 @@ const MAX_EFFECTS: usize = 200;
 
 /// Between two tries to write down the answer to a flush.
 const BETWEEN_WRITES: Duration = Duration::from_millis(500);
+
+impl Watched for RedisFlushRequest {}
 
 impl Reconcile for RedisFlushRequest {
     const KIND: &'static str = "RedisFlushRequest";

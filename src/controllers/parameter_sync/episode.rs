@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::backoff::{after, bounded, ceil_seconds, delay, jitter_for};
-use super::input::{ApplyResult, CloudProblem, ErrorKind, Observation, Outcome, Target};
+use super::input::{ApplyResult, CloudProblem, Elsewhere, ErrorKind, Observation, Outcome, Target};
 use super::text::one_line;
 use crate::api::parameter_sync::{ClusterSync, RedisParameterSyncSpec, Retry, SyncError, SyncPhase};
 use crate::api::shared::whole_seconds;
@@ -91,6 +91,8 @@ pub(super) enum Why {
     NextAttempt,
     /// Others are asked for first.
     Turn,
+    /// Another object applies its parameter group.
+    AppliedBy(String),
 }
 
 /// One cluster in a pass.
@@ -143,7 +145,8 @@ impl Row {
             None => Outcome::Pending,
             Some((reason, message)) => Outcome::Unavailable { reason, message },
         };
-        let target = Target { id: entry.id.clone(), name: entry.name.clone(), outcome };
+        let elsewhere = Elsewhere { applied_by: entry.applied_by.clone(), asked_at: None };
+        let target = Target { id: entry.id.clone(), name: entry.name.clone(), outcome, elsewhere };
         Self::new(&target, Some(entry), renewed, policy)
     }
 
@@ -157,6 +160,7 @@ impl Row {
         if renewed {
             begin_episode(&mut entry);
         }
+        note_elsewhere(&mut entry, &target.elsewhere);
         let mut row = Self {
             before: before.cloned(),
             why: if entry.sync_status.is_some() { Why::Word } else { Why::NotRead },
@@ -204,6 +208,10 @@ impl Row {
             self.entry.last_error = None;
         }
         self.note_word(seen, policy);
+        if let Some(other) = self.entry.applied_by.clone() {
+            self.stand_by(&other);
+            return;
+        }
         match self.judge(seen, policy) {
             Verdict::InSync => {
                 forget_attempts(&mut self.entry);
@@ -219,6 +227,15 @@ impl Row {
             Verdict::Unsettled { settled_at } => self.wake = Some(settled_at),
             Verdict::Failing { why } => self.fail(seen, &why, policy),
         }
+    }
+
+    /// Somebody else applies: this object has no part in it.
+    fn stand_by(&mut self, other: &str) {
+        forget_attempts(&mut self.entry);
+        self.entry.last_attempt_time = None;
+        let is_in_sync = self.entry.sync_status.as_deref().is_some_and(is_in_sync);
+        self.entry.phase = if is_in_sync { SyncPhase::InSync } else { SyncPhase::Waiting };
+        self.why = Why::AppliedBy(other.to_owned());
     }
 
     /// Takes over the parameter group; another one begins a new episode.
@@ -251,7 +268,7 @@ impl Row {
 
     fn judge(&self, seen: &Observation, policy: &Policy) -> Verdict {
         let word = seen.sync_status.as_deref();
-        if word.is_some_and(|word| word.trim().eq_ignore_ascii_case("In-Sync")) {
+        if word.is_some_and(is_in_sync) {
             return Verdict::InSync;
         }
         let since = self.entry.sync_status_since.as_ref().map_or(seen.observed_at, |time| time.0);
@@ -377,12 +394,25 @@ fn waiting_phase(entry: &ClusterSync) -> SyncPhase {
     if entry.attempts > 0 || entry.last_error.is_some() { SyncPhase::BackingOff } else { SyncPhase::Waiting }
 }
 
+fn is_in_sync(word: &str) -> bool {
+    word.trim().eq_ignore_ascii_case("In-Sync")
+}
+
 fn is_running(seen: &Observation) -> bool {
     seen.state.as_deref().is_some_and(|state| state.trim().eq_ignore_ascii_case("Running"))
 }
 
 fn error(code: Option<&str>, message: &str) -> SyncError {
     SyncError { code: code.map(|code| one_line(code, 64)), message: one_line(message, MAX_ERROR_BYTES) }
+}
+
+/// Takes over who applies, and when somebody else asked last: the backoff is the cluster's, whoever asks.
+fn note_elsewhere(entry: &mut ClusterSync, elsewhere: &Elsewhere) {
+    entry.applied_by.clone_from(&elsewhere.applied_by);
+    let Some(asked) = elsewhere.asked_at.map(whole_seconds).filter(|_| elsewhere.applied_by.is_none()) else { return };
+    if entry.last_attempt_time.as_ref().is_none_or(|last| last.0 < asked.0) {
+        entry.last_attempt_time = Some(asked);
+    }
 }
 
 /// Whether the result of an attempt is open.

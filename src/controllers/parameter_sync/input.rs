@@ -1,5 +1,6 @@
 //! What a plan is made from: the spec, the status as it stands, and what is known about each cluster.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -25,6 +26,8 @@ pub struct Input<'a> {
     pub poll_interval: Duration,
     /// A random number in [0, 1).
     pub jitter: f64,
+    /// IDs of clusters whose connection has no room for another request now: their turn comes later.
+    pub held: &'a HashSet<String>,
 }
 
 /// One cluster this object is about.
@@ -36,6 +39,17 @@ pub struct Target {
     pub name: Option<String>,
     /// What is known about it.
     pub outcome: Outcome,
+    /// What other objects have to do with it.
+    pub elsewhere: Elsewhere,
+}
+
+/// What other objects have to do with a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The older RedisParameterSync that applies its parameter group, as `<namespace>/<name>`; this one only watches then.
+    pub applied_by: Option<String>,
+    /// When another object last asked for the application.
+    pub asked_at: Option<Timestamp>,
 }
 
 /// What is known about one cluster.

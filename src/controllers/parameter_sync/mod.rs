@@ -10,6 +10,7 @@
 //! - `Reconciling` and `Stalled` never stand together, and `Ready` is True only if there are clusters and all are In-Sync.
 
 mod backoff;
+pub mod coverage;
 mod episode;
 mod events;
 mod input;
@@ -18,10 +19,11 @@ mod reconcile;
 mod status;
 mod targets;
 mod text;
+pub mod turns;
 
 pub use backoff::delay;
 pub use events::{Event, EventType};
-pub use input::{ApplyResult, CloudProblem, ErrorKind, Input, Observation, Outcome, Problem, Target};
+pub use input::{ApplyResult, CloudProblem, Elsewhere, ErrorKind, Input, Observation, Outcome, Problem, Target};
 pub use plan::{Apply, MAX_APPLIES_PER_PASS, Plan, plan};
 pub use status::MAX_CLUSTERS_SHOWN;
 

@@ -1,6 +1,6 @@
 //! The pass over all clusters: who is asked for now, what the status says, when to look again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,9 +16,11 @@ use crate::api::parameter_sync::{ClusterSync, RedisParameterSyncStatus, SyncPhas
 pub const MAX_APPLIES_PER_PASS: usize = 10;
 /// The next pass when clusters wait for their turn; also the shortest wait between two passes.
 const SOON: Duration = Duration::from_secs(1);
+/// The next pass when only clusters wait that are held back; whoever is next is woken sooner.
+const TURN: Duration = Duration::from_secs(15);
 /// How often a cluster is looked at in the first minute after an attempt, and later.
 const APPLYING_POLL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
-/// How long an attempt is fresh.
+/// How long an attempt is fresh, and how long one that is due is waited for at the faster pace.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// What a pass wants.
@@ -54,6 +56,7 @@ struct Pass {
     policy: Policy,
     rows: Vec<Row>,
     report: Report,
+    held: HashSet<String>,
     poll_interval: Duration,
 }
 
@@ -65,7 +68,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let report = Report::new(input, previous);
     if input.spec.suspend {
         let status = report.suspended(previous, input.now);
-        let pass = Pass { policy, rows: Vec::new(), report, poll_interval: input.poll_interval };
+        let pass = Pass { policy, rows: Vec::new(), report, held: HashSet::new(), poll_interval: input.poll_interval };
         return Plan {
             status,
             applies: Vec::new(),
@@ -75,8 +78,9 @@ pub fn plan(input: &Input<'_>) -> Plan {
         };
     }
     let mut rows = rows(input, previous, &policy);
-    let applies = choose(&mut rows, input.now);
-    let pass = Pass { policy, rows, report, poll_interval: input.poll_interval };
+    let applies = choose(&mut rows, input.held, input.now);
+    let held = input.held.clone();
+    let pass = Pass { policy, rows, report, held, poll_interval: input.poll_interval };
     let events = events::of_plan(&pass.rows);
     pass.finish(applies, events)
 }
@@ -122,15 +126,19 @@ impl Pass {
         let mut wait = self.poll_interval;
         for row in &self.rows {
             if row.due {
-                wait = SOON;
+                wait = wait.min(if self.held.contains(&row.entry.id) { TURN } else { SOON });
             }
             if row.entry.phase == SyncPhase::Applying {
                 let fresh = row.entry.last_attempt_time.as_ref().is_some_and(|last| after(last.0, FRESH) > now);
                 wait = wait.min(if fresh { APPLYING_POLL.0 } else { APPLYING_POLL.1 });
             }
-            // A moment that has passed waits for a newer observation, which the poll brings.
-            if let Some(wake) = row.wake.filter(|wake| *wake > now) {
-                wait = wait.min(wake.duration_since(now).unsigned_abs());
+            // An attempt that is due waits for a newer observation, which is asked for at the faster pace.
+            let next = row.entry.next_attempt_time.as_ref().map(|next| next.0);
+            if next.is_some_and(|next| next <= now && now < after(next, FRESH)) {
+                wait = wait.min(APPLYING_POLL.0);
+            }
+            for moment in [next, row.wake].into_iter().flatten().filter(|moment| *moment > now) {
+                wait = wait.min(moment.duration_since(now).unsigned_abs());
             }
         }
         wait.max(SOON)
@@ -191,7 +199,7 @@ fn knowledge(target: &Target) -> (u8, Timestamp, String) {
 
 /// Counts the attempts of this pass: at most [`MAX_APPLIES_PER_PASS`], the least recently asked first, and only clusters whose
 /// entry the status has room for, because an attempt that is not stored would not be bounded.
-fn choose(rows: &mut [Row], now: Timestamp) -> Vec<Apply> {
+fn choose(rows: &mut [Row], held: &HashSet<String>, now: Timestamp) -> Vec<Apply> {
     let remembered = rows.iter().filter(|row| row.remembers()).count();
     let mut room = MAX_CLUSTERS_SHOWN.saturating_sub(remembered);
     let mut due: Vec<usize> = (0..rows.len()).filter(|&index| rows[index].due).collect();
@@ -200,7 +208,7 @@ fn choose(rows: &mut [Row], now: Timestamp) -> Vec<Apply> {
     for index in due {
         let row = &mut rows[index];
         let stored = row.remembers();
-        if applies.len() == MAX_APPLIES_PER_PASS || (room == 0 && !stored) {
+        if applies.len() == MAX_APPLIES_PER_PASS || (room == 0 && !stored) || held.contains(&row.entry.id) {
             continue;
         }
         if !stored {

@@ -1,18 +1,23 @@
 //! The thin shell: resolve the clusters, plan, write, ask the cloud, write again.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::api::Api;
 use tracing::{info, warn};
 
-use super::targets::{Resolved, resolve};
+use super::coverage::Who;
+use super::targets::{Resolved, leave, resolve};
+use super::turns::Turn;
 use super::{ApplyResult, ErrorKind, Event, EventType, Input, Plan, plan};
 use crate::api::shared::generation;
 use crate::api::{RedisParameterSync, RedisParameterSyncStatus, reconcile_requested_at};
 use crate::cloud::{self, CloudError, Executed};
-use crate::controllers::context::{Context, Objects};
+use crate::controllers::context::Context;
+use crate::controllers::objects::{Objects, Watched};
 use crate::controllers::report::{self, Note};
 use crate::controllers::requeue;
 use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
@@ -20,6 +25,12 @@ use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
 
 /// Requests for application of one object under way at once.
 const CONCURRENT_APPLIES: usize = 4;
+/// When to look again after somebody else wrote the status meanwhile.
+const SOON: Duration = Duration::from_secs(1);
+/// A pass begins no request later than this.
+const BEGIN_WITHIN: Duration = Duration::from_secs(30);
+
+impl Watched for RedisParameterSync {}
 
 impl Reconcile for RedisParameterSync {
     const KIND: &'static str = "RedisParameterSync";
@@ -31,24 +42,33 @@ impl Reconcile for RedisParameterSync {
     async fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> Result<Outcome, ReconcileError> {
         if self.metadata.deletion_timestamp.is_some() {
             ctx.inventory.forget(&subscriber(&self));
+            leave(&ctx, &subscriber(&self));
             return Ok(Outcome::settled(requeue::WHEN_CHANGED));
         }
         let resolved = resolve(&ctx, &self, &subscriber(&self)).await;
-        let planned = decide(&ctx, &self, &resolved);
+        let planned = decide(&ctx, &self, &resolved, &HashSet::new());
         if planned.applies.is_empty() {
+            ctx.turns.leave(&subscriber(&self).namespace, &subscriber(&self).name);
             return settle(&ctx, &self, planned).await;
         }
+        let (turns, held) = take_turns(&ctx, &self, &planned, &resolved);
         // Attempts are counted in the status, so the copy they are counted in must not be an old one.
         let Some(current) = current(&ctx, &self).await? else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
-        let planned = decide(&ctx, &current, &resolved);
+        let planned = decide(&ctx, &current, &resolved, &held);
         if planned.applies.is_empty() {
             return settle(&ctx, &current, planned).await;
         }
-        report::apply_status_at(&ctx, &*current, current.metadata.resource_version.as_deref(), &planned.status).await?;
+        let Written::At(Some(version)) =
+            write(&ctx, &current, current.metadata.resource_version.as_deref(), &planned).await?
+        else {
+            return Ok(Outcome::settled(SOON));
+        };
         publish(&ctx, &current, &planned.events).await;
-        let answers = ask(&ctx, &planned, &resolved).await;
+        let answers = ask(&ctx, &current, &planned, &resolved).await;
+        drop(turns);
+        let counted = planned.status.clone();
         let recorded = planned.record(&answers, Timestamp::now(), rand::random());
-        report::apply_status(&ctx, &*current, &recorded.status).await?;
+        record(&ctx, &current, Some(version), &counted, &recorded).await?;
         publish(&ctx, &current, &recorded.events).await;
         measure(&ctx, &current, &recorded.status);
         Ok(Outcome::applied(recorded.requeue_after))
@@ -56,11 +76,10 @@ impl Reconcile for RedisParameterSync {
 
     fn forget(ctx: &Context, namespace: &str, name: &str) {
         ctx.metrics.forget_parameter_sync(namespace, name);
-        ctx.inventory.forget(&Subscriber {
-            kind: SubscriberKind::ParameterSync,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        });
+        let who =
+            Subscriber { kind: SubscriberKind::ParameterSync, namespace: namespace.to_owned(), name: name.to_owned() };
+        ctx.inventory.forget(&who);
+        leave(ctx, &who);
     }
 }
 
@@ -72,7 +91,7 @@ fn subscriber(sync: &RedisParameterSync) -> Subscriber {
     }
 }
 
-fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved) -> Plan {
+fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved, held: &HashSet<String>) -> Plan {
     let asked = reconcile_requested_at(sync);
     let handled = sync.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
     let requested_at = if resolved.forced_reads_done { asked } else { handled };
@@ -85,6 +104,7 @@ fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved) -> Plan
         now: Timestamp::now(),
         poll_interval: ctx.settings.poll_interval,
         jitter: rand::random(),
+        held,
     })
 }
 
@@ -94,24 +114,97 @@ async fn settle(ctx: &Context, sync: &RedisParameterSync, planned: Plan) -> Resu
     if sync.status.as_ref() == Some(&planned.status) {
         return Ok(Outcome::settled(planned.requeue_after));
     }
-    report::apply_status(ctx, sync, &planned.status).await?;
+    if write(ctx, sync, sync.metadata.resource_version.as_deref(), &planned).await? == Written::Outdated {
+        return Ok(Outcome::settled(SOON));
+    }
     publish(ctx, sync, &planned.events).await;
     Ok(Outcome::applied(planned.requeue_after))
 }
 
-async fn current(ctx: &Context, sync: &RedisParameterSync) -> Result<Option<Arc<RedisParameterSync>>, ReconcileError> {
+/// What became of a status write.
+#[derive(Debug, PartialEq, Eq)]
+enum Written {
+    /// The object is at this version now; none if it is gone.
+    At(Option<String>),
+    /// Somebody else wrote meanwhile, so what was planned may be outdated.
+    Outdated,
+}
+
+/// Writes a status that was planned on this version. Attempts are counted in it, so none may be overwritten by what was
+/// planned without it, be it by a cached copy or by a write of a dead process that comes late.
+async fn write(
+    ctx: &Context,
+    sync: &RedisParameterSync,
+    version: Option<&str>,
+    planned: &Plan,
+) -> Result<Written, kube::Error> {
+    match report::apply_status_at(ctx, sync, version, &planned.status).await {
+        Ok(version) => Ok(Written::At(version)),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Outdated),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the answers over the status in which their attempts were counted, whatever else of the object was changed meanwhile.
+async fn record(
+    ctx: &Context,
+    sync: &RedisParameterSync,
+    mut version: Option<String>,
+    counted: &RedisParameterSyncStatus,
+    recorded: &Plan,
+) -> Result<(), kube::Error> {
+    while version.is_some() && write(ctx, sync, version.as_deref(), recorded).await? == Written::Outdated {
+        let current = current(ctx, sync).await?;
+        // Otherwise somebody else has gone on from there: each attempt stays counted, and the sync status tells its result.
+        let is_ours = current.as_ref().is_some_and(|current| current.status.as_ref() == Some(counted));
+        version = current.filter(|_| is_ours).and_then(|current| current.metadata.resource_version.clone());
+    }
+    Ok(())
+}
+
+async fn current(ctx: &Context, sync: &RedisParameterSync) -> Result<Option<Arc<RedisParameterSync>>, kube::Error> {
     let namespace = sync.metadata.namespace.as_deref().unwrap_or_default();
     let api: Api<RedisParameterSync> = Api::namespaced(ctx.client.clone(), namespace);
     let current = api.get_opt(sync.metadata.name.as_deref().unwrap_or_default()).await?;
     Ok(current.filter(|current| current.metadata.uid == sync.metadata.uid).map(Arc::new))
 }
 
+/// A turn at each connection that the plan wants to ask, and the clusters of those connections that have none left.
+fn take_turns(
+    ctx: &Context,
+    sync: &RedisParameterSync,
+    planned: &Plan,
+    resolved: &Resolved,
+) -> (Vec<Turn>, HashSet<String>) {
+    let who = subscriber(sync);
+    let label = |id: &String| resolved.connections.get(id).map(|connection| connection.label());
+    let wanted: BTreeSet<&str> = planned.applies.iter().filter_map(|apply| label(&apply.id)).collect();
+    let taken: Vec<(&str, Turn)> = wanted
+        .into_iter()
+        .filter_map(|connection| Some((connection, ctx.turns.take(connection, &who.namespace, &who.name)?)))
+        .collect();
+    let has_turn = |connection: &str| taken.iter().any(|(label, _)| *label == connection);
+    let held = resolved.connections.iter().filter(|(_, connection)| !has_turn(connection.label()));
+    let held = held.map(|(id, _)| id.clone()).collect();
+    (taken.into_iter().map(|(_, turn)| turn).collect(), held)
+}
+
 /// Asks the cloud for every application of the plan; each is sent once.
-async fn ask(ctx: &Context, planned: &Plan, resolved: &Resolved) -> Vec<(String, ApplyResult)> {
+async fn ask(
+    ctx: &Context,
+    sync: &RedisParameterSync,
+    planned: &Plan,
+    resolved: &Resolved,
+) -> Vec<(String, ApplyResult)> {
+    let me = &Who::of(sync);
+    let begun = Instant::now();
     // Owned items: a borrowing closure is not general enough for a Send future.
     futures::stream::iter(planned.applies.clone())
         .map(|apply| async move {
             let result = match resolved.connections.get(&apply.id) {
+                // The next pass asks for the rest, so that a cloud that hangs does not run into the reconcile's deadline.
+                Some(_) if begun.elapsed() > BEGIN_WITHIN => ApplyResult::Busy,
+                Some(_) if !ctx.coverage.ask(me, &apply.id, resolved.at, Timestamp::now()) => ApplyResult::Busy,
                 Some(connection) => apply_one(connection, &apply.id).await,
                 None => ApplyResult::Error {
                     code: None,

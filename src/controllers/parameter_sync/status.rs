@@ -166,6 +166,10 @@ fn why(row: &Row) -> String {
             Some(next) => format!("{name} can be asked for again at {}", next.0),
             None => format!("{name} can be asked for again"),
         },
+        Why::AppliedBy(other) => {
+            let word = word.unwrap_or("absent");
+            format!("its sync status is {word}, and RedisParameterSync {other} applies its parameter group")
+        }
         Why::Turn => format!("the parameter group of {name} is applied next"),
     }
 }
@@ -226,7 +230,7 @@ impl Report {
             observed_generation: Some(self.generation),
             last_handled_reconcile_at: self.handled.clone(),
             conditions: self.merge(desired, policy.now),
-            clusters: shown(rows),
+            clusters: shown(rows, policy),
             total: number(counts.total),
             in_sync: number(counts.in_sync),
             failing: number(counts.failing),
@@ -322,11 +326,16 @@ fn not_ready(reason: &'static str, message: &str, second: Option<&'static str>) 
 
 /// The clusters to show: what must be remembered first, then what is not In-Sync, then the rest, at most
 /// [`MAX_CLUSTERS_SHOWN`]; of these, those that are not In-Sync first, then by name.
-fn shown(rows: &[Row]) -> Vec<ClusterSync> {
+fn shown(rows: &[Row], policy: &Policy) -> Vec<ClusterSync> {
     let in_sync = |row: &Row| row.entry.phase == SyncPhase::InSync;
     let mut kept: Vec<&Row> = rows.iter().collect();
     kept.sort_by_key(|row| (!row.remembers(), in_sync(row)));
     kept.truncate(MAX_CLUSTERS_SHOWN);
     kept.sort_by(|a, b| (in_sync(a), a.label(), &a.entry.id).cmp(&(in_sync(b), b.label(), &b.entry.id)));
-    kept.into_iter().map(|row| row.entry.clone()).collect()
+    let left = |entry: &ClusterSync| policy.retry.max_attempts.saturating_sub(entry.attempts).max(0);
+    let show = |row: &Row| ClusterSync {
+        attempts_left: (row.entry.attempts > 0).then(|| left(&row.entry)),
+        ..row.entry.clone()
+    };
+    kept.into_iter().map(show).collect()
 }

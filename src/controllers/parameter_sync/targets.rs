@@ -1,13 +1,15 @@
 //! From the spec to the clusters it is about, each with what the inventory knows of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::core::SelectorExt as _;
 
-use super::{CloudProblem, Observation as Seen, Outcome, Problem, Target};
-use crate::api::parameter_sync::SyncPhase;
+use super::coverage::{Covered, Sighting, Who};
+use super::{CloudProblem, Elsewhere, Observation as Seen, Outcome, Problem, Target};
+use crate::api::parameter_sync::{ClusterSync, SyncPhase};
 use crate::api::shared::{KakaoParameterGroup, selector};
 use crate::api::{RedisClusterRef, RedisParameterSync, reconcile_requested_at};
 use crate::controllers::cluster_ref::target::{self, Address};
@@ -16,6 +18,8 @@ use crate::controllers::credentials::Cloud;
 use crate::controllers::problem;
 use crate::inventory::{Connection, Found, Observation, Question, Sight, Subscriber, Want};
 
+/// How long an attempt that has become due is waited for with fast reads.
+const DUE: Duration = Duration::from_secs(60);
 /// How often a connection is read while an application is under way.
 const APPLYING_POLL: Duration = Duration::from_secs(5);
 
@@ -25,21 +29,26 @@ pub struct Resolved {
     pub targets: Result<Vec<Target>, Problem>,
     /// The connection of each cluster, by its ID.
     pub connections: HashMap<String, Arc<Connection>>,
+    /// When it was known who else is about them.
+    pub at: Timestamp,
     /// Whether the fresh reads that the requested-at annotation asks for have been made.
     pub forced_reads_done: bool,
 }
 
 impl Resolved {
     fn problem(problem: Problem) -> Self {
-        Self { targets: Err(problem), connections: HashMap::new(), forced_reads_done: true }
+        Self { targets: Err(problem), connections: HashMap::new(), at: Timestamp::now(), forced_reads_done: true }
     }
 }
 
 /// Finds the clusters and subscribes to them.
 pub async fn resolve(ctx: &Context, sync: &RedisParameterSync, who: &Subscriber) -> Resolved {
+    seed(ctx);
     if sync.spec.suspend {
         ctx.inventory.forget(who);
-        return Resolved { targets: Ok(Vec::new()), connections: HashMap::new(), forced_reads_done: true };
+        leave(ctx, who);
+        let (targets, connections) = (Ok(Vec::new()), HashMap::new());
+        return Resolved { targets, connections, at: Timestamp::now(), forced_reads_done: true };
     }
     let mut collector = Collector::new(ctx, sync, who);
     let targets = match &sync.spec.parameter_group {
@@ -49,10 +58,17 @@ pub async fn resolve(ctx: &Context, sync: &RedisParameterSync, who: &Subscriber)
     let kept: Vec<(&Arc<Connection>, Want)> =
         collector.kept.iter().map(|(connection, want)| (connection, want.clone())).collect();
     ctx.inventory.keep(who, &kept);
+    let covered = collector.covered(&targets);
+    let (me, at) = (Who::of(sync), Timestamp::now());
+    wake(ctx, ctx.coverage.cover(&me, covered));
     match targets {
-        Ok(targets) => Resolved {
-            targets: Ok(targets),
+        Ok(mut targets) => Resolved {
+            targets: {
+                collector.note_elsewhere(&me, &mut targets);
+                Ok(targets)
+            },
             connections: collector.connections,
+            at,
             forced_reads_done: collector.forced_reads_done,
         },
         Err(problem) => Resolved { forced_reads_done: collector.forced_reads_done, ..Resolved::problem(problem) },
@@ -76,11 +92,19 @@ impl<'a> Collector<'a> {
         Self { ctx, sync, who, force, kept: Vec::new(), connections: HashMap::new(), forced_reads_done: true }
     }
 
-    /// How often to read: faster while an application is under way.
+    /// How often to read: faster while an application is under way, or an attempt waits for a fresh look.
     fn interval(&self, at_rest: Duration) -> Duration {
-        let clusters = self.sync.status.iter().flat_map(|status| &status.clusters);
-        let applying = clusters.into_iter().any(|cluster| cluster.phase == SyncPhase::Applying);
-        if applying { at_rest.min(APPLYING_POLL) } else { at_rest }
+        let now = Timestamp::now();
+        let is_due = |next: Timestamp| next <= now && now.duration_since(next).unsigned_abs() < DUE;
+        let is_awaited = |cluster: &ClusterSync| {
+            cluster.phase == SyncPhase::Applying
+                || cluster.next_attempt_time.as_ref().is_some_and(|next| is_due(next.0))
+        };
+        if self.sync.status.iter().flat_map(|status| &status.clusters).any(is_awaited) {
+            at_rest.min(APPLYING_POLL)
+        } else {
+            at_rest
+        }
     }
 
     async fn group(&mut self, group: &KakaoParameterGroup) -> Result<Vec<Target>, Problem> {
@@ -94,7 +118,7 @@ impl<'a> Collector<'a> {
         self.kept.push((Arc::clone(&connection), want));
         self.forced_reads_done &= observation.forced_read_done;
         if let Some(error) = &observation.problem {
-            return Err(of_all(&problem::Problem::from(error)));
+            return Err(of_all(&problem::Problem::from(&**error)));
         }
         let Sight::Members(members) = observation.sight else { return Err(Problem::Pending) };
         if members.is_empty() {
@@ -115,7 +139,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The references the spec names or selects.
-    fn selected(&self) -> Result<Vec<RedisClusterRef>, Problem> {
+    fn selected(&self) -> Result<Vec<Arc<RedisClusterRef>>, Problem> {
         let (ctx, namespace) = (self.ctx, self.who.namespace.as_str());
         if !ctx.cluster_refs.is_filled() {
             return Err(Problem::Pending);
@@ -125,8 +149,8 @@ impl<'a> Collector<'a> {
                 message: format!("RedisClusterRef {} is not in namespace {namespace}", reference.name),
             };
             let found = ctx.cluster_refs.get(namespace, &reference.name).ok_or_else(missing)?;
-            return match &found.0 {
-                Ok(found) => Ok(vec![found.clone()]),
+            return match found {
+                Ok(found) => Ok(vec![found]),
                 Err(_) => Err(Problem::ReferenceNotFound {
                     message: format!("RedisClusterRef {} cannot be read; see its conditions", reference.name),
                 }),
@@ -134,11 +158,7 @@ impl<'a> Collector<'a> {
         }
         let labels = self.sync.spec.cluster_selector.clone().unwrap_or_default();
         let selector = selector(&labels).map_err(|message| Problem::InvalidSelector { message })?;
-        let selected = ctx.cluster_refs.filter(|reference| {
-            reference.metadata.namespace.as_deref() == Some(namespace)
-                && selector.matches(reference.metadata.labels.as_ref().unwrap_or(&std::collections::BTreeMap::new()))
-        });
-        let references: Vec<RedisClusterRef> = selected.iter().filter_map(|found| found.0.clone().ok()).collect();
+        let references = ctx.cluster_refs.select(namespace, |labels| selector.matches(labels));
         if references.is_empty() {
             let message = format!("no RedisClusterRef of namespace {namespace} has the labels of clusterSelector");
             return Err(Problem::NoClusters { message });
@@ -150,7 +170,8 @@ impl<'a> Collector<'a> {
         let name = reference.metadata.name.clone().unwrap_or_default();
         let Some(kakao) = &reference.spec.kakao_cloud else {
             let message = format!("RedisClusterRef {name} is of NCP, whose API cannot apply parameter groups");
-            return Target { id: name, name: None, outcome: Outcome::NotSupported { message } };
+            let outcome = Outcome::NotSupported { message };
+            return Target { id: name, name: None, outcome, elsewhere: Elsewhere::default() };
         };
         let cluster = reference.status.as_ref().and_then(|status| status.cluster.as_ref());
         let known_id = kakao.cluster_id.clone().or_else(|| cluster.and_then(|cluster| cluster.id.clone()));
@@ -159,6 +180,7 @@ impl<'a> Collector<'a> {
             id: known_id.clone().unwrap_or_else(|| name.clone()),
             name: Some(known_name.clone()),
             outcome,
+            elsewhere: Elsewhere::default(),
         };
         if reference.spec.suspend {
             let message = format!("RedisClusterRef {name} is suspended");
@@ -183,7 +205,7 @@ impl<'a> Collector<'a> {
         target: impl Fn(Outcome) -> Target,
     ) -> Target {
         if let Some(error) = &observation.problem {
-            return target(unavailable(&problem::Problem::from(error)));
+            return target(unavailable(&problem::Problem::from(&**error)));
         }
         match observation.sight {
             Sight::Found(found) => self.found(reference, connection, &found),
@@ -199,7 +221,7 @@ impl<'a> Collector<'a> {
     }
 
     fn found(&mut self, reference: &str, connection: &Arc<Connection>, found: &Found) -> Target {
-        let cluster = &found.picture.cluster;
+        let cluster = found.cluster();
         let id = cluster.id.clone().unwrap_or_else(|| reference.to_owned());
         self.connections.insert(id.clone(), Arc::clone(connection));
         let group = cluster.parameter_group.clone();
@@ -209,14 +231,73 @@ impl<'a> Collector<'a> {
                 message: format!("cluster {} has no parameter group", cluster.name.as_deref().unwrap_or(&id)),
             },
             (Some(group), Some(observed_at)) => Outcome::Observed(Seen {
-                state: found.picture.state.clone(),
+                state: found.state().map(str::to_owned),
                 group_id: group.id,
                 group_name: group.name,
                 sync_status: group.sync_status,
                 observed_at,
             }),
         };
-        Target { id, name: cluster.name.clone(), outcome }
+        Target { id, name: cluster.name.clone(), outcome, elsewhere: Elsewhere::default() }
+    }
+
+    /// What this object is about, as far as its credential sees it.
+    fn covered(&self, targets: &Result<Vec<Target>, Problem>) -> Covered {
+        let ids = |holds: fn(&Outcome) -> bool| {
+            let targets = targets.iter().flatten().filter(move |target| holds(&target.outcome));
+            targets.map(|target| target.id.clone()).collect()
+        };
+        let uncertain = match targets {
+            Ok(_) => ids(|outcome| matches!(outcome, Outcome::Unavailable { .. })),
+            Err(Problem::Pending | Problem::Unavailable { .. }) => {
+                let entries = self.sync.status.iter().flat_map(|status| &status.clusters);
+                entries.map(|entry| entry.id.clone()).collect()
+            }
+            Err(_) => BTreeSet::new(),
+        };
+        let group = self.sync.spec.parameter_group.as_ref().map(|group| group.kakao_cloud.clone());
+        let connection = self.kept.first().map(|(connection, _)| connection.label().to_owned());
+        Covered {
+            clusters: ids(|outcome| matches!(outcome, Outcome::Observed(_) | Outcome::Pending)),
+            uncertain,
+            group: connection.zip(group),
+        }
+    }
+
+    fn note_elsewhere(&self, me: &Who, targets: &mut [Target]) {
+        for target in targets {
+            let (Outcome::Observed(seen), Some(connection)) = (&target.outcome, self.connections.get(&target.id))
+            else {
+                continue;
+            };
+            let sighting = Sighting {
+                id: &target.id,
+                connection: connection.label(),
+                group_id: seen.group_id.as_deref(),
+                group_name: seen.group_name.as_deref(),
+            };
+            target.elsewhere = self.ctx.coverage.elsewhere(me, &sighting);
+        }
+    }
+}
+
+/// Takes over what the statuses say before the first object is looked at.
+fn seed(ctx: &Context) {
+    if !ctx.coverage.is_seeded() && ctx.parameter_syncs.is_filled() {
+        let stored = ctx.parameter_syncs.filter(|_| true);
+        ctx.coverage.seed(|| stored.iter().map(AsRef::as_ref).collect());
+    }
+}
+
+/// An object is about no cluster any more, and waits for no turn.
+pub fn leave(ctx: &Context, who: &Subscriber) {
+    ctx.turns.leave(&who.namespace, &who.name);
+    wake(ctx, ctx.coverage.forget(&who.namespace, &who.name));
+}
+
+fn wake(ctx: &Context, concerned: BTreeSet<Who>) {
+    for other in concerned {
+        ctx.wakers.parameter_syncs.wake(&other.namespace, &other.name);
     }
 }
 

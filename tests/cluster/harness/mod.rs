@@ -133,9 +133,11 @@ impl Env {
         let mut all: Vec<String> = ["--watch-namespace", name, "--operator-namespace", name]
             .into_iter()
             .chain(["--kakao-endpoint", &url, "--kakao-iam-endpoint", &url, "--ncp-endpoint", &url])
-            .chain(["--cloud-qps", "1000", "--cloud-burst", "1000"])
             .map(str::to_owned)
             .collect();
+        if !flags.contains(&"--cloud-qps") {
+            all.extend(["--cloud-qps", "1000", "--cloud-burst", "1000"].map(str::to_owned));
+        }
         if !flags.iter().any(|flag| flag.starts_with("--leader-election")) {
             all.push("--leader-election=false".to_owned());
         }

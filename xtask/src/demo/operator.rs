@@ -63,9 +63,22 @@ pub enum OperatorError {
 /// # Errors
 /// When cargo cannot be started or the build fails.
 pub async fn build() -> Result<PathBuf, OperatorError> {
+    build_with(&[]).await
+}
+
+/// As [`build`], for release.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_release() -> Result<PathBuf, OperatorError> {
+    build_with(&["--release"]).await
+}
+
+async fn build_with(flags: &[&str]) -> Result<PathBuf, OperatorError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
     command.args(["build", "--package", PACKAGE, "--bin", PACKAGE, "--message-format", "json-render-diagnostics"]);
+    command.args(flags);
     command.current_dir(root()).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
     let failed = |source| OperatorError::Run { program: cargo.to_string_lossy().into_owned(), source };
     let output = command.stdout(Stdio::piped()).spawn().map_err(failed)?.wait_with_output().await.map_err(failed)?;

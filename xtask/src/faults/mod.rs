@@ -15,11 +15,12 @@ mod report;
 mod run;
 mod scene;
 mod script;
+mod syncs;
 mod verdict;
 mod write;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -61,6 +62,9 @@ pub struct Arguments {
     /// Instead of random faults, kill the operator once at every point of the normal course
     #[arg(long, conflicts_with_all = ["runs", "minutes"])]
     enumerate: bool,
+    /// Instead of flushes, kill the operator once at every point of the course of a RedisParameterSync
+    #[arg(long, conflicts_with_all = ["runs", "minutes", "enumerate"])]
+    parameter_syncs: bool,
     /// The operator to test, instead of building it
     #[arg(long)]
     operator: Option<PathBuf>,
@@ -83,6 +87,9 @@ pub enum FaultsError {
         /// Why not.
         source: RunError,
     },
+    /// A run of a RedisParameterSync could not be played.
+    #[error(transparent)]
+    Syncs(#[from] syncs::SyncsError),
     /// The run without faults did not succeed.
     #[error("the run without faults ended as {0}, not as Succeeded")]
     Calm(&'static str),
@@ -118,6 +125,9 @@ async fn with_lab(arguments: &Arguments) -> Result<(), FaultsError> {
 
 async fn prove(lab: &Lab, arguments: &Arguments) -> Result<(), FaultsError> {
     let jobs = usize::from(arguments.jobs);
+    if arguments.parameter_syncs {
+        return syncs::enumerate(lab, jobs).await;
+    }
     if arguments.enumerate {
         return enumerate(lab, jobs).await;
     }
@@ -170,7 +180,7 @@ async fn campaign(
                     // The logs of a run that went well are of no use.
                     std::fs::remove_dir_all(&outcome.folder)?;
                 } else {
-                    say(report::failure(&outcome, &keep_logs(&outcome)));
+                    say(report::failure(&outcome, &keep_logs(&outcome.folder, outcome.script.seed)));
                     failures += 1;
                 }
                 if failures >= MOST_FAILURES {
@@ -185,11 +195,11 @@ async fn campaign(
 }
 
 /// Copies the logs of a run out of the folder that goes with the API server, and says where they are.
-fn keep_logs(outcome: &Outcome) -> String {
-    let kept = std::env::temp_dir().join(format!("managed-redis-operator-faults-{}", outcome.script.seed));
+fn keep_logs(folder: &Path, seed: u64) -> String {
+    let kept = std::env::temp_dir().join(format!("managed-redis-operator-faults-{seed}"));
     let copy = || {
         std::fs::create_dir_all(&kept)?;
-        for entry in std::fs::read_dir(&outcome.folder)? {
+        for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             if entry.path().extension().is_some_and(|extension| extension == "log") {
                 std::fs::copy(entry.path(), kept.join(entry.file_name()))?;
@@ -213,7 +223,7 @@ async fn enumerate(lab: &Lab, jobs: usize) -> Result<(), FaultsError> {
         let calm = play(lab, course.clone()).await;
         let calm = calm.map_err(|source| FaultsError::Run { seed: 0, source })?;
         if calm.phase != Some(FlushPhase::Succeeded) || !calm.violations.is_empty() {
-            say(report::failure(&calm, &keep_logs(&calm)));
+            say(report::failure(&calm, &keep_logs(&calm.folder, calm.script.seed)));
             return Err(FaultsError::Calm(report::column(calm.phase)));
         }
         let scripts = every_kill(&course, &calm.entries);

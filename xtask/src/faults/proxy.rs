@@ -110,8 +110,7 @@ async fn accept(listener: TcpListener, line: Arc<Line>) {
 }
 
 async fn serve(line: Arc<Line>, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
-    let to_cloud = request.uri().path().starts_with("/clouddb/");
-    if !to_cloud && line.desk.meets_outage(line.process) {
+    if !is_for_cloud(request.uri().path()) && line.desk.meets_outage(line.process) {
         return Err(Closed);
     }
     let (parts, body) = request.into_parts();
@@ -131,9 +130,10 @@ impl Line {
             Fate::Drop => return Err(Closed),
             Fate::Answer(status) => return Ok(instead(&ticket, status)),
         }
-        let answer = match write {
-            Write::CloudList | Write::CloudFlush => self.ask_cloud(parts, body).await,
-            _ => self.ask_kube(parts, body).await,
+        let answer = if is_for_cloud(parts.uri.path()) {
+            self.ask_cloud(parts, body).await
+        } else {
+            self.ask_kube(parts, body).await
         };
         if let Ok(answer) = &answer {
             ticket.carried_out(answer.status().as_u16());
@@ -150,6 +150,9 @@ impl Line {
 
     async fn read(&self, parts: Parts) -> Result<Response<Body>, Closed> {
         let path = parts.uri.path();
+        if is_for_cloud(path) {
+            return self.ask_cloud(parts, Bytes::new()).await;
+        }
         let is_watch = parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
         if let Some(name) = request_name(path) {
             self.desk.read(self.process, name);
@@ -208,6 +211,11 @@ impl Line {
         strip(response.headers_mut());
         Ok(response)
     }
+}
+
+/// Whether a request is one to a cloud: both it and the API server are behind one address.
+fn is_for_cloud(path: &str) -> bool {
+    !["/api", "/version", "/openapi"].iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// An answer that the server never gave: of a proxy in between, or of an overloaded server.

@@ -40,6 +40,8 @@ pub struct Life {
     pub wiped: bool,
     /// Whether the run removed it by force.
     pub forced: bool,
+    /// Whether it went with its finalizer on: the API server carries out a deletion that it began before the finalizer came.
+    pub overtaken: bool,
     /// `status.lastHandledReconcileAt`.
     pub echo: Option<String>,
 }
@@ -135,7 +137,9 @@ fn note(
         Event::Apply(object) => take(lives, &object, namespace),
         Event::Delete(object) => {
             take(lives, &object, namespace);
-            lives.entry(uid(&object)).or_default().gone = true;
+            let life = lives.entry(uid(&object)).or_default();
+            life.gone = true;
+            life.overtaken = life.finalizer && !life.deleting;
         }
     }
 }
@@ -145,4 +149,34 @@ fn take(lives: &mut BTreeMap<String, Life>, object: &RedisFlushRequest, namespac
     life.name = object.name_any();
     life.request_id = object.spec.request_id.clone().unwrap_or_else(|| format!("{namespace}/{}", life.name));
     life.take(object);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn request(finalizers: &[&str], deleted: Option<&str>) -> RedisFlushRequest {
+        let object = json!({
+            "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisFlushRequest",
+            "metadata": { "name": "a", "uid": "1", "finalizers": finalizers, "deletionTimestamp": deleted },
+            "spec": { "clusterRef": { "name": "cache" }, "confirm": "1" },
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_deletion_that_overtook_the_finalizer_is_told_from_one_that_waited_for_it() {
+        let deleted = Some("2026-11-22T10:00:00Z");
+        for (finalizers, deleted, overtaken) in [
+            (&[FINALIZER][..], None, true),
+            (&[FINALIZER][..], deleted, false),
+            (&[][..], deleted, false),
+            (&[][..], None, false),
+        ] {
+            let mut lives = BTreeMap::new();
+            note(&mut lives, Event::Delete(request(finalizers, deleted)), &mut Vec::new(), "shop");
+            assert_eq!((lives["1"].gone, lives["1"].overtaken), (true, overtaken), "{finalizers:?} {deleted:?}");
+        }
+    }
 }

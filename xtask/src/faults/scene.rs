@@ -209,11 +209,11 @@ impl Scene {
                 self.delete_request().await
             }
             Change::Reapply => {
-                self.to_reapply.push(MAIN);
+                self.reapply_main();
                 self.delete_request().await
             }
             Change::ForceReapply => {
-                self.to_reapply.push(MAIN);
+                self.reapply_main();
                 self.remove_by_force(record).await
             }
             Change::WipeStatus => self.wipe_status(record).await,
@@ -223,6 +223,13 @@ impl Scene {
                 self.broken.push(Broken { change, since: Instant::now(), writes });
                 self.break_for_a_while(change).await
             }
+        }
+    }
+
+    /// Once it is gone. Removed twice before that, it is applied once.
+    fn reapply_main(&mut self) {
+        if !self.to_reapply.contains(&MAIN) {
+            self.to_reapply.push(MAIN);
         }
     }
 

@@ -106,10 +106,11 @@ fn says_flushed(life: &Life) -> bool {
     life.phases.contains(&FlushPhase::Succeeded)
 }
 
-/// Whether a flush can be this request's by its own words. One that was removed by force had no last word.
+/// Whether a flush can be this request's by its own words. One that was removed by force, or by a deletion that the API server
+/// began before the finalizer came, had no last word; its claim still keeps the flush from being repeated.
 fn admits_a_flush(life: &Life) -> bool {
     let admitted = [FlushPhase::Accepted, FlushPhase::Succeeded, FlushPhase::Unknown];
-    life.forced || life.phases.iter().any(|phase| admitted.contains(phase))
+    life.forced || life.overtaken || life.phases.iter().any(|phase| admitted.contains(phase))
 }
 
 fn describe(life: &Life) -> String {
@@ -204,6 +205,15 @@ mod tests {
     fn a_status_that_the_run_emptied_may_begin_anew() {
         let wiped = Life { wiped: true, ..life(&[Sending, Accepted, Succeeded, Unknown]) };
         assert_eq!(judge(&evidence(vec![wiped], 1)), []);
+    }
+
+    #[test]
+    fn a_request_that_was_overtaken_by_its_deletion_had_no_last_word() {
+        let gone = Life { gone: true, ..life(&[Sending]) };
+        let replay = life(&[Rejected]);
+        let judged = |gone: Life| judge(&evidence(vec![gone, replay.clone()], 1));
+        assert!(matches!(&judged(gone.clone())[..], [Violation::FlushDenied(_)]));
+        assert_eq!(judged(Life { overtaken: true, ..gone }), []);
     }
 
     #[test]

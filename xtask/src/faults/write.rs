@@ -15,8 +15,12 @@ pub enum Write {
     CloudList,
     /// `POST /clouddb/v2/flushCloudDBInstance`
     CloudFlush,
+    /// `POST /v1/clusters/{id}/parameter-group/apply`
+    CloudApply,
     /// The status of a RedisClusterRef.
     ReferenceStatus,
+    /// The status of a RedisParameterSync.
+    SyncStatus,
     /// The status of a RedisFlushRequest, in this phase.
     RequestStatus(FlushPhase),
     /// The finalizer is put on the request.
@@ -42,11 +46,13 @@ impl Write {
             "/clouddb/v2/getCloudDBInstanceList" => return Some(Self::CloudList),
             "/clouddb/v2/flushCloudDBInstance" => return Some(Self::CloudFlush),
             _ if method == Method::GET => return None,
+            _ if path.ends_with("/parameter-group/apply") => return Some(Self::CloudApply),
             _ => {}
         }
         let (resource, subresource) = resource(path);
         Some(match (method, resource, subresource) {
             (&Method::PATCH, "redisclusterrefs", "status") => Self::ReferenceStatus,
+            (&Method::PATCH, "redisparametersyncs", "status") => Self::SyncStatus,
             (&Method::PATCH, "redisflushrequests", "status") => phase(body).map_or(Self::Other, Self::RequestStatus),
             (&Method::PATCH, "redisflushrequests", "") => match has_finalizers(body) {
                 Some(true) => Self::FinalizerOn,
@@ -105,7 +111,9 @@ impl fmt::Display for Write {
         match self {
             Self::CloudList => f.write_str("list of instances"),
             Self::CloudFlush => f.write_str("flush"),
+            Self::CloudApply => f.write_str("application"),
             Self::ReferenceStatus => f.write_str("reference status"),
+            Self::SyncStatus => f.write_str("sync status"),
             Self::RequestStatus(phase) => write!(f, "status {}", phase.as_str()),
             Self::FinalizerOn => f.write_str("finalizer on"),
             Self::FinalizerOff => f.write_str("finalizer off"),
@@ -184,6 +192,9 @@ mod tests {
         assert_eq!(of(Method::POST, events, &about("RedisClusterRef")), Some(Write::ReferenceEvent));
         assert_eq!(of(Method::POST, "/clouddb/v2/flushCloudDBInstance", ""), Some(Write::CloudFlush));
         assert_eq!(of(Method::POST, "/clouddb/v2/getCloudDBInstanceList", ""), Some(Write::CloudList));
+        assert_eq!(of(Method::POST, "/v1/clusters/a/parameter-group/apply", ""), Some(Write::CloudApply));
+        let sync = "/apis/managedredis.dev/v1alpha1/namespaces/a/redisparametersyncs/keep/status";
+        assert_eq!(of(Method::PATCH, sync, "{}"), Some(Write::SyncStatus));
     }
 
     #[test]

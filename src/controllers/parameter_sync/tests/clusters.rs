@@ -311,6 +311,23 @@ fn a_request_that_was_never_sent_is_no_attempt_but_a_failure() {
     assert_eq!(story.word("Error-Sync", 2000).applies[0].attempt, 1);
 }
 
+/// What was read before the request says nothing new, but the next attempt has its time all the same.
+#[test]
+fn the_next_attempt_is_not_slept_through() {
+    let mut story = Story::new();
+    let not_sent = ApplyResult::Error { code: None, message: "too many".into(), kind: ErrorKind::NotSent };
+    story.pass_answered(&[seen("a", "Error-Sync", 0)], 0, &not_sent);
+    let next = story.entry("a").next_attempt_time.as_ref().unwrap().0.as_second() - EPOCH;
+    for (second, longest) in [(1, next - 1), (11, next - 11), (next, 5), (next + 59, 5)] {
+        let plan = story.pass(&[seen("a", "Error-Sync", 0)], second);
+        assert!(plan.applies.is_empty(), "what is known is older than the request");
+        assert!(plan.requeue_after.as_secs() <= longest.unsigned_abs(), "{second}: {:?}", plan.requeue_after);
+    }
+    let late = story.pass(&[seen("a", "Error-Sync", 0)], next + 60);
+    assert_eq!(late.requeue_after, story.poll, "it cannot be read for so long that the poll has to do");
+    assert_eq!(story.pass(&[seen("a", "Error-Sync", next + 60)], next + 60).applies.len(), 1);
+}
+
 #[test]
 fn a_request_that_failed_and_yet_worked_is_believed() {
     let mut story = Story::new();
@@ -339,6 +356,48 @@ fn a_crash_between_write_and_request_costs_one_attempt() {
     assert!(story.word("Error-Sync", 5).applies.is_empty(), "who comes next does not know that nothing was sent");
     story.word("Error-Sync", 10);
     assert_eq!((story.phase(), story.entry("a").attempts), (SyncPhase::BackingOff, 1));
+}
+
+/// The cluster `a` with this word, and what another object has to do with it.
+fn shared(word: &str, second: i64, applied_by: Option<&str>, asked_at: Option<i64>) -> [Target; 1] {
+    let elsewhere = Elsewhere { applied_by: applied_by.map(str::to_owned), asked_at: asked_at.map(at) };
+    [Target { elsewhere, ..seen("a", word, second) }]
+}
+
+#[test]
+fn what_another_object_applies_is_only_watched() {
+    let mut story = Story::new();
+    let plan = story.pass(&shared("Error-Sync", 0, Some("shop/older"), None), 0);
+    assert!(plan.applies.is_empty());
+    assert_eq!((story.phase(), story.entry("a").applied_by.as_deref()), (SyncPhase::Waiting, Some("shop/older")));
+    let status = story.status.clone().unwrap();
+    assert_eq!(reason(&status, READY), "Waiting");
+    let said = message(&status, READY);
+    assert!(said.contains("RedisParameterSync shop/older applies its parameter group"), "{said}");
+    story.pass(&shared("In-Sync", 60, Some("shop/older"), None), 60);
+    assert_eq!(truth(story.status.as_ref().unwrap(), READY), "True");
+    story.pass(&[target("a", Outcome::Pending)], 120);
+    assert_eq!(story.entry("a").applied_by, None, "as far as anybody knows");
+}
+
+#[test]
+fn who_takes_over_keeps_the_distance_to_the_last_request() {
+    let mut story = Story::new();
+    story.pass(&shared("Error-Sync", 0, Some("shop/older"), None), 0);
+    let soon = story.pass(&shared("Error-Sync", 20, None, Some(10)), 20);
+    assert!(soon.applies.is_empty(), "30 s after the other's request");
+    assert_eq!(story.entry("a").next_attempt_time.as_ref().unwrap().0, at(40));
+    let later = story.pass(&shared("Error-Sync", 40, None, Some(10)), 40);
+    assert_eq!(later.applies.len(), 1);
+}
+
+#[test]
+fn who_hands_over_forgets_its_attempts() {
+    let mut story = accepted();
+    assert_eq!(story.entry("a").attempts_left, Some(2));
+    story.pass(&shared("Error-Sync", 60, Some("shop/older"), None), 60);
+    let entry = story.entry("a");
+    assert_eq!((entry.phase, entry.attempts, entry.attempts_left), (SyncPhase::Waiting, 0, None));
 }
 
 #[test]

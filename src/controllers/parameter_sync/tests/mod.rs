@@ -5,6 +5,7 @@ mod conditions;
 mod fleet;
 mod properties;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -50,7 +51,7 @@ fn observation(word: Option<&str>, second: i64) -> Observation {
 }
 
 fn target(id: &str, outcome: Outcome) -> Target {
-    Target { id: id.into(), name: Some(format!("name-{id}")), outcome }
+    Target { id: id.into(), name: Some(format!("name-{id}")), outcome, elsewhere: Elsewhere::default() }
 }
 
 fn seen(id: &str, word: &str, second: i64) -> Target {
@@ -81,6 +82,7 @@ impl Story {
             now: at(second),
             poll_interval: self.poll,
             jitter: 0.5,
+            held: &HashSet::new(),
         })
     }
 

@@ -28,6 +28,8 @@ enum Step {
     State(usize, &'static str),
     Group(usize, u8),
     Outage(usize, bool),
+    Other(usize, bool),
+    OtherAsks(usize),
     Spec,
     Annotation,
     Pass { crash: Crash, answer: ApplyResult, age: i64, jitter: f64 },
@@ -50,7 +52,9 @@ fn steps() -> impl Strategy<Value = Step> {
         4 => (index.clone(), select(WORDS.to_vec())).prop_map(|(index, word)| Step::Word(index, word)),
         1 => (index.clone(), select(vec!["Running", "Modifying"])).prop_map(|(index, word)| Step::State(index, word)),
         1 => (index.clone(), 0_u8..2).prop_map(|(index, group)| Step::Group(index, group)),
-        1 => (index, any::<bool>()).prop_map(|(index, down)| Step::Outage(index, down)),
+        1 => (index.clone(), any::<bool>()).prop_map(|(index, down)| Step::Outage(index, down)),
+        1 => (index.clone(), any::<bool>()).prop_map(|(index, applies)| Step::Other(index, applies)),
+        1 => index.prop_map(Step::OtherAsks),
         1 => Just(Step::Spec),
         1 => Just(Step::Annotation),
         8 => (
@@ -68,6 +72,10 @@ struct World {
     now: i64,
     clusters: Vec<(Option<&'static str>, &'static str, u8, bool)>,
     requests: BTreeMap<&'static str, i32>,
+    /// What other objects do.
+    elsewhere: [Elsewhere; IDS.len()],
+    /// When each cluster was last asked for by anybody, unless a person has asked for more since.
+    asked_at: BTreeMap<&'static str, i64>,
 }
 
 impl World {
@@ -77,6 +85,8 @@ impl World {
             now: 0,
             clusters: vec![(Some("Error-Sync"), "Running", 0, false); IDS.len()],
             requests: BTreeMap::new(),
+            elsewhere: Default::default(),
+            asked_at: BTreeMap::new(),
         }
     }
 
@@ -90,7 +100,9 @@ impl World {
             observation.group_id = Some(format!("pg-{group}"));
             Outcome::Observed(observation)
         };
-        IDS.iter().zip(&self.clusters).map(|(id, cluster)| target(id, outcome(cluster))).collect()
+        let all = IDS.iter().zip(&self.clusters).zip(&self.elsewhere);
+        all.map(|((id, cluster), elsewhere)| Target { elsewhere: elsewhere.clone(), ..target(id, outcome(cluster)) })
+            .collect()
     }
 
     fn step(&mut self, step: Step) {
@@ -99,20 +111,34 @@ impl World {
             Step::Word(index, word) => self.clusters[index].0 = word,
             Step::State(index, state) => self.clusters[index].1 = state,
             Step::Outage(index, down) => self.clusters[index].3 = down,
+            Step::Other(index, applies) => {
+                self.elsewhere[index].applied_by = applies.then(|| "shop/older".to_owned());
+                self.requests.remove(IDS[index]);
+            }
+            Step::OtherAsks(index) => {
+                // The two know of each other's requests, whoever of them applies.
+                if self.elsewhere[index].applied_by.is_some() {
+                    self.elsewhere[index].asked_at = Some(at(self.now));
+                    self.asked_at.insert(IDS[index], self.now);
+                }
+            }
             Step::Group(index, group) => {
                 if self.clusters[index].2 != group {
                     self.requests.remove(IDS[index]);
+                    self.asked_at.remove(IDS[index]);
                 }
                 self.clusters[index].2 = group;
             }
             Step::Spec => {
                 self.story.generation += 1;
                 self.requests.clear();
+                self.asked_at.clear();
             }
             Step::Annotation => {
                 let count = self.story.requested_at.as_ref().map_or(0, |value| value.parse::<u32>().unwrap());
                 self.story.requested_at = Some((count + 1).to_string());
                 self.requests.clear();
+                self.asked_at.clear();
             }
             Step::Pass { crash, answer, age, jitter } => self.pass(crash, &answer, age, jitter),
         }
@@ -137,7 +163,10 @@ impl World {
         let reached = matches!(answer, ApplyResult::Accepted)
             || matches!(answer, ApplyResult::Error { kind: ErrorKind::Failed, .. });
         for apply in &plan.applies {
-            let id = IDS.into_iter().find(|id| *id == apply.id).unwrap();
+            let index = IDS.iter().position(|id| *id == apply.id).unwrap();
+            let id = IDS[index];
+            self.check_request(index);
+            self.asked_at.insert(id, self.now);
             *self.requests.entry(id).or_default() += i32::from(reached);
         }
         if crash == Crash::Never {
@@ -150,6 +179,26 @@ impl World {
             let entry = self.story.entry(id);
             assert!(*requests <= entry.attempts, "{id} was asked for {requests} times and counts {entry:?}");
             assert!(entry.attempts <= self.story.spec.retry.max_attempts, "{entry:?}");
+        }
+    }
+}
+
+impl World {
+    /// What holds for every request.
+    fn check_request(&self, index: usize) {
+        let (id, (word, state, _, down)) = (IDS[index], self.clusters[index]);
+        assert!(state == "Running" && !down, "{id} is {state}");
+        assert_eq!(self.elsewhere[index].applied_by, None, "{id} is somebody else's");
+        let entry = self.story.entry(id);
+        let since = entry.sync_status_since.as_ref().unwrap().0.as_second() - EPOCH;
+        let is_stuck = self.now - since >= 1800;
+        let is_retried = word.is_some_and(|word| ["error-sync", "suspended"].contains(&word.to_lowercase().as_str()));
+        assert!(is_retried || (is_stuck && word != Some("In-Sync")), "{id} shows {word:?} since {since}");
+        if let Some(last) = self.asked_at.get(id) {
+            // 20 % of jitter, and times are stored in whole seconds.
+            let shortest = Duration::from(self.story.spec.retry.initial_backoff).as_secs_f64() * 0.8 - 1.0;
+            let gap = self.now - last;
+            assert!(gap as f64 >= shortest, "{id} was asked for again after {gap} s: {entry:?}");
         }
     }
 }

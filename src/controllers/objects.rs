@@ -1,0 +1,320 @@
+//! The objects of one kind, as last watched.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use super::queue::Key;
+
+/// A kind that is watched.
+pub trait Watched:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// Whether its objects are kept packed, as JSON, which takes a third of the memory and a moment to be read. For kinds with
+    /// thousands of objects of which few are looked at.
+    const PACKED: bool = false;
+}
+
+/// The object is there, but this version of the operator cannot read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
+
+/// One object as it is kept. `managedFields` are never kept: they are half of an object and nobody looks at them.
+#[derive(Debug)]
+enum Stored<K> {
+    Plain(Arc<K>),
+    Packed { json: Box<[u8]>, labels: Option<Box<BTreeMap<String, String>>> },
+    Unreadable { version: Option<String> },
+}
+
+impl<K: Watched> Stored<K> {
+    fn new(object: &DeserializeGuard<K>) -> Self {
+        match &object.0 {
+            Err(_) => Self::Unreadable { version: object.resource_version() },
+            Ok(object) => {
+                let mut object = object.clone();
+                object.managed_fields_mut().clear();
+                Self::of(object)
+            }
+        }
+    }
+
+    fn of(object: K) -> Self {
+        // What was just read from JSON can be written as JSON; if ever not, it is kept as it is.
+        match serde_json::to_vec(&object).ok().filter(|_| K::PACKED) {
+            None => Self::Plain(Arc::new(object)),
+            Some(json) => {
+                let labels = object.meta().labels.clone().filter(|labels| !labels.is_empty()).map(Box::new);
+                Self::Packed { json: json.into(), labels }
+            }
+        }
+    }
+
+    fn get(&self) -> Result<Arc<K>, Unreadable> {
+        match self {
+            Self::Plain(object) => Ok(Arc::clone(object)),
+            Self::Packed { json, .. } => serde_json::from_slice(json).map(Arc::new).map_err(|_| Unreadable),
+            Self::Unreadable { .. } => Err(Unreadable),
+        }
+    }
+
+    fn has_labels(&self, matches: impl Fn(&BTreeMap<String, String>) -> bool) -> bool {
+        let none = BTreeMap::new();
+        match self {
+            Self::Plain(object) => matches(object.meta().labels.as_ref().unwrap_or(&none)),
+            Self::Packed { labels, .. } => matches(labels.as_deref().unwrap_or(&none)),
+            Self::Unreadable { .. } => false,
+        }
+    }
+
+    /// Whether both are the same version of the object.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Plain(one), Self::Plain(other)) => one.meta().resource_version == other.meta().resource_version,
+            // The version is a part of it.
+            (Self::Packed { json: one, .. }, Self::Packed { json: other, .. }) => one == other,
+            (Self::Unreadable { version: one }, Self::Unreadable { version: other }) => one == other,
+            _ => false,
+        }
+    }
+}
+
+type All<K> = BTreeMap<Key, Stored<K>>;
+
+/// The objects of one kind, as last watched, by one watch for each namespace or one for all.
+pub struct Objects<K> {
+    all: RwLock<All<K>>,
+    /// How many watches have still to list their objects for the first time; none before the watches have begun.
+    unfilled: watch::Sender<Option<usize>>,
+}
+
+impl<K> Default for Objects<K> {
+    fn default() -> Self {
+        Self { all: RwLock::default(), unfilled: watch::Sender::new(None) }
+    }
+}
+
+/// What a watch brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The object is new, or another version of it came.
+    Changed(Key),
+    /// The object is gone.
+    Gone(Key),
+}
+
+impl<K: Watched> Objects<K> {
+    /// So many watches begin.
+    pub fn begin(&self, watches: usize) {
+        self.unfilled.send_replace(Some(watches));
+    }
+
+    /// The object of that name, if it is there.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Result<Arc<K>, Unreadable>> {
+        self.read().get(&Key::new(namespace, name)).map(Stored::get)
+    }
+
+    /// Whether there is an object of that name.
+    pub fn contains(&self, namespace: &str, name: &str) -> bool {
+        self.read().contains_key(&Key::new(namespace, name))
+    }
+
+    /// All objects that can be read and for which `keep` holds.
+    pub fn filter(&self, keep: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        self.read().values().filter_map(|stored| stored.get().ok()).filter(|object| keep(object)).collect()
+    }
+
+    /// The objects of a namespace that can be read and have such labels.
+    pub fn select(&self, namespace: &str, matches: impl Fn(&BTreeMap<String, String>) -> bool) -> Vec<Arc<K>> {
+        let all = self.read();
+        let here = all.range(Key::new(namespace, "")..).take_while(|(key, _)| key.namespace() == namespace);
+        here.filter(|(_, stored)| stored.has_labels(&matches)).filter_map(|(_, stored)| stored.get().ok()).collect()
+    }
+
+    /// Whether every watch has listed its objects once: before, an object that is not found says nothing.
+    pub fn is_filled(&self) -> bool {
+        *self.unfilled.borrow() == Some(0)
+    }
+
+    /// Resolves when every watch has listed its objects once.
+    pub async fn ready(&self) {
+        // It cannot fail: the sender lives in self.
+        let _ = self.unfilled.subscribe().wait_for(|left| *left == Some(0)).await;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, All<K>> {
+        // The map is whole after every single operation, so a poisoned lock still guards a sound value.
+        self.all.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes in the events of one watch.
+pub struct Intake<K> {
+    /// The namespace it watches; none for all of them.
+    namespace: Option<String>,
+    /// What the list under way has brought so far: only all of it says what is gone.
+    listed: HashMap<Key, Stored<K>>,
+    is_filled: bool,
+}
+
+impl<K: Watched> Intake<K> {
+    /// Of a watch that has not begun yet.
+    pub fn new(namespace: Option<String>) -> Self {
+        Self { namespace, listed: HashMap::new(), is_filled: false }
+    }
+
+    /// Takes in an event and says what changed by it. A list changes what it shows in another version, however often it is made.
+    pub fn take_in(&mut self, objects: &Objects<K>, event: Event<DeserializeGuard<K>>) -> Vec<Change> {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(object) => drop(self.listed.insert(key(&object), Stored::new(&object))),
+            Event::InitDone => return self.list_is_complete(objects),
+            Event::Apply(object) => {
+                let key = key(&object);
+                let stored = Stored::new(&object);
+                objects.all.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), stored);
+                return vec![Change::Changed(key)];
+            }
+            Event::Delete(object) => {
+                let key = key(&object);
+                objects.all.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                return vec![Change::Gone(key)];
+            }
+        }
+        Vec::new()
+    }
+
+    fn list_is_complete(&mut self, objects: &Objects<K>) -> Vec<Change> {
+        let mut all = objects.all.write().unwrap_or_else(PoisonError::into_inner);
+        let ours = |key: &Key| self.namespace.as_deref().is_none_or(|namespace| key.namespace() == namespace);
+        let gone: Vec<Key> = all.keys().filter(|key| ours(key) && !self.listed.contains_key(*key)).cloned().collect();
+        let mut changes = Vec::new();
+        for key in gone {
+            all.remove(&key);
+            changes.push(Change::Gone(key));
+        }
+        for (key, stored) in std::mem::take(&mut self.listed) {
+            if all.get(&key).is_some_and(|known| known.is_same(&stored)) {
+                continue;
+            }
+            changes.push(Change::Changed(key.clone()));
+            all.insert(key, stored);
+        }
+        drop(all);
+        if !std::mem::replace(&mut self.is_filled, true) {
+            objects.unfilled.send_modify(|left| *left = left.map(|left| left.saturating_sub(1)));
+        }
+        changes
+    }
+}
+
+fn key<K: Watched>(object: &DeserializeGuard<K>) -> Key {
+    let metadata = object.meta();
+    Key::new(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{RedisClusterRef, RedisParameterSync};
+
+    fn reference(name: &str, version: &str) -> DeserializeGuard<RedisClusterRef> {
+        serde_json::from_value(json!({
+            "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisClusterRef",
+            "metadata": { "namespace": "shop", "name": name, "resourceVersion": version, "labels": { "tier": name },
+                          "managedFields": [{ "manager": "someone" }] },
+            "spec": { "ncp": { "cloudDBInstanceNo": "1", "credentialsSecretRef": { "name": "ncp" } } },
+        }))
+        .unwrap()
+    }
+
+    fn list(
+        intake: &mut Intake<RedisClusterRef>,
+        objects: &Objects<RedisClusterRef>,
+        listed: Vec<DeserializeGuard<RedisClusterRef>>,
+    ) -> Vec<Change> {
+        intake.take_in(objects, Event::Init);
+        for object in listed {
+            assert_eq!(intake.take_in(objects, Event::InitApply(object)), [], "until the list is complete");
+        }
+        let mut changes = intake.take_in(objects, Event::InitDone);
+        changes.sort_by_key(|change| match change {
+            Change::Changed(key) | Change::Gone(key) => key.clone(),
+        });
+        changes
+    }
+
+    fn changed(name: &str) -> Change {
+        Change::Changed(Key::new("shop", name))
+    }
+
+    fn gone(name: &str) -> Change {
+        Change::Gone(Key::new("shop", name))
+    }
+
+    #[test]
+    fn a_list_anew_changes_only_what_is_another_version_and_misses_nothing() {
+        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        objects.begin(1);
+        assert!(!objects.is_filled());
+        let first = vec![reference("a", "1"), reference("b", "2"), reference("c", "3")];
+        assert_eq!(list(&mut intake, &objects, first.clone()), [changed("a"), changed("b"), changed("c")]);
+        assert!(objects.is_filled());
+        assert_eq!(list(&mut intake, &objects, first), [], "no storm");
+        let meanwhile = vec![reference("a", "1"), reference("b", "7"), reference("d", "8")];
+        assert_eq!(list(&mut intake, &objects, meanwhile), [changed("b"), gone("c"), changed("d")]);
+        assert!(!objects.contains("shop", "c") && objects.contains("shop", "d"));
+        assert_eq!(intake.take_in(&objects, Event::Delete(reference("d", "9"))), [gone("d")]);
+        assert!(objects.get("shop", "d").is_none());
+    }
+
+    #[test]
+    fn a_watch_of_one_namespace_says_nothing_about_another() {
+        let (objects, mut here, mut there) =
+            (Objects::default(), Intake::new(Some("shop".to_owned())), Intake::new(Some("bank".to_owned())));
+        objects.begin(2);
+        list(&mut here, &objects, vec![reference("a", "1")]);
+        assert!(!objects.is_filled(), "the other has not listed");
+        assert_eq!(list(&mut there, &objects, vec![]), []);
+        assert!(objects.is_filled() && objects.contains("shop", "a"));
+    }
+
+    #[test]
+    fn a_packed_object_comes_out_as_it_went_in_but_for_its_managed_fields() {
+        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        intake.take_in(&objects, Event::Apply(reference("a", "1")));
+        let mut wanted = reference("a", "1").0.unwrap();
+        wanted.managed_fields_mut().clear();
+        assert_eq!(*objects.get("shop", "a").unwrap().unwrap(), wanted);
+        let names = |tier: &str| {
+            let found = objects.select("shop", |labels| labels.get("tier").is_some_and(|have| have == tier));
+            found.iter().map(|found| found.name_any()).collect::<Vec<_>>()
+        };
+        assert_eq!((names("a"), names("b")), (vec!["a".to_owned()], vec![]));
+        assert_eq!(objects.select("bank", |_| true).len(), 0);
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_there_all_the_same() {
+        let (objects, mut intake) = (Objects::<RedisParameterSync>::default(), Intake::new(None));
+        let broken = json!({ "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
+                             "metadata": { "namespace": "shop", "name": "a" }, "spec": "?" });
+        intake.take_in(&objects, Event::Apply(serde_json::from_value(broken).unwrap()));
+        assert_eq!(objects.get("shop", "a"), Some(Err(Unreadable)));
+        assert!(objects.filter(|_| true).is_empty());
+    }
+}

@@ -1,0 +1,185 @@
+//! A picture as it is kept: in the fewest bytes, for there can be ten thousand of them.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::Arc;
+
+use super::picture::Picture;
+use crate::api::cluster_ref::{ClusterStatus, EngineStatus, FlavorStatus, ParameterGroupStatus};
+use crate::cloud::normalise::newest_version;
+use crate::cloud::words::is_transitional;
+
+/// The slow-moving offers of a cloud.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalog {
+    /// Engine versions offered.
+    pub versions: Option<Vec<String>>,
+    /// Flavors by ID.
+    pub flavors: Option<HashMap<String, FlavorStatus>>,
+}
+
+/// One Redis as a cloud described it, with what the catalog adds, packed as JSON: a third of what the parsed fields take.
+#[derive(Debug)]
+pub struct Packed {
+    state: Option<Box<str>>,
+    is_transitional: bool,
+    /// Without the parameter group, which many have in common and which members are found by.
+    cluster: Box<[u8]>,
+    group: Option<Arc<ParameterGroupStatus>>,
+    engine: Option<Arc<EngineStatus>>,
+}
+
+impl PartialEq for Packed {
+    /// The same fields give the same bytes: they are written in one order.
+    fn eq(&self, other: &Self) -> bool {
+        self.state == other.state
+            && self.cluster == other.cluster
+            && self.group == other.group
+            && self.engine == other.engine
+    }
+}
+
+impl Packed {
+    /// Packs a picture. What several have in common is taken from `shared`.
+    pub fn new(mut picture: Picture, catalog: &Catalog, shared: &mut Shared) -> Self {
+        let engine = shared.engine(&picture.cluster, catalog);
+        let group = picture.cluster.parameter_group.take().map(|group| shared.group(group));
+        add_flavor(&mut picture.cluster, catalog);
+        let state = picture.state.map(String::into_boxed_str);
+        let is_transitional = state.as_deref().is_some_and(is_transitional);
+        Self { state, is_transitional, cluster: pack(&picture.cluster).into(), group, engine }
+    }
+
+    /// State in the provider's own word.
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
+    /// Whether it is on its way to another state by itself.
+    pub fn is_transitional(&self) -> bool {
+        self.is_transitional
+    }
+
+    /// Everything but the state.
+    pub fn cluster(&self) -> ClusterStatus {
+        // It was packed from this very type.
+        let mut cluster: ClusterStatus = serde_json::from_slice(&self.cluster).unwrap_or_default();
+        cluster.parameter_group = self.group.as_deref().cloned();
+        cluster
+    }
+
+    /// Its parameter group.
+    pub fn group(&self) -> Option<&Arc<ParameterGroupStatus>> {
+        self.group.as_ref()
+    }
+
+    /// What the cloud offers for its engine.
+    pub fn engine(&self) -> Option<&Arc<EngineStatus>> {
+        self.engine.as_ref()
+    }
+}
+
+/// Text and numbers cannot fail to be written, so there always is JSON.
+fn pack(cluster: &ClusterStatus) -> Vec<u8> {
+    serde_json::to_vec(cluster).unwrap_or_default()
+}
+
+/// A number that two pictures share only if a cloud said the same of both (or by a chance of one in 10^19).
+pub fn digest(picture: &Picture) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&pack(&picture.cluster));
+    hasher.write(picture.state.as_deref().unwrap_or_default().as_bytes());
+    hasher.write_u8(u8::from(picture.state.is_some()) + 2 * u8::from(picture.complete));
+    hasher.finish()
+}
+
+fn add_flavor(cluster: &mut ClusterStatus, catalog: &Catalog) {
+    let Some(flavor) = &mut cluster.flavor else { return };
+    let known = flavor.id.as_ref().and_then(|id| catalog.flavors.as_ref()?.get(id));
+    let Some(known) = known else { return };
+    flavor.name.clone_from(&known.name);
+    flavor.vcpus = known.vcpus.or(flavor.vcpus);
+    flavor.memory_mib = known.memory_mib.or(flavor.memory_mib);
+}
+
+/// What many clusters have in common, kept once.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// What is offered for each engine version.
+    engines: HashMap<Option<String>, Arc<EngineStatus>>,
+    /// Parameter groups, by all that is said of them.
+    groups: HashMap<[Option<String>; 3], Arc<ParameterGroupStatus>>,
+}
+
+impl Shared {
+    fn engine(&mut self, cluster: &ClusterStatus, catalog: &Catalog) -> Option<Arc<EngineStatus>> {
+        let versions = catalog.versions.as_ref()?;
+        if let Some(known) = self.engines.get(&cluster.engine_version) {
+            return Some(Arc::clone(known));
+        }
+        let offered = cluster.engine_version.as_ref().is_some_and(|version| versions.contains(version));
+        let engine = Arc::new(EngineStatus { offered, newest: newest_version(versions).map(str::to_owned) });
+        self.engines.insert(cluster.engine_version.clone(), Arc::clone(&engine));
+        Some(engine)
+    }
+
+    /// The group as it is kept.
+    pub fn group(&mut self, group: ParameterGroupStatus) -> Arc<ParameterGroupStatus> {
+        let key = [group.id.clone(), group.name.clone(), group.sync_status.clone()];
+        Arc::clone(self.groups.entry(key).or_insert_with(|| Arc::new(group)))
+    }
+
+    /// Drops what nobody has any more.
+    pub fn tidy(&mut self) {
+        self.groups.retain(|_, group| Arc::strong_count(group) > 1);
+    }
+
+    /// The catalog changed.
+    pub fn forget_engines(&mut self) {
+        self.engines.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(name: &str, state: Option<&str>) -> Picture {
+        let cluster = ClusterStatus { name: Some(name.to_owned()), port: Some(6379), ..ClusterStatus::default() };
+        Picture { state: state.map(str::to_owned), cluster, complete: true }
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_again() {
+        let packed = Packed::new(picture("a", Some("Modifying")), &Catalog::default(), &mut Shared::default());
+        assert_eq!((packed.state(), packed.is_transitional()), (Some("Modifying"), true));
+        assert_eq!(packed.cluster(), picture("a", None).cluster);
+        assert_eq!(packed.engine(), None);
+    }
+
+    #[test]
+    fn a_group_is_kept_once_and_as_long_as_somebody_has_it() {
+        let mut shared = Shared::default();
+        let group = |status: &str| ParameterGroupStatus { sync_status: Some(status.to_owned()), ..Default::default() };
+        let (one, other) = (shared.group(group("In-Sync")), shared.group(group("Error-Sync")));
+        assert!(Arc::ptr_eq(&one, &shared.group(group("In-Sync"))) && one != other);
+        drop(other);
+        shared.tidy();
+        assert_eq!(shared.groups.len(), 1);
+    }
+
+    #[test]
+    fn every_difference_is_a_difference_of_the_digest() {
+        let pictures = [
+            picture("a", Some("Running")),
+            picture("b", Some("Running")),
+            picture("a", Some("Stopped")),
+            picture("a", None),
+            picture("a", Some("")),
+            Picture { complete: false, ..picture("a", Some("Running")) },
+        ];
+        let digests: std::collections::HashSet<u64> = pictures.iter().map(digest).collect();
+        assert_eq!(digests.len(), pictures.len());
+        assert_eq!(digest(&pictures[0]), digest(&picture("a", Some("Running"))));
+    }
+}

@@ -1,0 +1,68 @@
+//! The API server restarts, then the operator: nothing is lost, nothing storms, and memory is back where it was.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use fake_cloud::Operation;
+
+use super::change::set_state;
+use super::report::Figure;
+use super::stage::Stage;
+use super::start::status_writes;
+use super::{BenchError, Plan, objects};
+
+/// Restarts the API server with a change at the cloud meanwhile, then the operator.
+pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+    if !stage.has_operator() {
+        return Err(BenchError::NotStarted);
+    }
+    let mut figures = apiserver(stage, plan).await?;
+    figures.extend(operator(stage, plan).await?);
+    Ok(figures)
+}
+
+async fn apiserver(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+    let before = stage.memory()?.now;
+    let name = objects::name(1);
+    let within = plan.interval * 3 + Duration::from_secs(120);
+    set_state(stage, 1, "Stopped")?;
+    stage.restart_apiserver().await?;
+    stage
+        .until("the change made during the restart", within, |seen| {
+            seen.look(&name).is_some_and(|look| look.state.as_deref() == Some("Stopped"))
+        })
+        .await?;
+    set_state(stage, 1, "Running")?;
+    stage.until("all references Ready again", within, |seen| seen.ready() == plan.n as usize).await?;
+    // The API server counts from its start.
+    let writes = status_writes(stage).await?;
+    let after = stage.memory()?.now;
+    Ok(vec![
+        Figure::new("API server restart: memory after it", 100.0 * after / before, "%").at_most(115.0),
+        Figure::new("API server restart: status writes", writes, ""),
+    ])
+}
+
+async fn operator(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+    stage.stop_operator().await?;
+    let (writes, asked) = (status_writes(stage).await?, stage.cloud().requests(Operation::Any));
+    let first = stage.cloud().recent_requests().last().map_or(0, |request| request.id);
+    stage.start_operator()?;
+    let begun = Instant::now();
+    tokio::time::sleep(plan.interval).await;
+    let requests = stage.cloud().requests(Operation::Any) - asked;
+    let mut seconds: BTreeMap<i64, u32> = BTreeMap::new();
+    for request in stage.cloud().recent_requests().iter().filter(|request| request.id > first) {
+        *seconds.entry(request.time.as_second()).or_default() += 1;
+    }
+    let peak = f64::from(seconds.values().copied().max().unwrap_or_default());
+    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+    let mean = requests as f64 / begun.elapsed().as_secs_f64();
+    let writes = status_writes(stage).await? - writes;
+    Ok(vec![
+        Figure::new("operator restart: status writes", writes, "").at_most(f64::from(plan.n) / 10.0),
+        Figure::new("operator restart: requests a second, mean", mean, "/s"),
+        // A token, a list and the catalog are asked for in the first second, however few requests follow.
+        Figure::new("operator restart: requests, peak second", peak, "/s").at_most((2.0 * mean).max(5.0)),
+    ])
+}

@@ -1,0 +1,135 @@
+//! What a user sees: the references' statuses, from a watch of the bench's own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use kube::api::{Api, ApiResource, Object};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, ResourceExt as _};
+use managed_redis_operator::api::RedisClusterRef;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// The spec is not looked at.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Ignored {}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct Shown {
+    #[serde(default)]
+    state: Option<String>,
+    #[serde(default)]
+    conditions: Vec<ShownCondition>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct ShownCondition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+}
+
+/// One reference as it was last seen.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Whether it is Ready.
+    pub ready: bool,
+    /// The cloud's word.
+    pub state: Option<String>,
+    /// When that was seen.
+    pub at: Instant,
+}
+
+#[derive(Default)]
+struct All {
+    looks: HashMap<String, Look>,
+    ready: usize,
+}
+
+/// All references of a namespace as they were last seen.
+pub struct Seen {
+    all: Arc<Mutex<All>>,
+    changed: watch::Receiver<()>,
+    task: AbortHandle,
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Seen {
+    /// Begins to watch.
+    pub fn begin(client: Client, namespace: &str) -> Self {
+        let api: Api<Object<Ignored, Shown>> =
+            Api::namespaced_with(client, namespace, &ApiResource::erase::<RedisClusterRef>(&()));
+        let all: Arc<Mutex<All>> = Arc::default();
+        let (sender, changed) = watch::channel(());
+        let writer = Arc::clone(&all);
+        let task = tokio::spawn(async move {
+            let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+            while let Some(event) = events.next().await {
+                // A watch that broke off begins anew by itself.
+                let Ok(event) = event else { continue };
+                writer.lock().unwrap_or_else(PoisonError::into_inner).take_in(event);
+                let _ = sender.send(());
+            }
+        });
+        Self { all, changed, task: task.abort_handle() }
+    }
+
+    /// How many are Ready.
+    pub fn ready(&self) -> usize {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).ready
+    }
+
+    /// A reference as it was last seen.
+    pub fn look(&self, name: &str) -> Option<Look> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).looks.get(name).cloned()
+    }
+
+    /// Waits until something holds; false if it does not within the time.
+    pub async fn until(&self, within: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+        let mut changed = self.changed.clone();
+        let wait = async {
+            while !holds(self) {
+                if changed.changed().await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(within, wait).await.unwrap_or(false)
+    }
+}
+
+impl All {
+    fn take_in(&mut self, event: Event<Object<Ignored, Shown>>) {
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => {
+                let status = object.status.as_ref();
+                let ready = status.is_some_and(|status| {
+                    status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+                });
+                let state = status.and_then(|status| status.state.clone());
+                let before = self.looks.get(&object.name_any());
+                // The time is that of the first sight of this state, not of the last write.
+                let at = before.filter(|before| before.ready == ready && before.state == state);
+                let at = at.map_or_else(Instant::now, |before| before.at);
+                let was_ready = before.is_some_and(|before| before.ready);
+                self.ready = self.ready + usize::from(ready) - usize::from(was_ready);
+                self.looks.insert(object.name_any(), Look { ready, state, at });
+            }
+            Event::Delete(object) => {
+                let gone = self.looks.remove(&object.name_any());
+                self.ready -= usize::from(gone.is_some_and(|gone| gone.ready));
+            }
+            Event::Init | Event::InitDone => {}
+        }
+    }
+}

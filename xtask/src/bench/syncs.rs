@@ -1,0 +1,240 @@
+//! A parameter group of many clusters, a third of which fail in different ways: whether everything settles with as many
+//! requests for application as the plan says, and how long that takes at the default rate.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use fake_cloud::{FakeCloud, Fault, FaultKind, KakaoCluster, Operation, RequestFilter, Seed, StateHandle};
+use futures::StreamExt as _;
+use kube::api::{Api, PostParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use managed_redis_operator::api::RedisParameterSync;
+use managed_redis_operator::api::parameter_sync::{ClusterSync, RedisParameterSyncStatus, SyncPhase};
+use serde_json::json;
+
+use super::report::Figure;
+use super::stage::Stage;
+use super::{BenchError, Plan, objects};
+use crate::output::say;
+
+const NAMESPACE: &str = "bench-syncs";
+const APPLY: Operation = Operation::KakaoParameterGroupApply;
+/// The status of one object holds no more.
+const MOST: u32 = 1000;
+const MAX_ATTEMPTS: u32 = 3;
+const WITHIN: Duration = Duration::from_secs(1200);
+
+/// What is wrong with a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Nothing,
+    /// The first application holds.
+    Once,
+    /// The first application fails, the second holds.
+    Twice,
+    /// It is rolled back to another failing word twice.
+    RolledBack,
+    /// No application ever holds.
+    Forever,
+    /// Every request is answered with 500, and nothing is done.
+    Refused,
+    /// The first request is answered with 409.
+    Busy,
+    /// The connection breaks off after the effect.
+    BreaksOff,
+    /// It is not Running.
+    NotRunning,
+    /// The cloud is at it and does not come to an end.
+    InProgress,
+}
+
+impl Trouble {
+    /// Every third cluster fails, each in the next way.
+    fn of(number: u32) -> Self {
+        const WAYS: [Trouble; 9] = [
+            Trouble::Once,
+            Trouble::Twice,
+            Trouble::RolledBack,
+            Trouble::Forever,
+            Trouble::Refused,
+            Trouble::Busy,
+            Trouble::BreaksOff,
+            Trouble::NotRunning,
+            Trouble::InProgress,
+        ];
+        if number.is_multiple_of(3) { WAYS[(number / 3) as usize % WAYS.len()] } else { Self::Nothing }
+    }
+
+    /// The requests for application that the plan predicts, and the phase it ends in.
+    fn predicted(self) -> (u64, SyncPhase) {
+        let attempts = u64::from(MAX_ATTEMPTS);
+        match self {
+            Self::Nothing => (0, SyncPhase::InSync),
+            Self::Once | Self::BreaksOff => (1, SyncPhase::InSync),
+            Self::Twice | Self::Busy => (2, SyncPhase::InSync),
+            Self::RolledBack => (3, SyncPhase::InSync),
+            Self::Forever | Self::Refused => (attempts, SyncPhase::GaveUp),
+            Self::NotRunning | Self::InProgress => (0, SyncPhase::Waiting),
+        }
+    }
+
+    fn cluster(self, number: u32) -> KakaoCluster {
+        let mut cluster = KakaoCluster::instance_set(id(number), objects::name(number));
+        cluster.behaviour.apply_seconds = Some(1);
+        let word = if self == Self::InProgress { "Applying" } else { "Error-Sync" };
+        cluster.parameter_group_sync_status = (self != Self::Nothing).then(|| word.to_owned());
+        let behaviour = &mut cluster.behaviour;
+        match self {
+            Self::Nothing => cluster.parameter_group_sync_status = Some("In-Sync".to_owned()),
+            Self::Twice => behaviour.apply_failures = 1,
+            Self::RolledBack => {
+                behaviour.apply_failures = 2;
+                behaviour.apply_failure_status = Some("Suspended".to_owned());
+            }
+            Self::Forever => behaviour.apply_failures = u32::MAX,
+            Self::InProgress => behaviour.stuck = true,
+            Self::NotRunning => "Modifying".clone_into(&mut cluster.status),
+            Self::Once | Self::Refused | Self::Busy | Self::BreaksOff => {}
+        }
+        cluster
+    }
+
+    fn fault(self, number: u32) -> Option<Fault> {
+        let answer = |code| FaultKind::Status { code, body: None, content_type: None, retry_after: None };
+        let fault = match self {
+            Self::Refused => Fault::new(APPLY, answer(500)),
+            Self::Busy => Fault::new(APPLY, answer(409)).times(1),
+            Self::BreaksOff => Fault::new(APPLY, FaultKind::DropAfter).times(1),
+            _ => return None,
+        };
+        Some(fault.target(id(number)))
+    }
+}
+
+fn id(number: u32) -> String {
+    format!("sync-{number:05}")
+}
+
+/// Runs an operator of its own on a cloud of its own.
+pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+    let clusters = plan.n.min(MOST);
+    let cloud = FakeCloud::start(Seed::default()).await?;
+    fill(&cloud.state(), plan, clusters)?;
+    objects::namespace(&stage.client, NAMESPACE).await?;
+    let api: Api<RedisParameterSync> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    api.create(&PostParams::default(), &object()?).await?;
+    // Group members are looked at as often as other objects of the connection.
+    let begun = Instant::now();
+    let running = stage.launch(NAMESPACE, &cloud.url(), &["--poll-interval", "10s"])?;
+    let settled = tokio::time::timeout(WITHIN, settles(&api, clusters)).await;
+    let took = begun.elapsed().as_secs_f64();
+    let memory = running.memory()?;
+    running.stop().await?;
+    match settled {
+        Ok(outcome) => outcome?,
+        Err(_) => return Err(stage.late("all clusters at rest", WITHIN)),
+    }
+    Ok(figures(&cloud.state(), clusters, took, memory.most))
+}
+
+fn fill(cloud: &StateHandle, plan: &Plan, clusters: u32) -> Result<(), BenchError> {
+    let refused = |error: &dyn std::fmt::Display| BenchError::State(error.to_string());
+    let ms = u64::try_from(plan.latency.as_millis()).unwrap_or(u64::MAX);
+    let delay = Fault::new(Operation::Any, FaultKind::Delay { ms });
+    cloud.inject(delay).map_err(|error| refused(&error))?;
+    for number in 1..=clusters {
+        let trouble = Trouble::of(number);
+        cloud.add_kakao_cluster(trouble.cluster(number)).map_err(|error| refused(&error))?;
+        if let Some(fault) = trouble.fault(number) {
+            cloud.inject(fault).map_err(|error| refused(&error))?;
+        }
+    }
+    Ok(())
+}
+
+fn object() -> Result<RedisParameterSync, BenchError> {
+    let group = json!({ "name": "shop-defaults", "credentialsSecretRef": { "name": "kakaocloud" } });
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "managedredis.dev/v1alpha1",
+        "kind": "RedisParameterSync",
+        "metadata": { "name": "all" },
+        "spec": {
+            "parameterGroup": { "kakaoCloud": group },
+            "retry": { "maxAttempts": MAX_ATTEMPTS, "initialBackoff": "2s", "maxBackoff": "4s" },
+        },
+    }))?)
+}
+
+/// Until every cluster is in the phase that is predicted for it.
+async fn settles(api: &Api<RedisParameterSync>, clusters: u32) -> Result<(), BenchError> {
+    let wanted: HashMap<String, SyncPhase> =
+        (1..=clusters).map(|number| (id(number), Trouble::of(number).predicted().1)).collect();
+    let is_settled = |status: &RedisParameterSyncStatus| {
+        let as_predicted = |entry: &ClusterSync| wanted.get(&entry.id) == Some(&entry.phase);
+        status.clusters.len() == wanted.len() && status.clusters.iter().all(as_predicted)
+    };
+    let mut objects = watcher(api.clone(), watcher::Config::default()).default_backoff().applied_objects().boxed();
+    let mut last = 0;
+    while let Some(object) = objects.next().await {
+        let Some(status) = object.ok().and_then(|object| object.status) else { continue };
+        let in_sync = status.in_sync.unwrap_or_default();
+        if in_sync / 50 != last / 50 {
+            say(format_args!("    {in_sync} of {clusters} In-Sync"));
+        }
+        last = in_sync;
+        if is_settled(&status) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn figures(cloud: &StateHandle, clusters: u32, took: f64, memory: f64) -> Vec<Figure> {
+    let made = |number| cloud.requests(RequestFilter::from(APPLY).target(id(number)));
+    let predicted: u64 = (1..=clusters).map(|number| Trouble::of(number).predicted().0).sum();
+    let wrong = (1..=clusters).filter(|number| made(*number) != Trouble::of(*number).predicted().0).count();
+    let lists = cloud.requests(Operation::KakaoClustersList);
+    #[expect(clippy::cast_precision_loss, reason = "counts of requests")]
+    let count = |name: &str, value: u64| Figure::new(name, value as f64, "");
+    let applications = cloud.requests(APPLY);
+    let mut figures = vec![
+        Figure::new("clusters, a third of them failing", clusters.into(), ""),
+        Figure::new("time until all are at rest", took, "s"),
+        count("requests for application", applications),
+        count("… predicted by the plan", predicted),
+        count("clusters asked for otherwise than predicted", wrong as u64).at_most(0.0),
+        Figure::new("list requests a minute", 60.0 * lists as f64 / took, "/min"),
+        Figure::new("memory, most", memory, "MiB"),
+    ];
+    if let Some(rate) = busiest_second(cloud) {
+        // --cloud-qps 5 and --cloud-burst 10 are the defaults.
+        figures.push(Figure::new("applications in the busiest second", rate, "").at_most(15.0));
+    }
+    figures
+}
+
+/// The most applications within any second, as far as the cloud remembers.
+fn busiest_second(cloud: &StateHandle) -> Option<f64> {
+    let recent = cloud.recent_requests();
+    let times: Vec<_> =
+        recent.iter().filter(|request| request.operation == APPLY).map(|request| request.time).collect();
+    let within = |begin: usize| {
+        let later = &times[begin..];
+        later.iter().take_while(|time| time.duration_since(times[begin]).as_secs() < 1).count()
+    };
+    (0..times.len()).map(within).max().and_then(|most| u32::try_from(most).ok()).map(f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_third_fails_in_every_way() {
+        let troubles: Vec<Trouble> = (1..=1000).map(Trouble::of).collect();
+        assert_eq!(troubles.iter().filter(|trouble| **trouble != Trouble::Nothing).count(), 333);
+        for way in [Trouble::Once, Trouble::Forever, Trouble::InProgress] {
+            assert_eq!(troubles.iter().filter(|trouble| **trouble == way).count(), 37, "{way:?}");
+        }
+    }
+}
