@@ -1,4 +1,4 @@
-//! A real etcd and kube-apiserver for tests and the demo.
+//! A real etcd and kube-apiserver, or a whole cluster with nodes, for tests and the demo.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,6 +21,11 @@
 //! reserved, with a socket that is bound but never listens: both set `SO_REUSEPORT` (`--permit-port-sharing`), so no
 //! other program is given the port between the choice and the start, or during [`ApiServer::restart_apiserver`].
 //!
+//! [`Cluster::start`] adds what pods need: controller-manager, scheduler, kube-proxy, and for each node a kubelet and a
+//! containerd. All of them, and the containers, are in network, process and mount namespaces of their own, together with
+//! the API server; a veth link is how this machine reaches it. Several clusters can run at once, and the machine's
+//! addresses, iptables and settings stay as they are.
+//!
 //! # What ends it
 //!
 //! Nothing outlives the process that started it, however that one ends: a return, a panic, Ctrl-C, SIGKILL, or an exit
@@ -28,6 +33,8 @@
 //! the terminal does not reach it) that holds the reading end of a pipe. The kernel closes the writing end together
 //! with this process; then the shell kills its server. A third shell, the janitor, waits on one more pipe, whose
 //! writing end is held by this process *and* by the other two shells; it removes the folder once they are all gone.
+//! The first process of a cluster's namespaces waits on such a pipe too; the kernel ends every container with it, and
+//! the shell in front of it removes their control groups.
 //! [`ApiServer::stop`] and dropping the [`ApiServer`] close the same pipes and wait for the shells.
 
 mod access;
