@@ -303,7 +303,10 @@ impl Executor {
         match self.requests().delete(&session.object.name, &params).await {
             Ok(_) => Report::Gone,
             Err(kube::Error::Api(status)) if status.is_not_found() => Report::Gone,
-            Err(_) => Report::ObjectUncertain,
+            Err(error) => {
+                warn!(%error, "the finished request cannot be deleted; it is tried again");
+                Report::ObjectUncertain
+            }
         }
     }
 

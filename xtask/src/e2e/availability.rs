@@ -11,7 +11,7 @@ use serde_json::json;
 use super::cloud::Cloud;
 use super::error::{E2eError, ensure, until};
 use super::flush::{Flush, INSTANCE};
-use super::release;
+use super::release::{self, Role};
 use super::scene::Scene;
 
 /// The leader dies while the cloud flushes: another takes over and follows the same flush to its end.
@@ -60,7 +60,7 @@ pub async fn upgraded_while_flushing(scene: &Scene, cloud: &Cloud) -> Result<Str
     cloud.fault_next_flush(INSTANCE, json!({"delay": {"ms": 5_000}})).await?;
     let flush = Flush::create(scene, "upgraded-while-flushing").await?;
     flush.reaches(&[FlushPhase::Sending, FlushPhase::Accepted]).await?;
-    release::upgrade_here(scene, &release::values(cloud, &scene.images.operator)).await?;
+    release::upgrade_here(scene, &release::values(cloud, &scene.images.operator, Role::Present)).await?;
     flush.reaches(&[FlushPhase::Succeeded]).await?;
     flushed_once_more(cloud, before).await?;
     let pods = release::wait_for_pods(scene, 2).await?;

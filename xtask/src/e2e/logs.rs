@@ -39,7 +39,7 @@ impl Logs {
     /// # Errors
     /// When the folder cannot be made.
     pub fn follow(client: &Client) -> Result<Self, E2eError> {
-        let folder = root().join(FOLDER);
+        let folder = folder();
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;
         }
@@ -95,6 +95,11 @@ impl Drop for Logs {
     fn drop(&mut self) {
         self.follower.abort();
     }
+}
+
+/// Where the logs are kept.
+pub fn folder() -> PathBuf {
+    root().join(FOLDER)
 }
 
 /// Whether a log line tells of a request that RBAC refused.

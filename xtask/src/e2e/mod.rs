@@ -19,6 +19,7 @@ use clap::Args;
 pub use self::error::E2eError;
 use self::error::ensure;
 use self::logs::Logs;
+use self::release::Role;
 use self::scene::Scene;
 use crate::demo::interrupted;
 use crate::output::{Style, say, step};
@@ -99,8 +100,8 @@ async fn perform(scene: &Scene, archives: &[PathBuf], only: Option<&str>) -> Res
 async fn steps(scene: &Scene, logs: &Logs, only: Option<&str>) -> Result<(), E2eError> {
     step("Steps");
     let cloud = scene.cloud().await?;
-    let previous = release::values(&cloud, &scene.images.previous);
-    let values = release::values(&cloud, &scene.images.operator);
+    let previous = release::values(&cloud, &scene.images.previous, Role::Previous);
+    let values = release::values(&cloud, &scene.images.operator, Role::Present);
     let always = Steps { only: None };
     always.run("helm install --wait, restricted", install::install(scene, &previous)).await?;
     always.run("the examples", install::examples(scene, &cloud)).await?;

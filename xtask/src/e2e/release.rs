@@ -25,8 +25,18 @@ const HELM_WAIT: &str = "--timeout=120s";
 /// How long another pod may take to lead after one was killed: the lease's 15 s, and a busy machine.
 const TAKEOVER_WITHIN: Duration = Duration::from_secs(60);
 
-/// Values for a cluster in which both clouds are the fake one. `image` is `repository:tag`.
-pub fn values(cloud: &Cloud, image: &str) -> Value {
+/// Which of the two versions an image is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The one that is upgraded from.
+    Previous,
+    /// The one that is tested.
+    Present,
+}
+
+/// Values for a cluster in which both clouds are the fake one. `image` is `repository:tag`; `role` tells the version that is
+/// upgraded from the one that is upgraded to, even if both are the same image.
+pub fn values(cloud: &Cloud, image: &str, role: Role) -> Value {
     let (repository, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
     json!({
         "image": {"repository": repository, "tag": tag},
@@ -36,6 +46,7 @@ pub fn values(cloud: &Cloud, image: &str) -> Value {
             "ncpEndpoint": [cloud.url],
             "allowInsecureEndpoints": true,
         },
+        "podAnnotations": {"managedredis.dev/e2e": format!("{role:?}")},
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
     })
 }

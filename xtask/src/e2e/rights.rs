@@ -2,7 +2,8 @@
 //!
 //! For each verb on each resource there is a release of its own, in a namespace of its own, which it alone watches; its
 //! roles are those of the chart without that one verb. All see the same course of events, in which every right is used once.
-//! What shows that a right is missed is the API server's refusal in the log: `cannot VERB resource "RESOURCE"`.
+//! What shows that a right is missed is the API server's refusal in the log, `cannot VERB resource "RESOURCE"`, or the
+//! operator's own sentence in the status of an object.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::cloud::Cloud;
 use super::error::{E2eError, ensure, until};
-use super::logs::is_forbidden;
-use super::release::{self, RELEASE};
+use super::logs::{self, is_forbidden};
+use super::release::{self, RELEASE, Role};
 use super::scene::{Scene, restricted};
 use crate::chart::chart;
 use crate::demo::expect::Board;
@@ -94,11 +95,10 @@ fn is_testable(scene: &Scene, right: &Right) -> bool {
 
 /// The chart's objects for one namespace, without what belongs to the whole cluster.
 async fn render(scene: &Scene, cloud: &Cloud) -> Result<Vec<Value>, E2eError> {
-    let mut values = release::values(cloud, &scene.images.operator);
+    let mut values = release::values(cloud, &scene.images.operator, Role::Present);
     values["watchNamespaces"] = json!([PLACEHOLDER]);
     values["replicas"] = json!(1);
     values["crds"] = json!({"install": false});
-    values["config"]["pollInterval"] = json!("10s");
     values["config"]["logFilter"] = json!("info,managed_redis_operator=debug,kube_runtime=debug");
     let file = release::write(scene, &values)?;
     let (chart, file) = (chart().to_string_lossy().into_owned(), file.to_string_lossy().into_owned());
@@ -171,14 +171,17 @@ async fn try_case(scene: &Scene, cloud: &Cloud, rendered: &[Value], case: &Case)
 }
 
 async fn noticed(scene: &Scene, cloud: &Cloud, case: &Case, right: &Right) -> Result<(), E2eError> {
-    let sign = format!("cannot {} resource \"{}\"", right.verb, right.resource);
+    let sign = match (right.verb.as_str(), right.resource.as_str()) {
+        ("get", "secrets") => "the operator may not get Secret".to_owned(),
+        (verb, resource) => format!("cannot {verb} resource \"{resource}\""),
+    };
     let mut nudges = Nudges::default();
     until(&format!("the lack of {right} is noticed"), WITHIN, || {
         let (sign, nudge) = (&sign, nudges.next());
         async move {
             nudge.give(scene, cloud, case).await?;
-            let log = log(scene, case).await?;
-            Ok(if log.contains(sign.as_str()) { Ok(()) } else { Err(summary(&log)) })
+            let told = told(scene, case).await?;
+            Ok(if told.contains(sign.as_str()) { Ok(()) } else { Err(summary(&told)) })
         }
     })
     .await
@@ -204,8 +207,8 @@ async fn nothing_missed(scene: &Scene, cloud: &Cloud, case: &Case) -> Result<(),
         }
     })
     .await?;
-    let log = log(scene, case).await?;
-    let refused: Vec<&str> = log.lines().filter(|line| is_forbidden(line)).collect();
+    let told = told(scene, case).await?;
+    let refused: Vec<&str> = told.lines().filter(|line| is_forbidden(line)).collect();
     ensure(refused.is_empty(), || format!("with all rights:\n{}", refused.join("\n")))
 }
 
@@ -285,6 +288,7 @@ fn tenant(case: &Case) -> Vec<Value> {
             json!({
                 "ncp": {"cloudDBInstanceNo": case.instance(), "credentialsSecretRef": {"name": "ncp"}},
                 "connectionConfigMap": {"name": "connection"},
+            "pollInterval": "10s",
             }),
         ),
         object(
@@ -292,6 +296,7 @@ fn tenant(case: &Case) -> Vec<Value> {
             "broken",
             json!({
                 "kakaoCloud": {"clusterID": BROKEN, "credentialsSecretRef": {"name": "kakaocloud"}},
+            "pollInterval": "10s",
             }),
         ),
         object(
@@ -339,11 +344,14 @@ async fn apply(scene: &Scene, namespace: &str, object: Value) -> Result<(), E2eE
     ensure(board.is_empty(), || format!("{} is refused: {board:?}", object.name_any()))
 }
 
-/// The log of the case's pod so far, of its container before as well.
-async fn log(scene: &Scene, case: &Case) -> Result<String, E2eError> {
-    let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &case.namespace());
+/// What the operator has told so far: the log of the case's pod, of its container before as well, and the objects. It is
+/// kept in a file for who has to find out why.
+async fn told(scene: &Scene, case: &Case) -> Result<String, E2eError> {
+    let namespace = case.namespace();
+    let objects = scene.kubectl(&["get", "managedredis", "--namespace", &namespace, "--output=json"]).await?;
+    let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &namespace);
     let list = pods.list(&ListParams::default()).await.map_err(E2eError::kube("list pods"))?;
-    let mut text = String::new();
+    let mut text = objects;
     for pod in &list.items {
         for previous in [true, false] {
             let params = LogParams { previous, ..LogParams::default() };
@@ -351,13 +359,14 @@ async fn log(scene: &Scene, case: &Case) -> Result<String, E2eError> {
             text += &pods.logs(&pod.name_any(), &params).await.unwrap_or_default();
         }
     }
+    std::fs::write(logs::folder().join(format!("{namespace}.txt")), &text)?;
     // As JSON, what the API server said has its quotes escaped, some of it twice.
     Ok(text.replace('\\', ""))
 }
 
-/// The end of a log, for who has to find out why.
-fn summary(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
+/// The end of what was told.
+fn summary(told: &str) -> String {
+    let lines: Vec<&str> = told.lines().collect();
     format!("the log ends:\n{}", lines.get(lines.len().saturating_sub(8)..).unwrap_or_default().join("\n"))
 }
 

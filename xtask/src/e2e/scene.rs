@@ -123,10 +123,12 @@ pub async fn build_images(arguments: &Arguments) -> Result<(Images, Vec<PathBuf>
     let profile = if arguments.release { Profile::Release } else { Profile::Dev };
     let mut archives = Vec::new();
     let mut names = Vec::new();
+    // An upgrade to the same image still replaces every pod, since the chart's values change with it.
+    let previous = arguments.previous_image.as_ref().or(arguments.image.as_ref());
     for (content, given, tag) in [
-        (OPERATOR, &arguments.image, "e2e"),
-        (OPERATOR, &arguments.previous_image, "e2e-previous"),
-        (FAKE_CLOUD, &arguments.fake_cloud_image, "e2e"),
+        (OPERATOR, arguments.image.as_ref(), "e2e"),
+        (OPERATOR, previous, "e2e-previous"),
+        (FAKE_CLOUD, arguments.fake_cloud_image.as_ref(), "e2e"),
     ] {
         let name = match given {
             Some(name) => name.clone(),
