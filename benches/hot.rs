@@ -2,7 +2,6 @@
 //!
 //!     cargo bench --bench hot
 
-#![expect(missing_docs, reason = "what the macros of criterion make")]
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up ends with the reason")]
 
 use std::hint::black_box;

@@ -140,7 +140,7 @@ pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes
         {
             running.spawn(reconcile::<K>(key, Arc::clone(&ctx)));
         }
-        let due = queue.next_due().map_or(now + requeue::WHEN_CHANGED, |due| due);
+        let due = queue.next_due().unwrap_or(now + requeue::WHEN_CHANGED);
         tokio::select! {
             Some((index, event)) = events.next() => match (event, intakes.get_mut(index)) {
                 (Ok(event), Some(intake)) => {

@@ -1,12 +1,12 @@
 //! Which single cluster is read next, and when. Values only: the time is an argument.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::snapshot::Due;
+use super::snapshot::{Due, Haste};
 
 /// Single reads of one connection under way at once: one less than its limit for reads, so that a list never waits for slow ones.
 const AT_ONCE: usize = 3;
@@ -14,10 +14,11 @@ const AT_ONCE: usize = 3;
 /// The single reads that are due, spread over time.
 #[derive(Debug)]
 pub struct Agenda {
-    urgent: VecDeque<Arc<str>>,
+    asked: VecDeque<Arc<str>>,
+    changed: VecDeque<Arc<str>>,
     routine: VecDeque<Arc<str>>,
-    /// What is in one of the queues.
-    queued: HashSet<Arc<str>>,
+    /// What is in one of the queues, and with what haste.
+    queued: HashMap<Arc<str>, Haste>,
     under_way: HashSet<Arc<str>>,
     /// The least time between two reads: the pace of the connection's token bucket, without its burst.
     gap: Duration,
@@ -41,9 +42,10 @@ impl Agenda {
     /// Nothing to read; reads are at least `gap` apart.
     pub fn new(gap: Duration) -> Self {
         Self {
-            urgent: VecDeque::new(),
+            asked: VecDeque::new(),
+            changed: VecDeque::new(),
             routine: VecDeque::new(),
-            queued: HashSet::new(),
+            queued: HashMap::new(),
             under_way: HashSet::new(),
             gap,
             routine_gap: gap,
@@ -56,20 +58,26 @@ impl Agenda {
         if self.under_way.contains(&due.id) {
             return;
         }
-        let is_new = self.queued.insert(Arc::clone(&due.id));
-        if due.urgent {
-            if is_new || !self.urgent.contains(&due.id) {
-                self.urgent.push_back(Arc::clone(&due.id));
-            }
-        } else if is_new {
-            self.routine.push_back(Arc::clone(&due.id));
+        if self.queued.get(&due.id).is_some_and(|have| *have >= due.haste) {
+            return;
+        }
+        self.queued.insert(Arc::clone(&due.id), due.haste);
+        self.queue(due.haste).push_back(Arc::clone(&due.id));
+    }
+
+    fn queue(&mut self, haste: Haste) -> &mut VecDeque<Arc<str>> {
+        match haste {
+            Haste::Asked => &mut self.asked,
+            Haste::Changed => &mut self.changed,
+            Haste::Routine => &mut self.routine,
         }
     }
 
     /// Replaces all that is queued by what is due until the next list, in this order, and spreads what is routine over `round`.
     pub fn replace(&mut self, due: &[Due], round: Duration) {
-        self.urgent.clear();
-        self.routine.clear();
+        for haste in [Haste::Asked, Haste::Changed, Haste::Routine] {
+            self.queue(haste).clear();
+        }
         self.queued.clear();
         due.iter().for_each(|due| self.add(due));
         let count = u32::try_from(self.routine.len()).unwrap_or(u32::MAX).saturating_add(1);
@@ -81,28 +89,25 @@ impl Agenda {
         if self.under_way.len() >= AT_ONCE {
             return Next::Idle;
         }
-        loop {
-            let (queue, gap) = if self.urgent.is_empty() {
-                (&mut self.routine, self.routine_gap)
-            } else {
-                (&mut self.urgent, self.gap)
-            };
-            let Some(id) = queue.front() else { return Next::Idle };
-            // It was in both queues, and its turn came in the other one.
-            if !self.queued.contains(id) {
-                queue.pop_front();
-                continue;
+        for haste in [Haste::Asked, Haste::Changed, Haste::Routine] {
+            let gap = if haste == Haste::Routine { self.routine_gap } else { self.gap };
+            while let Some(id) = self.queue(haste).front().cloned() {
+                // It moved to another queue, and left its place here behind.
+                if self.queued.get(&id) != Some(&haste) {
+                    self.queue(haste).pop_front();
+                    continue;
+                }
+                if let Some(at) = self.last.map(|last| last + gap).filter(|at| *at > now) {
+                    return Next::At(at);
+                }
+                self.queue(haste).pop_front();
+                self.queued.remove(&id);
+                self.under_way.insert(Arc::clone(&id));
+                self.last = Some(now);
+                return Next::Read(id);
             }
-            if let Some(at) = self.last.map(|last| last + gap).filter(|at| *at > now) {
-                return Next::At(at);
-            }
-            let id = Arc::clone(id);
-            queue.pop_front();
-            self.queued.remove(&id);
-            self.under_way.insert(Arc::clone(&id));
-            self.last = Some(now);
-            return Next::Read(id);
         }
+        Next::Idle
     }
 
     /// A read has ended.
@@ -118,7 +123,7 @@ mod tests {
     const GAP: Duration = Duration::from_millis(200);
 
     fn due(id: &str, urgent: bool) -> Due {
-        Due { id: id.into(), urgent }
+        Due { id: id.into(), haste: if urgent { Haste::Changed } else { Haste::Routine } }
     }
 
     /// Reads all that is queued, each of them ending at once; when each began, since `start`.
@@ -164,8 +169,10 @@ mod tests {
         for due in [due("a", false), due("b", false), due("b", true), due("a", false), due("b", true)] {
             agenda.add(&due);
         }
+        agenda.add(&due("c", true));
+        agenda.add(&Due { id: "c".into(), haste: Haste::Asked });
         let ids: Vec<String> = play(&mut agenda, Instant::now()).into_iter().map(|(id, _)| id).collect();
-        assert_eq!(ids, ["b", "a"]);
+        assert_eq!(ids, ["c", "b", "a"]);
     }
 
     #[tokio::test]

@@ -59,7 +59,7 @@ struct State {
 }
 
 impl State {
-    fn new(gap: Duration) -> Self {
+    fn new(gap: Duration, list_due: Instant) -> Self {
         let pace = Pace { shortest: LONGEST_WAIT, in_transition: false, failures: 0, retry_after: None };
         Self {
             snapshot: Snapshot::default(),
@@ -67,7 +67,7 @@ impl State {
             agenda: Agenda::new(gap),
             pace,
             list_started: None,
-            list_due: Instant::now(),
+            list_due,
             asked: false,
             refresh: false,
         }
@@ -131,8 +131,9 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(source: Source, label: String, wake: Wake) -> Self {
-        let state = Mutex::new(State::new(source.pace()));
+    /// A connection whose first list is due after `delay`, or when somebody comes who cannot wait.
+    pub(super) fn new(source: Source, label: String, wake: Wake, delay: Duration) -> Self {
+        let state = Mutex::new(State::new(source.pace(), Instant::now() + delay));
         Self { source, label, wake, state, changed: Notify::new() }
     }
 
@@ -169,6 +170,10 @@ impl Connection {
                 state.plan_next_list();
             }
         }
+        let starts = state.list_started.is_none() && !question.can_wait;
+        if starts {
+            state.list_due = state.list_due.min(Instant::now());
+        }
         state.asked |= forced;
         state.refresh |= is_new && since == next_round;
         if is_new {
@@ -176,7 +181,7 @@ impl Connection {
             due.iter().for_each(|due| state.agenda.add(due));
         }
         drop(state);
-        if is_new || sooner || forced {
+        if is_new || sooner || forced || starts {
             self.changed.notify_one();
         }
         observation
@@ -219,6 +224,7 @@ impl Connection {
     /// Keeps the connection fresh until the task is dropped. Neither a list, nor a single read, nor the catalog waits for
     /// another of them.
     pub(super) async fn poll(self: Arc<Self>) {
+        self.wait_for_start().await;
         let mut catalog_due = Instant::now() + self.first_catalog().await;
         let mut reads = FuturesUnordered::new();
         let (list, catalog) = (Fuse::terminated(), Fuse::terminated());
@@ -253,6 +259,20 @@ impl Connection {
                 wait = &mut catalog, if !catalog.is_terminated() => catalog_due = Instant::now() + wait,
                 () = self.changed.notified() => {}
                 () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// Until the first list is due.
+    async fn wait_for_start(&self) {
+        loop {
+            let due = self.lock().list_due;
+            if due <= Instant::now() {
+                return;
+            }
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = tokio::time::sleep_until(due) => {}
             }
         }
     }

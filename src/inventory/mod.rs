@@ -10,6 +10,7 @@ pub mod packed;
 pub mod picture;
 pub mod snapshot;
 pub mod source;
+mod stagger;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,11 +18,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 pub use connection::Connection;
 pub use snapshot::{Found, Observation, Sight, Want};
 pub use source::{Place, Source};
 
+use self::stagger::Stagger;
 use crate::cloud::{Provider, SetupError};
 use crate::metrics::Metrics;
 
@@ -56,6 +59,8 @@ pub struct Question<'a> {
     pub interval: Duration,
     /// A token: a new value makes one fresh read, whose end shows in [`Observation::forced_read_done`].
     pub force: Option<&'a str>,
+    /// Whether what is known from before a restart is good enough for a while.
+    pub can_wait: bool,
 }
 
 /// Why a subscriber is woken.
@@ -84,13 +89,14 @@ impl Drop for Slot {
 /// All connections in use.
 pub struct Inventory {
     slots: Mutex<HashMap<Place, Slot>>,
+    stagger: Mutex<Stagger>,
     wake: Wake,
 }
 
 impl Inventory {
     /// An inventory without connections.
     pub fn new(wake: Wake) -> Self {
-        Self { slots: Mutex::default(), wake }
+        Self { slots: Mutex::default(), stagger: Mutex::default(), wake }
     }
 
     /// Subscribes to the connection of a place, begun if it is new, and tells what is known now.
@@ -108,7 +114,9 @@ impl Inventory {
         let connection = match slots.get(place) {
             Some(slot) => Arc::clone(&slot.connection),
             None => {
-                let connection = Arc::new(Connection::new(build()?, place.label(), Arc::clone(&self.wake)));
+                let delay = if question.can_wait { self.delay(question.interval) } else { Duration::ZERO };
+                let connection = Connection::new(build()?, place.label(), Arc::clone(&self.wake), delay);
+                let connection = Arc::new(connection);
                 let poller = tokio::spawn(Arc::clone(&connection).poll()).abort_handle();
                 slots.insert(place.clone(), Slot { connection: Arc::clone(&connection), poller });
                 connection
@@ -175,6 +183,11 @@ impl Inventory {
         for ((provider, state), count) in totals {
             metrics.clusters(provider, &state, count);
         }
+    }
+
+    fn delay(&self, interval: Duration) -> Duration {
+        let mut stagger = self.stagger.lock().unwrap_or_else(PoisonError::into_inner);
+        stagger.delay(Instant::now(), interval, rand::random())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Place, Slot>> {

@@ -409,17 +409,23 @@ impl Snapshot {
         if listed.is_some_and(|entry| entry.complete) {
             return None;
         }
-        let due = |urgent| Some(Due { id: id.into(), urgent });
-        let Some(read) = self.reads.get(id) else { return due(true) };
+        let due = |haste| Some(Due { id: id.into(), haste });
+        let read = match self.reads.get(id) {
+            Some(read) if read.round >= ticket => read,
+            // A ticket is 0, unless somebody asked; so this one was read before he did.
+            Some(_) => return due(Haste::Asked),
+            None if ticket > 0 => return due(Haste::Asked),
+            None => return due(Haste::Changed),
+        };
         // An absence or a failure is looked at again with every list.
         let settled = listed.is_some() && !matches!(read.outcome, Outcome::Gone | Outcome::Failed(_));
         let changed = listed.map(|entry| entry.digest) != read.listed;
-        if read.round < ticket || changed {
-            return due(true);
+        if changed {
+            return due(Haste::Changed);
         }
         let age = now.duration_since(read.at).unsigned_abs();
         let again = (!settled && read.round < self.list_round) || (settled && age >= interval);
-        if again { due(false) } else { None }
+        if again { due(Haste::Routine) } else { None }
     }
 
     /// Whether news of one of these clusters can change what is known of a want.
@@ -517,8 +523,19 @@ impl Snapshot {
 pub struct Due {
     /// Its ID.
     pub id: Arc<str>,
-    /// Whether it changed, is new, or is asked for by a person; else it is only time again.
-    pub urgent: bool,
+    /// How soon.
+    pub haste: Haste,
+}
+
+/// Why a single read is due, the least pressing first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Haste {
+    /// It is time again.
+    Routine,
+    /// The cluster is new, or the list says something else of it.
+    Changed,
+    /// A person asks for it.
+    Asked,
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -
         Ok(seen) => {
             let asked_for = seen.connection.asked_for(who, &seen.want).unwrap_or_default();
             ctx.inventory.keep(who, &[(&seen.connection, seen.want)]);
-            let patience = if stands(reference) { requeue::WHEN_CHANGED } else { PATIENCE };
+            let patience = if target::stands(reference) { requeue::WHEN_CHANGED } else { PATIENCE };
             if seen.observation.is_blank() && asked_for < patience {
                 return Looked::AtNothingYet { look_again: patience - asked_for };
             }
@@ -161,12 +161,6 @@ async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -
             Looked::At(View::Blocked(problem))
         }
     }
-}
-
-/// Whether the status shows a picture of what the spec names now: after a restart that goes on standing until there is news.
-fn stands(reference: &RedisClusterRef) -> bool {
-    let status = reference.status.as_ref();
-    status.is_some_and(|status| status.cluster.is_some() && status.observed_generation == Some(generation(reference)))
 }
 
 async fn report(

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::RedisClusterRef;
+use crate::api::shared::generation;
 use crate::cloud::kakao::KakaoCredentials;
 use crate::cloud::ncp::NcpCredentials;
 use crate::cloud::{ErrorKind, SetupError};
 use crate::controllers::context::Context;
 use crate::controllers::credentials::{Cloud, Credentials, Freshness, SecretKey};
 use crate::controllers::problem::Problem;
-use crate::inventory::{Connection, Observation, Place, Question, Source, Subscriber, Want};
+use crate::inventory::{Connection, Observation, Place, Question, Source, Subscriber, SubscriberKind, Want};
 
 /// A reference's part of the inventory.
 #[derive(Debug)]
@@ -48,7 +49,8 @@ pub async fn observe(
     force: Option<&str>,
 ) -> Result<Seen, Problem> {
     let want = want(reference);
-    let question = Question { who, want: &want, interval, force };
+    let can_wait = who.kind == SubscriberKind::ClusterRef && force.is_none() && stands(reference);
+    let question = Question { who, want: &want, interval, force, can_wait };
     let (connection, observation) = ask(ctx, &address(reference)?, &question).await?;
     Ok(Seen { connection, want, observation })
 }
@@ -82,6 +84,12 @@ pub async fn client(ctx: &Context, reference: &RedisClusterRef, anew: bool) -> R
     let freshness = if anew { Freshness::Anew } else { Freshness::Recent };
     let line = dial(ctx, &address(reference)?, freshness).await?;
     ctx.inventory.source(&line.place, || line.build(ctx)).map_err(|error| Problem::from(&error))
+}
+
+/// Whether the status shows a picture of what the spec names now: after a restart that goes on standing until there is news.
+pub fn stands(reference: &RedisClusterRef) -> bool {
+    let status = reference.status.as_ref();
+    status.is_some_and(|status| status.cluster.is_some() && status.observed_generation == Some(generation(reference)))
 }
 
 fn is_rejected(observation: &Observation) -> bool {

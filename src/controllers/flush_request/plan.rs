@@ -291,15 +291,27 @@ fn accepted(s: &Session, now: Timestamp) -> Effect {
     status::watch(draft, stalled, &doubt).unwrap_or(Effect::Wait(poll))
 }
 
-/// Deleted while Pending: nothing was sent and nothing will be; give back what was taken and let go.
+/// Deleted while Pending: nothing was sent, unless the status was lost, and nothing will be; give back what was taken and let go.
 fn cancelled(s: &Session, now: Timestamp) -> Effect {
     if !s.object.finalizer {
         return Effect::Done;
     }
-    if let Some(first) = release_own_claim(s, now) {
-        return first;
+    if s.object.may_have_sent() {
+        return finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_contradicts(&s.object));
     }
-    remove_finalizer(s, Some(Note::normal("Cancelled", say::CANCELLED.to_owned())))
+    let cancelled = || remove_finalizer(s, Some(Note::normal("Cancelled", say::CANCELLED.to_owned())));
+    match &s.claim {
+        ClaimView::NotRead => Effect::ReadClaim(None),
+        ClaimView::Present(claim) if claim.is_of(&s.object.uid) && !claim.is_unused(&s.object) => {
+            finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_lost(&s.object, claim))
+        }
+        ClaimView::Present(_) | ClaimView::Absent => release_own_claim(s, now).unwrap_or_else(cancelled),
+        // Nobody can tell, so nothing is said.
+        ClaimView::Failed(_) => {
+            let waits = s.object.deleted_at.is_some_and(|deleted| since(deleted, now) < RELEASE_LIMIT);
+            if waits { Effect::Wait(POLL) } else { remove_finalizer(s, None) }
+        }
+    }
 }
 
 /// A final phase: settle the claim, let go of the object, delete it when its time has come.

@@ -112,7 +112,7 @@ impl<'a> Collector<'a> {
         let want = Want::Group { id: group.id.clone(), name: group.name.clone() };
         let interval = self.interval(ctx.settings.poll_interval);
         let address = Address { cloud: Cloud::Kakao, endpoint: &group.region, namespace: &self.who.namespace, secret };
-        let question = Question { who: self.who, want: &want, interval, force: self.force.as_deref() };
+        let question = Question { who: self.who, want: &want, interval, force: self.force.as_deref(), can_wait: false };
         let asked = target::ask(ctx, &address, &question).await;
         let (connection, observation) = asked.map_err(|problem| of_all(&problem))?;
         self.kept.push((Arc::clone(&connection), want));

@@ -15,7 +15,7 @@ pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchErr
         return Err(BenchError::NotStarted);
     }
     let count = plan.samples().min(plan.n);
-    let over = plan.interval * 2;
+    let over = plan.window();
     let mut moments: Vec<Duration> = (0..count).map(|_| over.mul_f64(rand::rng().random_range(0.0..1.0))).collect();
     moments.sort();
     let (begun, mut changed) = (Instant::now(), Vec::new());

@@ -38,6 +38,8 @@ use crate::output::{say, step};
 
 /// The scenarios, in the order in which they run.
 const SCENARIOS: [&str; 9] = ["newcomer", "bare", "start", "rest", "change", "throttle", "outage", "restart", "syncs"];
+/// Those of a smoke run: the others take minutes by their nature.
+const QUICK: [&str; 5] = ["newcomer", "bare", "start", "rest", "change"];
 
 /// Measures the operator with many references: time to Ready, status writes a second, memory, CPU at rest, requests to the
 /// cloud, and how soon changes are seen. Nothing leaves the machine.
@@ -46,7 +48,8 @@ pub struct Arguments {
     /// How many references, and clusters at the cloud
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     n: u32,
-    /// A smoke run of well below a minute: 200 references, an interval of 10 s, short looks. Its figures mean little
+    /// A smoke run of less than a minute: 200 references, an interval of 10 s, short looks, and without the scenarios throttle,
+    /// outage and restart unless --only names them. Its figures mean little
     #[arg(long)]
     quick: bool,
     /// The references' pollInterval in seconds
@@ -94,6 +97,11 @@ impl Plan {
             latency: Duration::from_millis(arguments.latency_ms),
             quick: arguments.quick,
         }
+    }
+
+    /// How long something is looked at that comes once an interval.
+    pub fn window(&self) -> Duration {
+        if self.quick { self.interval } else { self.interval * 2 }
     }
 
     /// How often something is done that is looked at one by one.
@@ -183,7 +191,10 @@ async fn with_stage(arguments: &Arguments) -> Result<(), BenchError> {
 
 async fn measure_all(stage: &mut Stage, plan: &Plan, only: &[String]) -> Result<Report, BenchError> {
     let mut report = Report::new(plan);
-    for name in SCENARIOS.into_iter().filter(|name| only.is_empty() || only.iter().any(|wanted| wanted == name)) {
+    let by_default = if plan.quick { QUICK.as_slice() } else { SCENARIOS.as_slice() };
+    let wanted =
+        |name: &&str| if only.is_empty() { by_default.contains(name) } else { only.iter().any(|one| one == name) };
+    for name in SCENARIOS.into_iter().filter(wanted) {
         step(format_args!("{name}"));
         for figure in play(name, stage, plan).await? {
             say(format_args!("    {}", figure.line()));

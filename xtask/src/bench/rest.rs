@@ -10,12 +10,12 @@ use super::stage::Stage;
 use super::start::status_writes;
 use super::{BenchError, Plan};
 
-/// Looks at an operator at rest for two intervals.
+/// Looks at an operator at rest, for two intervals.
 pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
     if !stage.has_operator() {
         return Err(BenchError::NotStarted);
     }
-    let window = plan.interval * 2;
+    let window = plan.window();
     let lists = || stage.cloud().requests(Operation::KakaoClustersList);
     let requests = || stage.cloud().requests(Operation::Any);
     let (cpu, writes, secrets) = (stage.cpu_time()?, status_writes(stage).await?, secret_gets(stage).await?);
@@ -33,10 +33,10 @@ pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchErr
     Ok(vec![
         Figure::new("CPU at rest", used, "%core").at_most(2.0),
         // One page for all; the jitter of a tenth can put one more into the window.
-        Figure::new("list requests an interval", listed / intervals, "").at_most(1.5),
+        Figure::new("list requests an interval", listed / intervals, "").at_most(if plan.quick { 2.0 } else { 1.5 }),
         Figure::new("requests to the cloud a minute", a_minute(asked), ""),
         Figure::new("status writes a minute", a_minute(writes), ""),
-        Figure::new("Secret reads an interval", secrets / intervals, "").at_most(1.5),
+        Figure::new("Secret reads an interval", secrets / intervals, "").at_most(if plan.quick { 2.0 } else { 1.5 }),
         Figure::new("memory at rest", memory.now, "MiB"),
     ])
 }

@@ -88,7 +88,8 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
     if count(says_flushed) > evidence.flushes {
         found.push(Violation::SucceededWithoutFlush(told()));
     }
-    if evidence.flushes > count(admits_a_flush) {
+    let admitted = count(admits_a_flush) + unseen_admissions(evidence);
+    if evidence.flushes > admitted {
         found.push(Violation::FlushDenied(told()));
     }
     if let Some(entry) = evidence.entries.iter().find(|entry| entry.nth > MOST_OF_A_KIND) {
@@ -111,6 +112,16 @@ fn says_flushed(life: &Life) -> bool {
 fn admits_a_flush(life: &Life) -> bool {
     let admitted = [FlushPhase::Accepted, FlushPhase::Succeeded, FlushPhase::Unknown];
     life.forced || life.overtaken || life.phases.iter().any(|phase| admitted.contains(phase))
+}
+
+/// Requests that came and went while the watch was down, as it is when the API server restarts, and whose word was therefore
+/// not seen: it was written, as the writes show.
+fn unseen_admissions(evidence: &Evidence) -> u64 {
+    use FlushPhase::{Accepted, Succeeded, Unknown};
+    let unseen = evidence.lives.iter().filter(|life| life.gone && life.phases.is_empty()).count();
+    let is_word = |entry: &&Entry| matches!(entry.write, Write::RequestStatus(Accepted | Succeeded | Unknown));
+    let written = evidence.entries.iter().filter(is_word).any(|entry| entry.carried_out == Some(200));
+    if written { unseen as u64 } else { 0 }
 }
 
 fn describe(life: &Life) -> String {
@@ -214,6 +225,16 @@ mod tests {
         let judged = |gone: Life| judge(&evidence(vec![gone, replay.clone()], 1));
         assert!(matches!(&judged(gone.clone())[..], [Violation::FlushDenied(_)]));
         assert_eq!(judged(Life { overtaken: true, ..gone }), []);
+    }
+
+    #[test]
+    fn a_word_that_was_written_while_nobody_watched_counts() {
+        let unseen = Life { gone: true, ..life(&[]) };
+        let wrote = |phase| Entry { write: Write::RequestStatus(phase), carried_out: Some(200), ..flush(Some(200)) };
+        let with = |entries| Evidence { entries, ..evidence(vec![unseen.clone(), life(&[Rejected])], 1) };
+        assert_eq!(judge(&with(vec![flush(Some(200)), wrote(Unknown)])), []);
+        let silent = judge(&with(vec![flush(Some(200)), wrote(Pending)]));
+        assert!(matches!(&silent[..], [Violation::FlushDenied(_)]));
     }
 
     #[test]

@@ -194,15 +194,33 @@ fn a_deleted_request_sends_nothing() {
     assert!(matches!(plan(&session, clock(51)), Effect::RemoveFinalizer(Some(note)) if note.reason == "Cancelled"));
     session.claim = held(UID, "first");
     assert_eq!(plan(&session, clock(51)), Effect::ReleaseClaim(claim_of(UID, "first")));
-    session.claim = held(UID, "unheard-of");
-    assert!(matches!(plan(&session, clock(51)), Effect::RemoveFinalizer(_)), "what may be in use is left alone");
+    session.claim = held("another request", "unheard-of");
+    assert!(matches!(plan(&session, clock(51)), Effect::RemoveFinalizer(_)), "what is somebody else's is left alone");
     session.claim = ClaimView::NotRead;
     assert_eq!(plan(&session, clock(51)), Effect::ReadClaim(None));
     session.claim = ClaimView::Failed("forbidden".to_owned());
     assert!(matches!(plan(&session, clock(51)), Effect::Wait(_)));
-    assert!(matches!(plan(&session, clock(651)), Effect::RemoveFinalizer(_)), "but not for ever");
+    assert_eq!(plan(&session, clock(651)), Effect::RemoveFinalizer(None), "but not for ever, and nothing is claimed");
     session.object.finalizer = false;
     assert_eq!(plan(&session, clock(51)), Effect::Done);
+}
+
+/// Somebody emptied the status of a flush under way and deleted the request: that nothing was sent would not be true.
+#[test]
+fn a_deleted_request_whose_status_was_lost_is_not_said_to_be_cancelled() {
+    let mut emptied = in_phase(FlushPhase::Pending, "");
+    emptied.object.deleted_at = Some(at(50));
+    emptied.claim = ClaimView::NotRead;
+    assert_eq!(plan(&emptied, clock(51)), Effect::ReadClaim(None));
+    emptied.claim = held(UID, "sent");
+    let mut contradicting = in_phase(FlushPhase::Pending, "");
+    contradicting.object.deleted_at = Some(at(50));
+    contradicting.object.status.sent_time = Some(whole_seconds(at(5)));
+    for session in [emptied, contradicting] {
+        let write = written(plan(&session, clock(51)));
+        assert_eq!(write.status.phase, Some(FlushPhase::Unknown));
+        assert_eq!(conditions::find(&write.status.conditions, READY).unwrap().reason, "StatusLost");
+    }
 }
 
 #[test]
