@@ -35,7 +35,7 @@ pub struct Unreadable;
 #[derive(Debug)]
 enum Stored<K> {
     Plain(Arc<K>),
-    Packed { json: Box<[u8]>, labels: Option<Box<BTreeMap<String, String>>> },
+    Packed { json: Box<[u8]>, labels: BTreeMap<String, String> },
     Unreadable { version: Option<String> },
 }
 
@@ -56,7 +56,7 @@ impl<K: Watched> Stored<K> {
         match serde_json::to_vec(&object).ok().filter(|_| K::PACKED) {
             None => Self::Plain(Arc::new(object)),
             Some(json) => {
-                let labels = object.meta().labels.clone().filter(|labels| !labels.is_empty()).map(Box::new);
+                let labels = object.meta().labels.clone().unwrap_or_default();
                 Self::Packed { json: json.into(), labels }
             }
         }
@@ -71,10 +71,9 @@ impl<K: Watched> Stored<K> {
     }
 
     fn has_labels(&self, matches: impl Fn(&BTreeMap<String, String>) -> bool) -> bool {
-        let none = BTreeMap::new();
         match self {
-            Self::Plain(object) => matches(object.meta().labels.as_ref().unwrap_or(&none)),
-            Self::Packed { labels, .. } => matches(labels.as_deref().unwrap_or(&none)),
+            Self::Plain(object) => object.meta().labels.as_ref().map_or_else(|| matches(&BTreeMap::new()), &matches),
+            Self::Packed { labels, .. } => matches(labels),
             Self::Unreadable { .. } => false,
         }
     }

@@ -321,7 +321,7 @@ fn what_the_catalog_adds() {
     let observe = |snapshot: &Snapshot| {
         let observation = snapshot.observe(&by_id("a"), 0, 0);
         let Sight::Found(found) = observation.sight else { panic!("it is listed") };
-        (found.cluster().flavor.clone().unwrap(), observation.engine)
+        (found.cluster().flavor.unwrap(), observation.engine)
     };
     assert_eq!(observe(&snapshot), (flavor(None, Some(2)), None), "nothing is offered yet");
     let versions = ["6.2.9", "6.2.10"].map(str::to_owned).to_vec();
