@@ -16,7 +16,8 @@ use super::error::E2eError;
 use crate::chart::helm::Helm;
 use crate::image::{self, Content, FAKE_CLOUD, OPERATOR, Profile};
 
-/// The admission plugin with which an owner reference needs a right of its own, as on OpenShift.
+/// The admission plugin with which some owner references need rights of their own, as on OpenShift. Those of the operator's
+/// ConfigMaps, which do not hold up the deletion of their owner, need none.
 const OWNER_REFERENCES: &str = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement";
 const FIELD_MANAGER: &str = "xtask-e2e";
 
