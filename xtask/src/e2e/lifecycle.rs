@@ -12,9 +12,9 @@ use managed_redis_operator::api::flush_request::FlushPhase;
 use managed_redis_operator::api::{RedisClusterRef, crds};
 use serde_json::{Value, json};
 
-use super::cloud;
+use super::cloud::{self, Cloud};
 use super::error::{E2eError, ensure, until};
-use super::flush::Flush;
+use super::flush::{Flush, INSTANCE};
 use super::release::{self, RELEASE};
 use super::scene::{Scene, restricted};
 use crate::chart::chart;
@@ -149,21 +149,16 @@ async fn wait_for_status(scene: &Scene, namespace: &str, name: &str) -> Result<(
     .await
 }
 
-/// `helm uninstall` in the middle of a flush: objects, their statuses, ConfigMaps and CRDs stay, and nothing that is deleted
-/// afterwards waits for an operator.
+/// `helm uninstall` in the middle of a flush, which takes the operator's rights away while it works: objects, their statuses,
+/// ConfigMaps and CRDs stay. Installed again, the operator follows the same flush to its end.
 ///
 /// # Errors
-/// When something is gone, or stays.
-pub async fn uninstalled(scene: &Scene) -> Result<String, E2eError> {
-    let before = uids(scene).await?;
+/// When something is gone, or the flush does not succeed, or is done twice.
+pub async fn installed_again(scene: &Scene, cloud: &Cloud, values: &Value) -> Result<String, E2eError> {
+    let (before, flushes) = (uids(scene).await?, cloud.effects().await?.flushes_of(INSTANCE));
     let flush = Flush::create(scene, "uninstalled-while-flushing").await?;
     flush.reaches(&[FlushPhase::Accepted]).await?;
-    scene.helm.run(&["uninstall", RELEASE, "--namespace", release::NAMESPACE, "--wait", "--timeout=60s"]).await?;
-    until("the operator's pods are gone", WITHIN, || async {
-        let left = release::pods(scene).await?.len();
-        Ok(if left == 0 { Ok(()) } else { Err(format!("{left} are left")) })
-    })
-    .await?;
+    uninstall(scene).await?;
     ensure(uids(scene).await? == before, || "references went with the release".to_owned())?;
     let maps: Api<ConfigMap> = Api::namespaced(scene.client.clone(), SHOP);
     maps.get("orders-redis").await.map_err(E2eError::kube("read the ConfigMap orders-redis"))?;
@@ -171,12 +166,30 @@ pub async fn uninstalled(scene: &Scene) -> Result<String, E2eError> {
     for crd in crds() {
         definitions.get(&crd.name_any()).await.map_err(E2eError::kube("read a CRD"))?;
     }
-    scene.kubectl(&["delete", "managedredis", "--all", "--namespace", SHOP, "--timeout=60s"]).await?;
-    Ok(format!(
-        "{} references and {} CRDs kept; then everything deleted without an operator",
-        before.len(),
-        crds().len()
-    ))
+    release::upgrade_here(scene, values).await?;
+    flush.reaches(&[FlushPhase::Succeeded]).await?;
+    let flushes = cloud.effects().await?.flushes_of(INSTANCE) - flushes;
+    ensure(flushes == 1, || format!("{flushes} flushes for one request"))?;
+    Ok(format!("{} references and {} CRDs kept; installed again, Succeeded, one flush", before.len(), crds().len()))
+}
+
+/// `helm uninstall` with nothing under way: what is deleted afterwards waits for no operator.
+///
+/// # Errors
+/// When an object stays.
+pub async fn uninstalled(scene: &Scene) -> Result<String, E2eError> {
+    uninstall(scene).await?;
+    let deleted = scene.kubectl(&["delete", "managedredis", "--all", "--namespace", SHOP, "--timeout=60s"]).await?;
+    Ok(format!("then {} objects deleted, none of which waits for a finalizer", deleted.lines().count()))
+}
+
+async fn uninstall(scene: &Scene) -> Result<(), E2eError> {
+    scene.helm.run(&["uninstall", RELEASE, "--namespace", release::NAMESPACE, "--wait", "--timeout=60s"]).await?;
+    until("the operator's pods are gone", WITHIN, || async {
+        let left = release::pods(scene).await?.len();
+        Ok(if left == 0 { Ok(()) } else { Err(format!("{left} are left")) })
+    })
+    .await
 }
 
 /// Removes what the tests have made, all of which has to go without an operator.

@@ -115,8 +115,10 @@ async fn steps(scene: &Scene, logs: &Logs, only: Option<&str>) -> Result<(), E2e
     some.run("helm upgrade with another CRD", lifecycle::crd_changed(scene, &values)).await?;
     some.run("watchNamespaces", lifecycle::watch_namespaces(scene, &values)).await?;
     some.run("each right is needed", rights::each_needed(scene, &cloud)).await?;
-    some.run("helm uninstall in the middle of a flush", lifecycle::uninstalled(scene)).await?;
     some.run("no right was missed", async { enough(logs) }).await?;
+    let again = lifecycle::installed_again(scene, &cloud, &values);
+    some.run("helm uninstall in the middle of a flush", again).await?;
+    some.run("helm uninstall", lifecycle::uninstalled(scene)).await?;
     always.run("tidying up", lifecycle::tidied_up(scene)).await
 }
 

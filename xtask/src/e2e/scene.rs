@@ -1,8 +1,9 @@
 //! Where the tests take place: a cluster, the images in it, and the tools.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -12,13 +13,14 @@ use tokio::process::Command;
 
 use super::Arguments;
 use super::cloud::Cloud;
-use super::error::E2eError;
+use super::error::{E2eError, until};
 use crate::chart::helm::Helm;
 use crate::image::{self, Content, FAKE_CLOUD, OPERATOR, Profile};
 
 /// The admission plugin with which some owner references need rights of their own, as on OpenShift. Those of the operator's
 /// ConfigMaps, which do not hold up the deletion of their owner, need none.
 const OWNER_REFERENCES: &str = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement";
+const ACCOUNT_WITHIN: Duration = Duration::from_secs(60);
 const FIELD_MANAGER: &str = "xtask-e2e";
 
 /// Names of the images, as pods name them.
@@ -169,5 +171,12 @@ pub async fn restricted(client: &Client, name: &str) -> Result<(), E2eError> {
     let api: Api<Namespace> = Api::all(client.clone());
     let params = PatchParams::apply(FIELD_MANAGER);
     let applied = api.patch(name, &params, &Patch::Apply(&namespace)).await;
-    applied.map(drop).map_err(E2eError::kube(format!("create the namespace {name}")))
+    applied.map_err(E2eError::kube(format!("create the namespace {name}")))?;
+    // A controller makes it a moment later; no pod is accepted before.
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), name);
+    until(&format!("the namespace {name} has its default service account"), ACCOUNT_WITHIN, || async {
+        let found = accounts.get_opt("default").await.map_err(E2eError::kube("read a service account"))?;
+        Ok(found.map(drop).ok_or_else(|| "there is none".to_owned()))
+    })
+    .await
 }
