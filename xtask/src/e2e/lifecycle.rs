@@ -85,8 +85,7 @@ async fn uids(scene: &Scene) -> Result<Vec<String>, E2eError> {
     Ok(uids)
 }
 
-/// With `watchNamespaces`, other namespaces are left alone and there is no right to them; without it again, their objects
-/// are taken up.
+/// With `watchNamespaces`, other namespaces are left alone and there is no right to them.
 ///
 /// # Errors
 /// When an object outside is touched, or one inside is not.
