@@ -9,3 +9,4 @@ pub mod controllers;
 pub mod inventory;
 pub mod metrics;
 pub mod operator;
+pub mod packing;

@@ -43,11 +43,34 @@ struct Subscription {
     begun: Instant,
 }
 
+impl Subscription {
+    /// Notes what is known now; whether, and how urgently, its subscriber is to be woken for it.
+    fn tell(&mut self, snapshot: &Snapshot, want: &Want) -> Option<Urgency> {
+        let observation = snapshot.observe(want, self.ticket, self.since);
+        if self.told.as_ref() == Some(&observation) {
+            return None;
+        }
+        let was_asked = self.told.as_ref().is_some_and(|told| !told.forced_read_done);
+        self.told = Some(observation);
+        Some(if was_asked { Urgency::Asked } else { Urgency::Routine })
+    }
+
+    /// Whether what it was told of is on its way to another state.
+    fn sees_transition(&self) -> bool {
+        matches!(&self.told, Some(Observation { sight: Sight::Found(found), .. }) if found.is_transitional())
+    }
+}
+
 #[derive(Debug)]
 struct State {
     snapshot: Snapshot,
     /// What each subscriber wants, in order; nearly always one thing.
     subscriptions: HashMap<Arc<Subscriber>, Vec<(Want, Subscription)>>,
+    /// Who is told when a cluster that is due has been read: a scan of all subscribers for every read would cost more than the
+    /// read. Who is missing here, because it was not due for him, is told with the next list.
+    interested: HashMap<Arc<str>, Vec<Arc<Subscriber>>>,
+    /// Who wants the members of a group, for whom every read can be news.
+    groups: HashSet<Arc<Subscriber>>,
     agenda: Agenda,
     pace: Pace,
     list_started: Option<Instant>,
@@ -64,6 +87,8 @@ impl State {
         Self {
             snapshot: Snapshot::default(),
             subscriptions: HashMap::new(),
+            interested: HashMap::new(),
+            groups: HashSet::new(),
             agenda: Agenda::new(gap),
             pace,
             list_started: None,
@@ -93,6 +118,26 @@ impl State {
             }
         };
         (&mut wants[index].1, is_new)
+    }
+
+    /// Remembers who waits for single reads.
+    fn note_interest(&mut self, who: &Subscriber, want: &Want, due: &[Due]) {
+        let Some((who, _)) = self.subscriptions.get_key_value(who) else { return };
+        if matches!(want, Want::Group { .. }) {
+            self.groups.insert(Arc::clone(who));
+            return;
+        }
+        for due in due {
+            let waiting = self.interested.entry(Arc::clone(&due.id)).or_default();
+            if !waiting.contains(who) {
+                waiting.push(Arc::clone(who));
+            }
+        }
+    }
+
+    /// Whom news of one cluster can concern.
+    fn concerned(&self, id: &str) -> Vec<Arc<Subscriber>> {
+        self.interested.get(id).into_iter().flatten().chain(&self.groups).cloned().collect()
     }
 
     fn is_list_due(&self, now: Instant) -> bool {
@@ -179,6 +224,7 @@ impl Connection {
         if is_new {
             let due = state.snapshot.reads_due(want, interval, ticket, Timestamp::now());
             due.iter().for_each(|due| state.agenda.add(due));
+            state.note_interest(question.who, want, &due);
         }
         drop(state);
         if is_new || sooner || forced || starts {
@@ -295,7 +341,7 @@ impl Connection {
             Ok(clusters) => self.list_succeeded(&mut state, at, clusters),
             Err(error) => self.list_failed(&mut state, error),
         }
-        self.tell(state, None);
+        self.tell_all(state);
     }
 
     fn list_succeeded(&self, state: &mut State, at: Timestamp, clusters: Vec<Listed>) {
@@ -332,7 +378,7 @@ impl Connection {
         let mut state = self.lock();
         state.agenda.ended(&id);
         state.snapshot.read(&id, begun, outcome);
-        self.tell(state, Some(&[id]));
+        self.tell_of(state, &id);
     }
 
     /// Asks for the catalog before the first list, for a moment; how long to wait until the next time.
@@ -354,42 +400,59 @@ impl Connection {
         if whole { CATALOG_FRESH } else { CATALOG_RETRY }
     }
 
-    /// Wakes the subscribers for whom something changed, and plans what follows. `about` are the clusters that news came of; none
-    /// after a list.
-    fn tell(&self, mut state: MutexGuard<'_, State>, about: Option<&[Arc<str>]>) {
-        let State { snapshot, subscriptions, agenda, pace, .. } = &mut *state;
-        let (now, mut woken, mut due) = (Timestamp::now(), Vec::new(), Vec::new());
-        let (mut shortest, mut in_transition) = (LONGEST_WAIT, false);
-        let soon = |interval: Duration| SignedDuration::try_from(interval).ok().and_then(|by| now.checked_add(by).ok());
+    /// After a list: wakes the subscribers for whom something changed, and plans what is to be read until the next.
+    fn tell_all(&self, mut state: MutexGuard<'_, State>) {
+        let now = Timestamp::now();
+        let (mut woken, mut shortest, mut in_transition) = (Vec::new(), LONGEST_WAIT, false);
+        let (mut due, mut waiting) = (Vec::new(), Vec::new());
         // Reads that come due before the next list are planned now.
-        let horizon = if about.is_none() { soon(pace.shortest).unwrap_or(now) } else { now };
-        for (who, wants) in subscriptions.iter_mut() {
+        let soon = SignedDuration::try_from(state.pace.shortest).ok().and_then(|by| now.checked_add(by).ok());
+        let horizon = soon.unwrap_or(now);
+        let State { snapshot, subscriptions, .. } = &mut *state;
+        for (who, wants) in subscriptions {
             for (want, subscription) in wants {
-                if about.is_some_and(|ids| !snapshot.concerns(want, ids)) {
-                    continue;
-                }
-                let observation = snapshot.observe(want, subscription.ticket, subscription.since);
+                woken.extend(subscription.tell(snapshot, want).map(|urgency| (Arc::clone(who), urgency)));
                 shortest = shortest.min(subscription.interval);
-                in_transition |= matches!(&observation.sight, Sight::Found(found) if found.is_transitional());
-                due.extend(snapshot.reads_due(want, subscription.interval, subscription.ticket, horizon));
-                if subscription.told.as_ref() != Some(&observation) {
-                    let was_asked = subscription.told.as_ref().is_some_and(|told| !told.forced_read_done);
-                    let urgency = if was_asked { Urgency::Asked } else { Urgency::Routine };
-                    subscription.told = Some(observation);
-                    woken.push((Arc::clone(who), urgency));
+                in_transition |= subscription.sees_transition();
+                let reads = snapshot.reads_due(want, subscription.interval, subscription.ticket, horizon);
+                if !reads.is_empty() || matches!(want, Want::Group { .. }) {
+                    waiting.push((Arc::clone(who), want.clone(), reads.clone()));
+                }
+                due.extend(reads);
+            }
+        }
+        (state.pace.shortest, state.pace.in_transition) = (shortest, in_transition);
+        oldest_first(&state.snapshot, &mut due);
+        state.agenda.replace(&due, shortest);
+        state.interested.clear();
+        state.groups.clear();
+        waiting.iter().for_each(|(who, want, reads)| state.note_interest(who, want, reads));
+        let State { snapshot, subscriptions, .. } = &mut *state;
+        forget_unwanted(snapshot, subscriptions.values());
+        state.plan_next_list();
+        drop(state);
+        self.wake_all(woken);
+    }
+
+    /// After a single read: wakes those who waited for it.
+    fn tell_of(&self, mut state: MutexGuard<'_, State>, id: &Arc<str>) {
+        let (now, mut woken, mut due) = (Timestamp::now(), Vec::new(), Vec::new());
+        let concerned = state.concerned(id);
+        let State { snapshot, subscriptions, agenda, .. } = &mut *state;
+        for who in concerned {
+            for (want, subscription) in subscriptions.get_mut(&who).into_iter().flatten() {
+                if snapshot.concerns(want, id) {
+                    woken.extend(subscription.tell(snapshot, want).map(|urgency| (Arc::clone(&who), urgency)));
+                    due.extend(snapshot.reads_due(want, subscription.interval, subscription.ticket, now));
                 }
             }
         }
-        if about.is_some() {
-            due.iter().for_each(|due| agenda.add(due));
-        } else {
-            (pace.shortest, pace.in_transition) = (shortest, in_transition);
-            oldest_first(snapshot, &mut due);
-            agenda.replace(&due, shortest);
-            forget_unwanted(snapshot, subscriptions.values());
-            state.plan_next_list();
-        }
+        due.iter().for_each(|due| agenda.add(due));
         drop(state);
+        self.wake_all(woken);
+    }
+
+    fn wake_all(&self, woken: Vec<(Arc<Subscriber>, Urgency)>) {
         for (who, urgency) in woken {
             (self.wake)(&who, urgency);
         }

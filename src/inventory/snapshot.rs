@@ -428,9 +428,9 @@ impl Snapshot {
         if again { due(Haste::Routine) } else { None }
     }
 
-    /// Whether news of one of these clusters can change what is known of a want.
-    pub fn concerns(&self, want: &Want, ids: &[Arc<str>]) -> bool {
-        matches!(want, Want::Group { .. }) || self.lone_id(want).is_some_and(|lone| ids.iter().any(|id| **id == *lone))
+    /// Whether news of one cluster can change what is known of a want.
+    pub fn concerns(&self, want: &Want, id: &str) -> bool {
+        matches!(want, Want::Group { .. }) || self.lone_id(want) == Some(id)
     }
 
     /// The one ID a want is about, as far as it is known.

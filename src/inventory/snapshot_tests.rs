@@ -321,7 +321,7 @@ fn what_the_catalog_adds() {
     let observe = |snapshot: &Snapshot| {
         let observation = snapshot.observe(&by_id("a"), 0, 0);
         let Sight::Found(found) = observation.sight else { panic!("it is listed") };
-        (found.cluster().flavor.clone().unwrap(), observation.engine)
+        (found.cluster().flavor.unwrap(), observation.engine)
     };
     assert_eq!(observe(&snapshot), (flavor(None, Some(2)), None), "nothing is offered yet");
     let versions = ["6.2.9", "6.2.10"].map(str::to_owned).to_vec();
@@ -378,7 +378,7 @@ fn news_of_one_cluster_concern_who_wants_it() {
         (by_name("gone", Some("b")), "b", true),
         (by_group(Some("g"), None), "b", true),
     ] {
-        assert_eq!(snapshot.concerns(&want, &[id.into()]), wanted, "{want:?} {id}");
+        assert_eq!(snapshot.concerns(&want, id), wanted, "{want:?} {id}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The ConfigMap from which applications take the connection: made, owned and kept in step by its reference.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 
@@ -32,21 +32,12 @@ pub async fn observe(ctx: &Context, reference: &RedisClusterRef) -> Result<Confi
     })
 }
 
-/// Applies the ConfigMap. One that was `absent` is created first, which fails if somebody else was faster: applying alone would
-/// take it over.
+/// Applies the ConfigMap.
 ///
 /// # Errors
 /// What the Kubernetes API refuses.
-pub async fn apply(
-    ctx: &Context,
-    reference: &RedisClusterRef,
-    write: &ConfigMapWrite,
-    absent: bool,
-) -> Result<(), kube::Error> {
+pub async fn apply(ctx: &Context, reference: &RedisClusterRef, write: &ConfigMapWrite) -> Result<(), kube::Error> {
     let Some(LocalRef { name }) = &reference.spec.connection_config_map else { return Ok(()) };
-    if absent {
-        create(ctx, reference, name).await?;
-    }
     let stale = write.stale_since.map(|since| json!({ STALE_SINCE: whole_seconds(since) }));
     let patch = json!({
         "apiVersion": "v1",
@@ -61,15 +52,6 @@ pub async fn apply(
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
     api(ctx, reference).patch(name, &params, &Patch::Apply(&patch)).await.map(drop)
-}
-
-/// Creates the ConfigMap without anything that applying it might have to take away again.
-async fn create(ctx: &Context, reference: &RedisClusterRef, name: &str) -> Result<(), kube::Error> {
-    let owner_references = reference.controller_owner_ref(&()).map(|owner| vec![owner]);
-    let metadata = ObjectMeta { name: Some(name.to_owned()), owner_references, ..ObjectMeta::default() };
-    let empty = ConfigMap { metadata, ..ConfigMap::default() };
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    api(ctx, reference).create(&params, &empty).await.map(drop)
 }
 
 /// Deletes the ConfigMap an earlier spec named, if it is still the reference's own.

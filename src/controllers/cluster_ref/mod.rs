@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::plan::{ConfigMapState, Input, Plan, View, plan};
+use self::plan::{Input, Plan, View, plan};
 use super::context::Context;
 use super::objects::{Objects, Watched};
 use super::report;
@@ -42,7 +42,6 @@ impl Reconcile for RedisClusterRef {
             Looked::At(view) => view,
         };
         let config_map = config_map::observe(&ctx, &self).await?;
-        let absent = config_map == ConfigMapState::Absent;
         let previous = self.status.clone().unwrap_or_default();
         let Plan { status, config_map: write, requeue_after } = plan(&Input {
             spec: &self.spec,
@@ -62,7 +61,7 @@ impl Reconcile for RedisClusterRef {
             return Ok(Outcome::settled(wait));
         }
         if let Some(write) = write {
-            config_map::apply(&ctx, &self, &write, absent).await?;
+            config_map::apply(&ctx, &self, &write).await?;
         }
         config_map::remove_renamed(&ctx, &self, &previous).await?;
         let requeue_after = requeue::jittered(requeue_after);

@@ -404,9 +404,7 @@ fn an_object_at_rest_is_looked_at_again_when_time_alone_says_something_new() {
     assert_eq!(again(&spec, outage(), 61), 120, "when the picture is stale");
     assert_eq!(again(&spec, outage(), 200), requeue::WHEN_CHANGED.as_secs(), "it is stale already");
     assert_eq!(again(&spec, seen(Sight::Absent), 60), requeue::WHEN_CHANGED.as_secs(), "the inventory tells");
-    let mut mounted = spec.clone();
-    mounted.connection_config_map = Some(LocalRef { name: "redis".to_owned() });
-    assert_eq!(again(&mounted, running(60), 60), 60, "nobody tells of a ConfigMap");
+    assert_eq!(again(&with_map(), running(60), 60), 60, "nobody tells of a ConfigMap");
 }
 
 fn data<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {

@@ -102,6 +102,8 @@ pub(super) struct Row {
     pub before: Option<ClusterSync>,
     /// What it says now.
     pub entry: ClusterSync,
+    /// What other objects have to do with it.
+    elsewhere: Elsewhere,
     pub why: Why,
     /// Why it could not be read.
     pub trouble: Option<(CloudProblem, String)>,
@@ -165,6 +167,7 @@ impl Row {
             before: before.cloned(),
             why: if entry.sync_status.is_some() { Why::Word } else { Why::NotRead },
             entry,
+            elsewhere: target.elsewhere.clone(),
             trouble: None,
             read: false,
             due: false,
@@ -243,6 +246,7 @@ impl Row {
         let Some(group) = &seen.group_id else { return };
         if self.entry.parameter_group_id.as_ref().is_some_and(|known| known != group) {
             begin_episode(&mut self.entry);
+            note_elsewhere(&mut self.entry, &self.elsewhere);
         }
         self.entry.parameter_group_id = Some(group.clone());
     }

@@ -238,7 +238,7 @@ impl<'a> Collector<'a> {
                 observed_at,
             }),
         };
-        Target { id, name: cluster.name.clone(), outcome, elsewhere: Elsewhere::default() }
+        Target { id, name: cluster.name, outcome, elsewhere: Elsewhere::default() }
     }
 
     /// What this object is about, as far as its credential sees it.

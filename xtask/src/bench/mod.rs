@@ -39,7 +39,7 @@ use crate::output::{say, step};
 /// The scenarios, in the order in which they run.
 const SCENARIOS: [&str; 9] = ["newcomer", "bare", "start", "rest", "change", "throttle", "outage", "restart", "syncs"];
 /// Those of a smoke run: the others take minutes by their nature.
-const QUICK: [&str; 5] = ["newcomer", "bare", "start", "rest", "change"];
+const QUICK: [&str; 6] = ["newcomer", "bare", "start", "rest", "among", "change"];
 
 /// Measures the operator with many references: time to Ready, status writes a second, memory, CPU at rest, requests to the
 /// cloud, and how soon changes are seen. Nothing leaves the machine.
@@ -210,6 +210,7 @@ async fn play(name: &str, stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>,
         "bare" => bare::run(stage, plan).await,
         "start" => start::run(stage, plan).await,
         "rest" => rest::run(stage, plan).await,
+        "among" => newcomer::among_all(stage, plan).await,
         "change" => change::run(stage, plan).await,
         "throttle" => throttle::run(stage, plan).await,
         "outage" => outage::run(stage, plan).await,

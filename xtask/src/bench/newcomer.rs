@@ -1,4 +1,4 @@
-//! How soon a new reference is Ready: first with one other present (`alone`), later, by `start`, with all of them.
+//! How soon a new reference is Ready: first with one other present, later among all of them.
 
 use std::time::{Duration, Instant};
 
@@ -35,11 +35,17 @@ pub async fn alone(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchE
 }
 
 /// With all references present.
-pub async fn among_all(stage: &Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+pub async fn among_all(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+    if !stage.has_operator() {
+        return Err(BenchError::NotStarted);
+    }
     let samples = one_by_one(stage, plan).await?;
     let p99 = percentile(&samples, 0.99);
     let name = format!("new reference with {} present, p99", plan.n);
-    let mut figures = vec![Figure::new(name, 1000.0 * p99, "ms")];
+    let mut figures = vec![
+        Figure::new(format!("new reference with {} present, p50", plan.n), 1000.0 * percentile(&samples, 0.5), "ms"),
+        Figure::new(name, 1000.0 * p99, "ms"),
+    ];
     if let Some(alone) = stage.newcomer_alone {
         figures.push(Figure::new("… of that with 1 present", 100.0 * p99 / alone, "%").at_most(150.0));
     }

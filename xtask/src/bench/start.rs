@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::measure::counter;
 use super::report::Figure;
 use super::stage::{NAMESPACE, Stage};
-use super::{BenchError, Plan, newcomer, objects};
+use super::{BenchError, Plan, objects};
 use crate::output::say;
 
 const WITHIN: Duration = Duration::from_secs(600);
@@ -41,7 +41,6 @@ pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchErr
     if let Some(bare) = stage.bare_writes {
         figures.insert(2, Figure::new("… of the bare loop's writes", 100.0 * rate / bare, "%").at_least(70.0));
     }
-    figures.extend(newcomer::among_all(stage, plan).await?);
     Ok(figures)
 }
 

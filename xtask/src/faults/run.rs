@@ -401,6 +401,7 @@ impl Run<'_> {
         let phases = there.iter().filter_map(|life| life.phase).collect();
         let removed_in = removed.iter().filter_map(|life| life.phase).collect();
         let violations = judge(&Evidence {
+            watch_interrupted: self.script.is_exclusive(),
             lives,
             flushes,
             flushes_elsewhere,

@@ -21,6 +21,8 @@ pub struct Evidence {
     pub flushes_elsewhere: u64,
     /// Every write.
     pub entries: Vec<Entry>,
+    /// Whether the API server restarted, so that phases may have gone by unseen.
+    pub watch_interrupted: bool,
     /// Whether everything came to rest in time.
     pub settled: bool,
     /// Operators that ended although nobody killed them.
@@ -118,7 +120,10 @@ fn admits_a_flush(life: &Life) -> bool {
 /// not seen: it was written, as the writes show.
 fn unseen_admissions(evidence: &Evidence) -> u64 {
     use FlushPhase::{Accepted, Succeeded, Unknown};
-    let unseen = evidence.lives.iter().filter(|life| life.gone && life.phases.is_empty()).count();
+    if !evidence.watch_interrupted {
+        return 0;
+    }
+    let unseen = evidence.lives.iter().filter(|life| life.gone && !admits_a_flush(life)).count();
     let is_word = |entry: &&Entry| matches!(entry.write, Write::RequestStatus(Accepted | Succeeded | Unknown));
     let written = evidence.entries.iter().filter(is_word).any(|entry| entry.carried_out == Some(200));
     if written { unseen as u64 } else { 0 }
@@ -231,10 +236,13 @@ mod tests {
     fn a_word_that_was_written_while_nobody_watched_counts() {
         let unseen = Life { gone: true, ..life(&[]) };
         let wrote = |phase| Entry { write: Write::RequestStatus(phase), carried_out: Some(200), ..flush(Some(200)) };
-        let with = |entries| Evidence { entries, ..evidence(vec![unseen.clone(), life(&[Rejected])], 1) };
-        assert_eq!(judge(&with(vec![flush(Some(200)), wrote(Unknown)])), []);
-        let silent = judge(&with(vec![flush(Some(200)), wrote(Pending)]));
-        assert!(matches!(&silent[..], [Violation::FlushDenied(_)]));
+        let with = |phase, watch_interrupted| {
+            let entries = vec![flush(Some(200)), wrote(phase)];
+            judge(&Evidence { entries, watch_interrupted, ..evidence(vec![unseen.clone(), life(&[Rejected])], 1) })
+        };
+        assert_eq!(with(Unknown, true), []);
+        assert!(matches!(&with(Pending, true)[..], [Violation::FlushDenied(_)]), "no word was written");
+        assert!(matches!(&with(Unknown, false)[..], [Violation::FlushDenied(_)]), "somebody watched");
     }
 
     #[test]

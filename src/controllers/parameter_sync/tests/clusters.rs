@@ -391,6 +391,19 @@ fn who_takes_over_keeps_the_distance_to_the_last_request() {
     assert_eq!(later.applies.len(), 1);
 }
 
+/// The distance is the cluster's, so a new episode does not shorten it, and planning again says the same.
+#[test]
+fn a_new_group_keeps_the_distance_to_the_request_of_another_object() {
+    let mut story = Story::new();
+    story.pass(&shared("Error-Sync", 0, Some("shop/older"), None), 0);
+    let mut targets = shared("Error-Sync", 20, None, Some(10));
+    let Outcome::Observed(seen) = &mut targets[0].outcome else { unreachable!() };
+    seen.group_id = Some("pg-2".into());
+    let first = story.pass(&targets, 20);
+    assert!(first.applies.is_empty());
+    assert_eq!(story.pass(&targets, 20).status, first.status);
+}
+
 #[test]
 fn who_hands_over_forgets_its_attempts() {
     let mut story = accepted();
