@@ -37,7 +37,8 @@ use crate::generate::GenerateError;
 use crate::output::{say, step};
 
 /// The scenarios, in the order in which they run.
-const SCENARIOS: [&str; 9] = ["newcomer", "bare", "start", "rest", "change", "throttle", "outage", "restart", "syncs"];
+const SCENARIOS: [&str; 10] =
+    ["newcomer", "bare", "start", "rest", "among", "change", "throttle", "outage", "restart", "syncs"];
 /// Those of a smoke run: the others take minutes by their nature.
 const QUICK: [&str; 6] = ["newcomer", "bare", "start", "rest", "among", "change"];
 
