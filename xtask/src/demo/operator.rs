@@ -78,8 +78,7 @@ pub async fn build_release() -> Result<PathBuf, OperatorError> {
 async fn build_with(flags: &[&str]) -> Result<PathBuf, OperatorError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
-    // Of the workspace: with the features of the tests' build, whose parts are thus used again.
-    command.args(["build", "--workspace", "--bin", PACKAGE, "--message-format", "json-render-diagnostics"]);
+    command.args(["build", "--bin", PACKAGE, "--message-format", "json-render-diagnostics"]);
     command.args(flags);
     command.current_dir(root()).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
     let failed = |source| OperatorError::Run { program: cargo.to_string_lossy().into_owned(), source };
