@@ -92,7 +92,7 @@ pub(super) enum Why {
     /// Others are asked for first.
     Turn,
     /// Another object applies its parameter group.
-    AppliedBy(String),
+    AppliedBy,
 }
 
 /// One cluster in a pass.
@@ -111,6 +111,8 @@ pub(super) struct Row {
     pub read: bool,
     /// Whether the application should be asked for.
     pub due: bool,
+    /// Whether it is due and its connection has no room for another request now.
+    pub held: bool,
     /// Whether an attempt was found to have failed.
     pub failed: bool,
     /// Whether the cloud accepted an attempt.
@@ -171,6 +173,7 @@ impl Row {
             trouble: None,
             read: false,
             due: false,
+            held: false,
             failed: false,
             accepted: false,
             wake: None,
@@ -211,8 +214,8 @@ impl Row {
             self.entry.last_error = None;
         }
         self.note_word(seen, policy);
-        if let Some(other) = self.entry.applied_by.clone() {
-            self.stand_by(&other);
+        if self.entry.applied_by.is_some() {
+            self.stand_by();
             return;
         }
         match self.judge(seen, policy) {
@@ -233,12 +236,12 @@ impl Row {
     }
 
     /// Somebody else applies: this object has no part in it.
-    fn stand_by(&mut self, other: &str) {
+    fn stand_by(&mut self) {
         forget_attempts(&mut self.entry);
         self.entry.last_attempt_time = None;
         let is_in_sync = self.entry.sync_status.as_deref().is_some_and(is_in_sync);
         self.entry.phase = if is_in_sync { SyncPhase::InSync } else { SyncPhase::Waiting };
-        self.why = Why::AppliedBy(other.to_owned());
+        self.why = Why::AppliedBy;
     }
 
     /// Takes over the parameter group; another one begins a new episode.

@@ -56,7 +56,6 @@ struct Pass {
     policy: Policy,
     rows: Vec<Row>,
     report: Report,
-    held: HashSet<String>,
     poll_interval: Duration,
 }
 
@@ -68,7 +67,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let report = Report::new(input, previous);
     if input.spec.suspend {
         let status = report.suspended(previous, input.now);
-        let pass = Pass { policy, rows: Vec::new(), report, held: HashSet::new(), poll_interval: input.poll_interval };
+        let pass = Pass { policy, rows: Vec::new(), report, poll_interval: input.poll_interval };
         return Plan {
             status,
             applies: Vec::new(),
@@ -79,8 +78,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     }
     let mut rows = rows(input, previous, &policy);
     let applies = choose(&mut rows, input.held, input.now);
-    let held = input.held.clone();
-    let pass = Pass { policy, rows, report, held, poll_interval: input.poll_interval };
+    let pass = Pass { policy, rows, report, poll_interval: input.poll_interval };
     let events = events::of_plan(&pass.rows);
     pass.finish(applies, events)
 }
@@ -126,7 +124,7 @@ impl Pass {
         let mut wait = self.poll_interval;
         for row in &self.rows {
             if row.due {
-                wait = wait.min(if self.held.contains(&row.entry.id) { TURN } else { SOON });
+                wait = wait.min(if row.held { TURN } else { SOON });
             }
             if row.entry.phase == SyncPhase::Applying {
                 let fresh = row.entry.last_attempt_time.as_ref().is_some_and(|last| after(last.0, FRESH) > now);
@@ -208,7 +206,8 @@ fn choose(rows: &mut [Row], held: &HashSet<String>, now: Timestamp) -> Vec<Apply
     for index in due {
         let row = &mut rows[index];
         let stored = row.remembers();
-        if applies.len() == MAX_APPLIES_PER_PASS || (room == 0 && !stored) || held.contains(&row.entry.id) {
+        row.held = held.contains(&row.entry.id);
+        if applies.len() == MAX_APPLIES_PER_PASS || (room == 0 && !stored) || row.held {
             continue;
         }
         if !stored {

@@ -40,18 +40,19 @@ impl Reconcile for RedisParameterSync {
     }
 
     async fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> Result<Outcome, ReconcileError> {
+        let who = subscriber(&self);
         if self.metadata.deletion_timestamp.is_some() {
-            ctx.inventory.forget(&subscriber(&self));
-            leave(&ctx, &subscriber(&self));
+            ctx.inventory.forget(&who);
+            leave(&ctx, &who);
             return Ok(Outcome::settled(requeue::WHEN_CHANGED));
         }
-        let resolved = resolve(&ctx, &self, &subscriber(&self)).await;
+        let resolved = resolve(&ctx, &self, &who).await;
         let planned = decide(&ctx, &self, &resolved, &HashSet::new());
         if planned.applies.is_empty() {
-            ctx.turns.leave(&subscriber(&self).namespace, &subscriber(&self).name);
+            ctx.turns.leave(&who.namespace, &who.name);
             return settle(&ctx, &self, planned).await;
         }
-        let (turns, held) = take_turns(&ctx, &self, &planned, &resolved);
+        let (turns, held) = take_turns(&ctx, &who, &planned, &resolved);
         // Attempts are counted in the status, so the copy they are counted in must not be an old one.
         let Some(current) = current(&ctx, &self).await? else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
         let planned = decide(&ctx, &current, &resolved, &held);
@@ -170,13 +171,7 @@ async fn current(ctx: &Context, sync: &RedisParameterSync) -> Result<Option<Arc<
 }
 
 /// A turn at each connection that the plan wants to ask, and the clusters of those connections that have none left.
-fn take_turns(
-    ctx: &Context,
-    sync: &RedisParameterSync,
-    planned: &Plan,
-    resolved: &Resolved,
-) -> (Vec<Turn>, HashSet<String>) {
-    let who = subscriber(sync);
+fn take_turns(ctx: &Context, who: &Subscriber, planned: &Plan, resolved: &Resolved) -> (Vec<Turn>, HashSet<String>) {
     let label = |id: &String| resolved.connections.get(id).map(|connection| connection.label());
     let wanted: BTreeSet<&str> = planned.applies.iter().filter_map(|apply| label(&apply.id)).collect();
     let taken: Vec<(&str, Turn)> = wanted

@@ -166,8 +166,9 @@ fn why(row: &Row) -> String {
             Some(next) => format!("{name} can be asked for again at {}", next.0),
             None => format!("{name} can be asked for again"),
         },
-        Why::AppliedBy(other) => {
+        Why::AppliedBy => {
             let word = word.unwrap_or("absent");
+            let other = row.entry.applied_by.as_deref().unwrap_or("another one");
             format!("its sync status is {word}, and RedisParameterSync {other} applies its parameter group")
         }
         Why::Turn => format!("the parameter group of {name} is applied next"),

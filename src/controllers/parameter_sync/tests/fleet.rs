@@ -149,34 +149,14 @@ fn a_cluster_whose_connection_is_busy_waits_for_its_turn_without_being_counted()
     let story = Story::new();
     let targets = fleet(3, "Error-Sync", 0);
     let held = targets.iter().take(2).map(|target| target.id.clone()).collect();
-    let planned = plan(&Input {
-        spec: &story.spec,
-        generation: 1,
-        requested_at: None,
-        previous: None,
-        targets: Ok(&targets),
-        now: at(0),
-        poll_interval: story.poll,
-        jitter: 0.5,
-        held: &held,
-    });
+    let planned = story.plan_holding(Ok(&targets), 0, &held);
     let asked: Vec<&str> = planned.applies.iter().map(|apply| apply.id.as_str()).collect();
     assert_eq!(asked, [targets[2].id.as_str()]);
     for entry in planned.status.clusters.iter().filter(|entry| held.contains(&entry.id)) {
         assert_eq!((entry.phase, entry.attempts, &entry.last_attempt_time), (SyncPhase::Waiting, 0, &None));
     }
     let all_held = targets.iter().map(|target| target.id.clone()).collect();
-    let waiting = plan(&Input {
-        spec: &story.spec,
-        generation: 1,
-        requested_at: None,
-        previous: None,
-        targets: Ok(&targets),
-        now: at(0),
-        poll_interval: story.poll,
-        jitter: 0.5,
-        held: &all_held,
-    });
+    let waiting = story.plan_holding(Ok(&targets), 0, &all_held);
     assert!(waiting.applies.is_empty());
     assert_eq!(waiting.requeue_after, Duration::from_secs(15), "it is woken sooner when its turn comes");
 }

@@ -73,6 +73,11 @@ impl Story {
     }
 
     fn plan(&self, targets: Result<&[Target], &Problem>, second: i64) -> Plan {
+        self.plan_holding(targets, second, &HashSet::new())
+    }
+
+    /// Plans while these clusters' connections have no room for another request.
+    fn plan_holding(&self, targets: Result<&[Target], &Problem>, second: i64, held: &HashSet<String>) -> Plan {
         plan(&Input {
             spec: &self.spec,
             generation: self.generation,
@@ -82,7 +87,7 @@ impl Story {
             now: at(second),
             poll_interval: self.poll,
             jitter: 0.5,
-            held: &HashSet::new(),
+            held,
         })
     }
 
