@@ -42,6 +42,7 @@ pub mod assets;
 mod certificates;
 pub mod crds;
 mod error;
+mod lock;
 mod node;
 pub mod packages;
 mod process;

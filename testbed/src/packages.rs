@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use crate::assets::is_executable;
+use crate::lock;
 
 /// Where a distribution keeps what only root needs, which is not on everybody's `PATH`.
 const FURTHER_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// In the folder for temporary files: who installs something holds it.
+const LOCK: &str = "managed-redis-operator-packages.lock";
 
 /// A program of the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,17 +92,31 @@ pub async fn ensure(tools: &[Tool]) -> Result<(), PackagesError> {
     if !may || Tool::new("apt-get", "apt").find().is_none() {
         return Err(PackagesError::Missing(missing));
     }
+    install(Path::new("apt-get"), &std::env::temp_dir().join(LOCK), absent).await
+}
+
+/// Installs what is missing, one process at a time: apt-get does not wait for another one, it fails.
+async fn install(apt_get: &Path, lock: &Path, absent: impl Fn() -> Vec<Tool>) -> Result<(), PackagesError> {
+    let failed = |error: std::io::Error| PackagesError::Install {
+        command: format!("lock {}", lock.display()),
+        output: error.to_string(),
+    };
+    let _lock = lock::hold(lock, "another process that installs packages").await.map_err(failed)?;
+    let missing = absent();
+    if missing.is_empty() {
+        return Ok(());
+    }
     let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
-    apt_get(&["update", "--quiet"]).await?;
-    apt_get(&[&["install", "--quiet", "--yes", "--no-install-recommends"], packages.as_slice()].concat()).await?;
+    run(apt_get, &["update", "--quiet"]).await?;
+    run(apt_get, &[&["install", "--quiet", "--yes", "--no-install-recommends"], packages.as_slice()].concat()).await?;
     let missing = absent();
     if missing.is_empty() { Ok(()) } else { Err(PackagesError::Missing(missing)) }
 }
 
-async fn apt_get(arguments: &[&str]) -> Result<(), PackagesError> {
+async fn run(apt_get: &Path, arguments: &[&str]) -> Result<(), PackagesError> {
     let failed =
         |output: String| PackagesError::Install { command: format!("apt-get {}", arguments.join(" ")), output };
-    let mut command = Command::new("apt-get");
+    let mut command = Command::new(apt_get);
     command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").current_dir(Path::new("/")).kill_on_drop(true);
     let output = command.output().await.map_err(|error| failed(error.to_string()))?;
     if output.status.success() {
@@ -118,6 +136,26 @@ mod tests {
         assert_eq!(Tool::new("no-such-program", "none").find(), None);
         let folder = Tool { program: "sh", package: "dash", folders: &["/bin"] };
         assert_eq!(folder.find(), Some(PathBuf::from("/bin/sh")));
+    }
+
+    /// On a new machine two tests of a node begin at once, each in a process of its own.
+    #[tokio::test]
+    async fn who_finds_somebody_installing_waits_and_installs_nothing_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let (apt_get, installed) = (folder.path().join("apt-get"), folder.path().join("tool"));
+        // As apt-get does, this one fails if another one runs.
+        let script = format!(
+            "#!/bin/sh\ncd {} && mkdir held || exit 100\necho \"$1\" >>log\nsleep 0.1\n[ \"$1\" = update ] || touch tool\nrmdir held\n",
+            folder.path().display()
+        );
+        std::fs::write(&apt_get, script).unwrap();
+        std::fs::set_permissions(&apt_get, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let absent = || if installed.exists() { Vec::new() } else { vec![Tool::new("tool", "tools")] };
+        let lock = folder.path().join("lock");
+        let both = tokio::join!(install(&apt_get, &lock, absent), install(&apt_get, &lock, absent));
+        both.0.unwrap();
+        both.1.unwrap();
+        assert_eq!(std::fs::read_to_string(folder.path().join("log")).unwrap(), "update\ninstall\n");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Builds a program from its pinned source into the cache.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -10,12 +10,10 @@ use tokio::process::Command;
 
 use super::families::Family;
 use super::{AssetsError, Program, go, is_executable};
-use crate::tail;
+use crate::{lock, tail};
 
 /// How often a long wait says that it is still waiting.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How often a lock that another process holds is tried again.
-const LOCK_POLL: Duration = Duration::from_millis(200);
 /// How many lines of go's output an error carries.
 const OUTPUT_LINES: usize = 15;
 /// Prefix of the folders builds happen in.
@@ -27,7 +25,9 @@ const WORK_PREFIX: &str = ".build-";
 pub(super) async fn build(program: Program, family: &Family, destination: &Path) -> Result<(), AssetsError> {
     let folder = destination.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(folder).map_err(AssetsError::io("create", folder))?;
-    let _lock = lock(program, &folder.join(".lock")).await?;
+    let lock = folder.join(".lock");
+    let other = format!("another process that builds {program} or its like");
+    let _lock = lock::hold(&lock, &other).await.map_err(AssetsError::io("lock", &lock))?;
     if is_executable(destination) {
         return Ok(());
     }
@@ -44,26 +44,6 @@ pub(super) async fn build(program: Program, family: &Family, destination: &Path)
     std::fs::rename(work.path().join("program"), destination).map_err(AssetsError::io("write", destination))?;
     say(format_args!("built {program} in {} s: {}", started.elapsed().as_secs(), destination.display()));
     Ok(())
-}
-
-/// Waits for the family's lock. It is given back when the file is closed, however this process ends.
-async fn lock(program: Program, path: &Path) -> Result<File, AssetsError> {
-    let file = File::create(path).map_err(AssetsError::io("create", path))?;
-    let started = Instant::now();
-    let mut said = None;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(AssetsError::io("lock", path)(error)),
-            Err(TryLockError::WouldBlock) => {}
-        }
-        if said.is_none_or(|at: Instant| at.elapsed() >= HEARTBEAT) {
-            let seconds = started.elapsed().as_secs();
-            say(format_args!("waiting for another process that builds {program} or its like ({seconds} s so far)"));
-            said = Some(Instant::now());
-        }
-        tokio::time::sleep(LOCK_POLL).await;
-    }
 }
 
 /// Removes what builds left behind that were killed. Only called by who holds the lock.
@@ -172,7 +152,7 @@ mod tests {
     async fn who_waits_for_the_lock_does_not_build_again() {
         let folder = tempfile::tempdir().unwrap();
         let destination = folder.path().join("kubectl");
-        let lock = lock(Program::Kubectl, &folder.path().join(".lock")).await.unwrap();
+        let lock = lock::hold(&folder.path().join(".lock"), "nobody").await.unwrap();
         let mut waiting =
             Box::pin(build(Program::Kubectl, Program::Kubectl.family(Kubernetes::default()), &destination));
         // Polled at least once: it has found the lock taken.
