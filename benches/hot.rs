@@ -14,8 +14,9 @@ use managed_redis_operator::api::RedisClusterRefStatus;
 use managed_redis_operator::api::cluster_ref::RedisClusterRefSpec;
 use managed_redis_operator::cloud::kakao::clusters_in;
 use managed_redis_operator::controllers::cluster_ref::plan::{ConfigMapState, Input, View, plan};
+use managed_redis_operator::inventory::Want;
 use managed_redis_operator::inventory::picture::of_kakao;
-use managed_redis_operator::inventory::snapshot::{Listed, Snapshot, Want};
+use managed_redis_operator::inventory::snapshot::{Listed, Snapshot};
 use serde_json::{Value, json};
 
 const CLUSTERS: u32 = 10_000;

@@ -11,6 +11,7 @@
 
 use std::fmt;
 
+mod answer;
 mod credential;
 mod endpoint;
 mod error;

@@ -8,6 +8,7 @@ mod connection;
 mod pace;
 pub mod packed;
 pub mod picture;
+pub mod sight;
 pub mod snapshot;
 pub mod source;
 mod stagger;
@@ -21,7 +22,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 pub use connection::Connection;
-pub use snapshot::{Found, Observation, Sight, Want};
+pub use sight::{Found, Observation, Sight, Want};
 pub use source::{Place, Source};
 
 use self::stagger::Stagger;

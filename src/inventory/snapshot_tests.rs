@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::cluster_ref::{ClusterStatus, FlavorStatus, ParameterGroupStatus};
+use crate::api::cluster_ref::{ClusterStatus, EngineStatus, FlavorStatus, ParameterGroupStatus};
 use crate::cloud::{ErrorKind, Executed, Provider};
 
 const MINUTE: Duration = Duration::from_secs(60);

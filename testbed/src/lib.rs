@@ -38,6 +38,7 @@
 //! [`ApiServer::stop`] and dropping the [`ApiServer`] close the same pipes and wait for the shells.
 
 mod access;
+mod arguments;
 pub mod assets;
 mod certificates;
 pub mod crds;

@@ -16,6 +16,7 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use crate::access::{Access, Endpoint};
+use crate::arguments::{ETCD_SOCKET, TOKENS, apiserver_args, etcd_args, with_nodes, without_nodes};
 use crate::assets::{self, Program};
 use crate::certificates::Certificates;
 use crate::error::TestbedError;
@@ -326,15 +327,8 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// Socket of etcd in the data folder.
-const ETCD_SOCKET: &str = "etcd.sock";
 /// Port of an API server in a sandbox, where nobody else can have taken it.
 const SANDBOX_PORT: u16 = 6443;
-/// The addresses of services. The first is the API server's own.
-pub(crate) const SERVICE_NETWORK: &str = "10.0.0.0/24";
-/// List of tokens and users in the data folder.
-const TOKENS: &str = "tokens.csv";
-
 /// A free loopback port, and the socket that keeps it. The kernel gives a bound port to nobody else, except to who binds
 /// it by number with `SO_REUSEPORT`, as kube-apiserver does; connections go to who listens, which this socket never does.
 fn reserve_port() -> std::io::Result<(TcpSocket, SocketAddr)> {
@@ -374,75 +368,6 @@ fn token_line(token: &str, user: &User) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     let name = quoted(&user.name);
     format!("{token},{name},{name},{}\n", quoted(&user.groups.join(",")))
-}
-
-pub(crate) fn flag(name: &str, value: impl AsRef<std::ffi::OsStr>) -> OsString {
-    let mut flag = OsString::from(format!("--{name}="));
-    flag.push(value);
-    flag
-}
-
-fn socket_url(folder: &Path, name: &str) -> OsString {
-    let mut url = OsString::from("unix://");
-    url.push(folder.join(name));
-    url
-}
-
-fn etcd_args(folder: &Path) -> Vec<OsString> {
-    let (client, peer) = (socket_url(folder, ETCD_SOCKET), socket_url(folder, "peer.sock"));
-    let mut cluster = OsString::from("testbed=");
-    cluster.push(&peer);
-    vec![
-        flag("name", "testbed"),
-        flag("data-dir", folder.join("etcd")),
-        flag("listen-client-urls", &client),
-        flag("advertise-client-urls", &client),
-        flag("listen-peer-urls", &peer),
-        flag("initial-advertise-peer-urls", &peer),
-        flag("initial-cluster", &cluster),
-        flag("log-level", "warn"),
-        "--unsafe-no-fsync".into(),
-    ]
-}
-
-fn apiserver_args(folder: &Path, address: SocketAddr, certificates: &Certificates) -> Vec<OsString> {
-    vec![
-        flag("etcd-servers", socket_url(folder, ETCD_SOCKET)),
-        flag("bind-address", address.ip().to_string()),
-        flag("secure-port", address.port().to_string()),
-        // Without it, a machine that has no default route has no address to advertise, and the server ends.
-        flag("advertise-address", address.ip().to_string()),
-        flag("cert-dir", folder.join("certificates")),
-        flag("tls-cert-file", &certificates.tls_cert),
-        flag("tls-private-key-file", &certificates.tls_key),
-        flag("token-auth-file", folder.join(TOKENS)),
-        flag("service-account-issuer", "https://kubernetes.default.svc.cluster.local"),
-        flag("service-account-key-file", &certificates.service_account_public),
-        flag("service-account-signing-key-file", &certificates.service_account_private),
-        flag("service-cluster-ip-range", SERVICE_NETWORK),
-    ]
-}
-
-/// What an API server that stands alone is told in addition.
-fn without_nodes() -> Vec<OsString> {
-    vec![
-        "--permit-port-sharing".into(),
-        // A loopback address is refused as an endpoint of the service `kubernetes`, so nobody reconciles that.
-        flag("endpoint-reconciler-type", "none"),
-        flag("authorization-mode", "RBAC"),
-        // It asks for default service accounts, which a controller-manager would make.
-        flag("disable-admission-plugins", "ServiceAccount"),
-    ]
-}
-
-/// What an API server with nodes is told in addition.
-fn with_nodes() -> Vec<OsString> {
-    vec![
-        flag("authorization-mode", "Node,RBAC"),
-        flag("enable-admission-plugins", "NodeRestriction"),
-        // Nothing resolves the nodes' names.
-        flag("kubelet-preferred-address-types", "InternalIP"),
-    ]
 }
 
 /// Waits until `probe` succeeds, the server ends or `bound` is over.

@@ -10,10 +10,11 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::super::answer::{Answer, read_json};
 use super::super::error::{CloudError, ErrorKind, Failure};
 use super::super::limits::Lane;
 use super::super::normalise::parse_time;
-use super::super::transport::{Answer, Authorize, Clock, Operation, Payload, Request, Transport, read_json};
+use super::super::transport::{Authorize, Clock, Operation, Payload, Request, Transport};
 use super::model::TokenBody;
 use super::ops::{Target, refusal};
 

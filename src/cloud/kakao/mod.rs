@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
+use super::answer::Answer;
 use super::credential::{self, CredentialError, SecretSource};
 use super::error::{CloudError, ErrorKind, Failure, SetupError};
-use super::transport::{Answer, HttpCore, Operation, Transport};
+use super::transport::{HttpCore, Operation, Transport};
 use super::{Provider, words};
 use auth::TokenSource;
 pub use model::{ApplyReply, BackupSchedule, Cluster, Endpoints, Flavor, SubnetAssignment};

@@ -3,10 +3,11 @@
 use reqwest::Method;
 use serde_json::Value;
 
+use super::super::answer::{Answer, read_json, read_json_with};
 use super::super::error::{ErrorKind, Executed, Failure};
 use super::super::limits::Lane;
 use super::super::settings::CloudSettings;
-use super::super::transport::{Answer, Operation, Payload, Request, read_json, read_json_with};
+use super::super::transport::{Operation, Payload, Request};
 use super::model::{ApplyBody, ApplyReply, Cluster, ClusterList, Flavor, FlavorList};
 
 /// `GET /v1/redis/versions`: a bare array.

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::header::DATE;
 use serde_json::{Map, Value};
 
+use super::super::answer::{Answer, at_path};
 use super::super::error::{ErrorKind, Failure};
-use super::super::transport::{Answer, at_path};
 use super::classify::{Evidence, Layer, error_kind, flush_executed};
 use super::model::ReplyBody;
 use super::xml;

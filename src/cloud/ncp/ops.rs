@@ -2,10 +2,11 @@
 
 use reqwest::Method;
 
+use super::super::answer::Answer;
 use super::super::error::{ErrorKind, Failure};
 use super::super::limits::Lane;
 use super::super::settings::CloudSettings;
-use super::super::transport::{Answer, Operation, Payload, Request};
+use super::super::transport::{Operation, Payload, Request};
 use super::answer::open;
 use super::model::{FlushReply, Instance};
 

@@ -448,5 +448,5 @@ fn words(interval: Duration) -> String {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
+#[path = "tests/mod.rs"]
 mod tests;

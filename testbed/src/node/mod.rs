@@ -13,11 +13,12 @@ use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::api::Api;
 
 use self::requirements::Requirements;
+use crate::arguments::flag;
 use crate::assets::{Folders, Program};
 use crate::error::TestbedError;
 use crate::process::{DataFolder, Server};
 use crate::sandbox::Sandbox;
-use crate::server::{ApiServer, Options, User, flag, probe_socket, wait_for};
+use crate::server::{ApiServer, Options, User, probe_socket, wait_for};
 
 /// Pause between two looks at what is starting.
 const POLL: Duration = Duration::from_millis(100);

@@ -1,0 +1,93 @@
+//! What holds through any history.
+
+use proptest::prelude::*;
+
+use super::config_map::connection_data;
+use super::*;
+
+fn sights() -> impl Strategy<Value = Sight> {
+    let states = proptest::sample::select(vec![None, Some("Running"), Some("Modifying"), Some("stopped"), Some("New")]);
+    prop_oneof![
+        Just(Sight::NotYet),
+        Just(Sight::Absent),
+        Just(Sight::Ambiguous(vec!["a".to_owned(), "b".to_owned()])),
+        (states, 0_i64..1000).prop_map(|(state, second)| found(state, second)),
+    ]
+}
+
+fn views() -> impl Strategy<Value = (u8, Sight, Option<ErrorKind>, bool)> {
+    let kinds = proptest::sample::select(vec![
+        ErrorKind::CredentialsRejected,
+        ErrorKind::RateLimited,
+        ErrorKind::Unavailable,
+        ErrorKind::UnexpectedResponse,
+    ]);
+    (0_u8..8, sights(), proptest::option::of(kinds), any::<bool>())
+}
+
+fn view((which, sight, kind, done): (u8, Sight, Option<ErrorKind>, bool)) -> View {
+    match (which, kind) {
+        (0, _) => View::Suspended,
+        (1, _) => View::Blocked(Problem::stalled("CredentialsNotFound", "no Secret")),
+        (2, _) => View::Blocked(Problem::passing("CloudUnavailable", "later")),
+        (_, Some(kind)) => failing(sight, kind),
+        (_, None) => View::Seen(Observation { sight, problem: None, engine: None, forced_read_done: done }),
+    }
+}
+
+fn config_maps() -> impl Strategy<Value = ConfigMapState> {
+    let owned = any::<(bool, bool)>().prop_map(|(good, stale)| ConfigMapState::Owned {
+        data: if good { connection_data() } else { BTreeMap::new() },
+        stale,
+    });
+    prop_oneof![Just(ConfigMapState::Absent), Just(ConfigMapState::NotOwned), Just(ConfigMapState::Disabled), owned]
+}
+
+proptest! {
+    #[test]
+    fn conditions_keep_their_rules_through_any_history(
+        history in proptest::collection::vec((views(), config_maps(), 0_i64..400), 1..8),
+    ) {
+        let spec = with_map();
+        let mut status = RedisClusterRefStatus::default();
+        let mut second = 0;
+        for (seen, config_map, pause) in history {
+            second += pause;
+            let before = status;
+            status = plan_with(&spec, &before, view(seen.clone()), config_map.clone(), second).status;
+            let types: Vec<&str> = status.conditions.iter().map(|condition| condition.type_.as_str()).collect();
+            prop_assert!(types.contains(&READY) && types.contains(&SYNCED), "{:?}", types);
+            prop_assert!(!(types.contains(&RECONCILING) && types.contains(&STALLED)), "{:?}", types);
+            for condition in &status.conditions {
+                prop_assert_eq!(condition.observed_generation, Some(3));
+                prop_assert!(!condition.reason.is_empty() && !condition.message.is_empty());
+                if condition.type_ == RECONCILING || condition.type_ == STALLED {
+                    prop_assert_eq!(condition.status.as_str(), "True");
+                }
+                let same = find(&before.conditions, &condition.type_).filter(|was| was.status == condition.status);
+                match same {
+                    Some(was) => prop_assert_eq!(&condition.last_transition_time, &was.last_transition_time),
+                    None => prop_assert_eq!(condition.last_transition_time.0, at(second)),
+                }
+            }
+            prop_assert!(!(is_true(&status.conditions, READY) && types.contains(&STALLED)), "Ready though stalled");
+            // Planning again on its own status changes nothing.
+            let again = plan_with(&spec, &status, view(seen), config_map, second).status;
+            prop_assert_eq!(&again, &status);
+        }
+    }
+
+    #[test]
+    fn a_config_map_is_written_once_and_never_over_somebody_else_s(
+        seen in views(), config_map in config_maps(), second in 0_i64..2000,
+    ) {
+        let spec = with_map();
+        let before = stands();
+        let foreign = matches!(config_map, ConfigMapState::NotOwned | ConfigMapState::Disabled);
+        if let Some(write) = plan_with(&spec, &before, view(seen.clone()), config_map, second).config_map {
+            prop_assert!(!foreign);
+            let written = ConfigMapState::Owned { data: write.data, stale: write.stale_since.is_some() };
+            prop_assert_eq!(plan_with(&spec, &before, view(seen), written, second).config_map, None);
+        }
+    }
+}
