@@ -14,10 +14,26 @@ const MIB_PER_GIB: f64 = 1024.0;
 /// Integers of at least this size are milliseconds: as seconds it is the year 5138.
 const FIRST_MILLISECONDS: i64 = 100_000_000_000;
 
-/// Text that says something: `""`, blanks and `"-"` are an absent value in both APIs.
+/// Longest name, word, ID or address that is believed, in bytes: none of either API comes near it, and what an object shows has
+/// to fit into the object.
+const MAX_TEXT_BYTES: usize = 512;
+/// Longest description, in bytes.
+const MAX_PROSE_BYTES: usize = 4096;
+
+/// Text that says something: `""`, blanks and `"-"` are an absent value in both APIs, and what is absurdly long is none.
 #[must_use]
 pub fn text(value: String) -> Option<String> {
-    (!matches!(value.trim(), "" | "-")).then_some(value)
+    says_something(&value, MAX_TEXT_BYTES).then_some(value)
+}
+
+/// As [`text`], for what people write at length.
+#[must_use]
+pub fn prose(value: String) -> Option<String> {
+    says_something(&value, MAX_PROSE_BYTES).then_some(value)
+}
+
+fn says_something(value: &str, max_bytes: usize) -> bool {
+    value.len() <= max_bytes && !matches!(value.trim(), "" | "-")
 }
 
 /// A point in time from RFC 3339, from ISO 8601 with an offset without colon (NCP: `2018-12-28T17:28:00+0900`), or from a
@@ -103,6 +119,11 @@ pub(crate) mod de {
     /// Text, absent when null, `""` or `"-"`.
     pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
         Ok(Option::<String>::deserialize(deserializer)?.and_then(super::text))
+    }
+
+    /// As [`text`], for what people write at length.
+    pub(crate) fn prose<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.and_then(super::prose))
     }
 
     /// A list, empty when null.
@@ -260,7 +281,17 @@ mod tests {
     fn empty_words_are_absent() {
         for (value, expected) in [("", None), ("  ", None), ("-", None), ("a-b", Some("a-b")), (" a ", Some(" a "))] {
             assert_eq!(text(value.to_owned()).as_deref(), expected, "{value:?}");
+            assert_eq!(prose(value.to_owned()).as_deref(), expected, "{value:?}");
         }
+    }
+
+    #[test]
+    fn what_is_absurdly_long_is_absent() {
+        let long = |bytes: usize| "x".repeat(bytes);
+        assert_eq!(text(long(MAX_TEXT_BYTES)).map(|text| text.len()), Some(MAX_TEXT_BYTES));
+        assert_eq!(text(long(MAX_TEXT_BYTES + 1)), None);
+        assert_eq!(prose(long(MAX_PROSE_BYTES)).map(|text| text.len()), Some(MAX_PROSE_BYTES));
+        assert_eq!(prose(long(MAX_PROSE_BYTES + 1)), None);
     }
 
     proptest::proptest! {

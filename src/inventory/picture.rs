@@ -4,7 +4,7 @@ use crate::api::cluster_ref::{
     BackupStatus, ClusterStatus, EndpointsStatus, FlavorStatus, NodeStatus, ParameterGroupStatus, SubnetAssignment,
 };
 use crate::api::shared::whole_seconds;
-use crate::cloud::{kakao, ncp};
+use crate::cloud::{kakao, ncp, normalise};
 
 /// What one cloud says of one Redis.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,28 @@ pub struct Picture {
     /// Whether this is all the cloud knows; KakaoCloud's list can lack the parameter group, which a single read then has.
     pub complete: bool,
 }
+
+/// Most texts that the lists of one picture may have together. A status that is too large for an object would be no status.
+const MAX_LISTED: usize = 1024;
+
+impl Picture {
+    /// A picture that fits into an object: lists beyond all measure are left out, for a part of a list would say that this is all.
+    fn bounded(mut self) -> Self {
+        let cluster = &mut self.cluster;
+        let assigned: usize = cluster.subnet_assignments.iter().map(|shard| 1 + shard.replicas.len()).sum();
+        let plain = cluster.subnet_ids.len() + cluster.security_group_ids.len();
+        if plain + assigned + cluster.nodes.len() * TEXTS_OF_NODE > MAX_LISTED {
+            cluster.nodes = Vec::new();
+            cluster.subnet_assignments = Vec::new();
+            cluster.subnet_ids = Vec::new();
+            cluster.security_group_ids = Vec::new();
+        }
+        self
+    }
+}
+
+/// Texts of a [`NodeStatus`].
+const TEXTS_OF_NODE: usize = 6;
 
 /// A KakaoCloud cluster or instance set.
 pub fn of_kakao(cluster: kakao::Cluster) -> Picture {
@@ -32,7 +54,7 @@ pub fn of_kakao(cluster: kakao::Cluster) -> Picture {
         state: cluster.status,
         complete,
         cluster: ClusterStatus {
-            id: Some(cluster.id),
+            id: normalise::text(cluster.id),
             name: cluster.name,
             description: cluster.description,
             project_id: cluster.project_id,
@@ -63,6 +85,7 @@ pub fn of_kakao(cluster: kakao::Cluster) -> Picture {
             nodes: Vec::new(),
         },
     }
+    .bounded()
 }
 
 /// An NCP Cloud DB for Redis instance. Its endpoint is the master's private domain; it is never sharded.
@@ -104,6 +127,7 @@ pub fn of_ncp(instance: ncp::Instance) -> Picture {
             ..ClusterStatus::default()
         },
     }
+    .bounded()
 }
 
 fn node(server: ncp::ServerInstance) -> NodeStatus {
@@ -122,4 +146,45 @@ fn node(server: ncp::ServerInstance) -> NodeStatus {
 /// A group of fields, absent when none of them is known.
 fn present<T: Default + PartialEq>(value: T) -> Option<T> {
     (value != T::default()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What etcd takes at most, less half of it for spec, metadata and conditions.
+    const MOST_BYTES: usize = 1536 * 1024 / 2;
+
+    fn texts(count: usize) -> Vec<String> {
+        vec!["x".repeat(512); count]
+    }
+
+    #[test]
+    fn the_largest_picture_fits_into_an_object() {
+        let node = |_| NodeStatus { name: Some("x".repeat(512)), ..NodeStatus::default() };
+        let shard = || SubnetAssignment { primary: None, replicas: texts(99) };
+        for (lists, kept) in [
+            (ClusterStatus { subnet_ids: texts(MAX_LISTED), ..ClusterStatus::default() }, true),
+            (ClusterStatus { subnet_ids: texts(MAX_LISTED + 1), ..ClusterStatus::default() }, false),
+            (ClusterStatus { security_group_ids: texts(2000), ..ClusterStatus::default() }, false),
+            (ClusterStatus { subnet_assignments: vec![shard(); 10], ..ClusterStatus::default() }, true),
+            (ClusterStatus { subnet_assignments: vec![shard(); 11], ..ClusterStatus::default() }, false),
+            (ClusterStatus { nodes: (0..170).map(node).collect(), ..ClusterStatus::default() }, true),
+            (ClusterStatus { nodes: (0..171).map(node).collect(), ..ClusterStatus::default() }, false),
+        ] {
+            let whole = Picture { state: None, cluster: lists.clone(), complete: true };
+            let bounded = whole.clone().bounded();
+            assert_eq!(bounded == whole, kept);
+            assert!(json!(bounded.cluster).to_string().len() < MOST_BYTES);
+        }
+    }
+
+    #[test]
+    fn an_id_beyond_all_measure_is_none() {
+        let cluster = |id: String| of_kakao(serde_json::from_value(json!({ "objectId": id })).unwrap()).cluster;
+        assert_eq!(cluster("c-1".to_owned()).id.as_deref(), Some("c-1"));
+        assert_eq!(cluster("x".repeat(600)).id, None);
+    }
 }

@@ -22,7 +22,7 @@ pub struct Cluster {
     #[serde(default, deserialize_with = "de::text")]
     pub name: Option<String>,
     /// Free text.
-    #[serde(default, deserialize_with = "de::text")]
+    #[serde(default, deserialize_with = "de::prose")]
     pub description: Option<String>,
     /// Redis version, e.g. `6.2.5`.
     #[serde(default, deserialize_with = "de::text")]
