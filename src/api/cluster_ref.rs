@@ -169,6 +169,7 @@ impl CommonStatus for RedisClusterRefStatus {
 /// One managed Redis; a field the cloud does not give is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ClusterStatus {
     /// ID (KakaoCloud objectId, NCP cloudDBInstanceNo).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -347,6 +348,7 @@ pub struct NodeStatus {
 /// What the versions endpoint offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct EngineStatus {
     /// Whether the version in use is still offered for new clusters.
     #[serde(default)]

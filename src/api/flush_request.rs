@@ -170,6 +170,7 @@ impl FlushPhase {
 /// One attempt to send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct Attempt {
     /// Random ID of the attempt; the claim carries it too.
     pub id: String,
@@ -186,6 +187,7 @@ pub struct Attempt {
 /// What the cloud answered to the flush.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct FlushResponse {
     /// HTTP status; absent when there was no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,6 +209,7 @@ pub struct FlushResponse {
 /// The instance to wipe, as the cloud's list shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct FlushTarget {
     /// Number of the instance.
     #[serde(rename = "cloudDBInstanceNo", default, skip_serializing_if = "Option::is_none")]

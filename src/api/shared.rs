@@ -68,7 +68,7 @@ pub fn time_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }
 
-/// Schema of `status.conditions`: the fields of metav1.Condition, a map by type.
+/// Schema of `status.conditions`: the fields of metav1.Condition, a map by type, each condition written as a whole.
 pub fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -77,6 +77,7 @@ pub fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
         "maxItems": 16,
         "items": {
             "type": "object",
+            "x-kubernetes-map-type": "atomic",
             "description": "One aspect of the object's state.",
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {

@@ -56,6 +56,22 @@ fn strings_and_lists_of_the_spec_are_bounded() {
     });
 }
 
+/// What somebody else put into a part of a status goes with the next apply of that part, and the API server has one name to
+/// own instead of one for each field, which is a good part of what a status write costs it.
+#[test]
+fn parts_of_a_status_are_owned_as_a_whole() {
+    let mut parts = 0;
+    each_field(|path, schema| {
+        let within = path.split_once(".status.").map(|(_, within)| within);
+        let is_part = within.is_some_and(|within| !within.trim_end_matches("[]").contains(['.', '[']));
+        if is_part && schema.type_.as_deref() == Some("object") && !path.ends_with("clusters[]") {
+            assert_eq!(schema.x_kubernetes_map_type.as_deref(), Some("atomic"), "{path}");
+            parts += 1;
+        }
+    });
+    assert!(parts > 5, "{parts} were looked at");
+}
+
 #[test]
 fn a_fresh_object_is_never_current() {
     for crd in crds() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fake_cloud::{Fault, FaultKind, KakaoCluster, NcpInstance, Operation, RequestFilter};
 use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::json;
 
@@ -62,6 +63,19 @@ async fn a_cluster_that_the_list_shows_in_part_is_read_anew_too() {
     let shown: RedisClusterRef = env.read_again("sessions").await;
     let group = status(&shown).cluster.as_ref().unwrap().parameter_group.as_ref().unwrap();
     assert_eq!(group.sync_status.as_deref(), Some("Error-Sync"), "the echo comes after the single read");
+}
+
+#[tokio::test]
+async fn what_somebody_else_wrote_into_the_picture_goes_with_the_next_one() {
+    let env = with_set("foreign").await;
+    env.create::<RedisClusterRef>(kakao("carts", "set-1")).await;
+    env.until_condition::<RedisClusterRef>("carts", READY).await;
+    let foreign = json!({ "status": { "cluster": { "backup": { "schedule": "never" } } } });
+    let (by, patch) = (PatchParams::apply("somebody"), Patch::Merge(&foreign));
+    let shown = env.api::<RedisClusterRef>().patch_status("carts", &by, &patch).await.unwrap();
+    assert!(status(&shown).cluster.as_ref().unwrap().backup.is_some());
+    let clean = |reference: &RedisClusterRef| status(reference).cluster.as_ref().unwrap().backup.is_none();
+    env.until("carts", "a picture of the cloud alone", clean).await;
 }
 
 #[tokio::test]
