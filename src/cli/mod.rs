@@ -36,8 +36,13 @@ pub fn main(cli: Cli) -> Result<(), String> {
     }
 }
 
+/// Threads that reconcile and poll: what reads a long list is not to hold up everything else.
+const THREADS: usize = 2;
+
 fn on_runtime(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Not one for each core of a large node: the work waits for others most of the time.
+        .worker_threads(THREADS)
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the async runtime: {error}"))?;

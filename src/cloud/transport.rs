@@ -266,10 +266,12 @@ impl Transport {
         let retry_after = self.obey_retry_after(status, response.headers(), received_at);
         let trace = trace_id(response.headers());
         let lost = |lost: Lost| lost.in_answer(status, trace.clone(), retry_after);
-        if response.content_length().is_some_and(|length| length > max_body as u64) {
+        let length = response.content_length().unwrap_or_default();
+        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= max_body) else {
             return Err(lost(Lost::too_large(max_body)));
-        }
-        let mut body = Vec::new();
+        };
+        // Growing step by step it would take up to three times its length for a moment.
+        let mut body = Vec::with_capacity(length);
         while let Some(chunk) =
             response.chunk().await.map_err(|error| lost(Lost::from_reqwest(&error, Some(status))))?
         {

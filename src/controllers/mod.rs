@@ -1,13 +1,14 @@
 //! One folder a kind: a thin reconcile (observe → plan → act → report), a pure plan, the status it reports.
 //!
 //! What all kinds share: [`context`] (what a reconcile may touch), [`credentials`], [`report`] (status and events), [`pace`] (how
-//! often), [`runner`] (watch, concurrency, deadline, backoff), [`queue`], [`objects`] (what the watches brought), [`wake`].
+//! often), [`runner`] (watch, concurrency, deadline, backoff), [`queue`], [`objects`] (what the watches brought, past the [`guard`]), [`wake`].
 
 pub mod announcer;
 pub mod cluster_ref;
 pub mod context;
 pub mod credentials;
 pub mod flush_request;
+pub mod guard;
 pub mod objects;
 pub mod pace;
 pub mod parameter_sync;

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::Resource;
+use kube::core::NamespaceResourceScope;
 use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use super::guard::Guarded;
 use super::queue::Key;
 use crate::packing;
 
@@ -26,6 +27,11 @@ pub trait Watched:
     /// Whether its objects are kept packed, which takes a fifth of the memory and some microseconds to be read. For kinds with
     /// thousands of objects of which few are looked at.
     const PACKED: bool = false;
+
+    /// Whether a person waits for this version of the object to be looked at; else it can be an echo of what the operator wrote.
+    fn is_awaited(&self) -> bool {
+        true
+    }
 }
 
 /// The object is there, but this version of the operator cannot read it.
@@ -41,18 +47,12 @@ enum Stored<K> {
 }
 
 impl<K: Watched> Stored<K> {
-    fn new(object: &DeserializeGuard<K>) -> Self {
-        match &object.0 {
-            Err(_) => Self::Unreadable { version: object.resource_version() },
-            Ok(object) => {
-                let mut object = object.clone();
-                object.managed_fields_mut().clear();
-                Self::of(object)
-            }
-        }
-    }
-
-    fn of(object: K) -> Self {
+    fn new(object: Guarded<K>) -> Self {
+        let mut object = match object.0 {
+            Err(metadata) => return Self::Unreadable { version: metadata.resource_version },
+            Ok(object) => object,
+        };
+        object.meta_mut().managed_fields = None;
         // What was just read from JSON can be written as JSON; if ever not, it is kept as it is.
         match K::PACKED.then(|| packing::pack(&object).ok()).flatten() {
             None => Self::Plain(Arc::new(object)),
@@ -110,7 +110,12 @@ impl<K> Default for Objects<K> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
     /// The object is new, or another version of it came.
-    Changed(Key),
+    Changed {
+        /// Which.
+        key: Key,
+        /// Whether a person waits for it to be looked at.
+        is_awaited: bool,
+    },
     /// The object is gone.
     Gone(Key),
 }
@@ -165,7 +170,7 @@ pub struct Intake<K> {
     /// The namespace it watches; none for all of them.
     namespace: Option<String>,
     /// What the list under way has brought so far: only all of it says what is gone.
-    listed: HashMap<Key, Stored<K>>,
+    listed: HashMap<Key, (Stored<K>, bool)>,
     is_filled: bool,
 }
 
@@ -176,16 +181,19 @@ impl<K: Watched> Intake<K> {
     }
 
     /// Takes in an event and says what changed by it. A list changes what it shows in another version, however often it is made.
-    pub fn take_in(&mut self, objects: &Objects<K>, event: Event<DeserializeGuard<K>>) -> Vec<Change> {
+    pub fn take_in(&mut self, objects: &Objects<K>, event: Event<Guarded<K>>) -> Vec<Change> {
         match event {
             Event::Init => self.listed.clear(),
-            Event::InitApply(object) => drop(self.listed.insert(key(&object), Stored::new(&object))),
+            Event::InitApply(object) => {
+                let (key, is_awaited) = (key(&object), is_awaited(&object));
+                self.listed.insert(key, (Stored::new(object), is_awaited));
+            }
             Event::InitDone => return self.list_is_complete(objects),
             Event::Apply(object) => {
-                let key = key(&object);
-                let stored = Stored::new(&object);
+                let (key, is_awaited) = (key(&object), is_awaited(&object));
+                let stored = Stored::new(object);
                 objects.all.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), stored);
-                return vec![Change::Changed(key)];
+                return vec![Change::Changed { key, is_awaited }];
             }
             Event::Delete(object) => {
                 let key = key(&object);
@@ -205,11 +213,11 @@ impl<K: Watched> Intake<K> {
             all.remove(&key);
             changes.push(Change::Gone(key));
         }
-        for (key, stored) in std::mem::take(&mut self.listed) {
+        for (key, (stored, is_awaited)) in std::mem::take(&mut self.listed) {
             if all.get(&key).is_some_and(|known| known.is_same(&stored)) {
                 continue;
             }
-            changes.push(Change::Changed(key.clone()));
+            changes.push(Change::Changed { key: key.clone(), is_awaited });
             all.insert(key, stored);
         }
         drop(all);
@@ -220,19 +228,25 @@ impl<K: Watched> Intake<K> {
     }
 }
 
-fn key<K: Watched>(object: &DeserializeGuard<K>) -> Key {
+/// What cannot be read is not told from what somebody waits for.
+fn is_awaited<K: Watched>(object: &Guarded<K>) -> bool {
+    object.0.as_ref().map_or(true, Watched::is_awaited)
+}
+
+fn key<K: Watched>(object: &Guarded<K>) -> Key {
     let metadata = object.meta();
     Key::new(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt as _;
     use serde_json::json;
 
     use super::*;
     use crate::api::{RedisClusterRef, RedisParameterSync};
 
-    fn reference(name: &str, version: &str) -> DeserializeGuard<RedisClusterRef> {
+    fn reference(name: &str, version: &str) -> Guarded<RedisClusterRef> {
         serde_json::from_value(json!({
             "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisClusterRef",
             "metadata": { "namespace": "shop", "name": name, "resourceVersion": version, "labels": { "tier": name },
@@ -245,7 +259,7 @@ mod tests {
     fn list(
         intake: &mut Intake<RedisClusterRef>,
         objects: &Objects<RedisClusterRef>,
-        listed: Vec<DeserializeGuard<RedisClusterRef>>,
+        listed: Vec<Guarded<RedisClusterRef>>,
     ) -> Vec<Change> {
         intake.take_in(objects, Event::Init);
         for object in listed {
@@ -253,13 +267,14 @@ mod tests {
         }
         let mut changes = intake.take_in(objects, Event::InitDone);
         changes.sort_by_key(|change| match change {
-            Change::Changed(key) | Change::Gone(key) => key.clone(),
+            Change::Changed { key, .. } | Change::Gone(key) => key.clone(),
         });
         changes
     }
 
     fn changed(name: &str) -> Change {
-        Change::Changed(Key::new("shop", name))
+        // None of them has a status yet.
+        Change::Changed { key: Key::new("shop", name), is_awaited: true }
     }
 
     fn gone(name: &str) -> Change {
@@ -298,7 +313,7 @@ mod tests {
         let (objects, mut intake) = (Objects::default(), Intake::new(None));
         intake.take_in(&objects, Event::Apply(reference("a", "1")));
         let mut wanted = reference("a", "1").0.unwrap();
-        wanted.managed_fields_mut().clear();
+        wanted.metadata.managed_fields = None;
         assert_eq!(*objects.get("shop", "a").unwrap().unwrap(), wanted);
         let names = |tier: &str| {
             let found = objects.select("shop", |labels| labels.get("tier").is_some_and(|have| have == tier));

@@ -1,8 +1,11 @@
 //! Writing what a plan decided: a status, only if it differs, and events, only on change.
 
+use http::HeaderValue;
+use http::header::ACCEPT;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
+use kube::core::{PartialObjectMeta, Request};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
@@ -16,6 +19,10 @@ use crate::api::conditions::{self, READY};
 
 /// The Events API refuses longer notes.
 const MAX_NOTE_BYTES: usize = 1000;
+
+/// Asks for an answer without spec and status
+/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches>).
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// Something worth telling once, when it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,9 +76,13 @@ where
     }
     let patch =
         json!({ "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status });
-    let api: Api<kube::core::PartialObjectMeta<K>> = Api::namespaced(ctx.client.clone(), &namespace);
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    match api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await {
+    let mut request = Request::new(K::url_path(&(), Some(&namespace)))
+        .patch_subresource("status", &object.name_any(), &params, &Patch::Apply(&patch))
+        .map_err(kube::Error::BuildRequest)?;
+    // The status that stands is the one in the patch: sending it back would be work for both sides.
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ONLY));
+    match ctx.client.request::<PartialObjectMeta<K>>(request).await {
         Ok(written) => {
             ctx.metrics.status_written(kind_name::<K>());
             Ok(written.metadata.resource_version)

@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
 use serde_json::{Value, json};
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info_span, warn};
 
 use super::context::Context;
+use super::guard::Guarded;
 use super::objects::{Change, Intake, Objects, Unreadable, Watched};
 use super::queue::{Key, Lane, Queue};
 use super::requeue;
@@ -79,11 +79,6 @@ pub trait Reconcile: Watched + Debug {
     /// Brings one object up to date.
     fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> impl Future<Output = Result<Outcome, ReconcileError>> + Send;
 
-    /// Whether a person waits for this version of the object to be looked at; else it can be an echo of what the operator wrote.
-    fn is_awaited(&self) -> bool {
-        true
-    }
-
     /// An object was created, changed, or deleted: what else should look again.
     fn changed(_ctx: &Context, _namespace: &str, _name: &str) {}
 
@@ -124,7 +119,7 @@ pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes
     K::objects(&ctx).begin(parts.len());
     let mut intakes: Vec<Intake<K>> = parts.iter().cloned().map(Intake::new).collect();
     let streams = parts.into_iter().enumerate().map(|(index, namespace)| {
-        let api: Api<DeserializeGuard<K>> = match namespace {
+        let api: Api<Guarded<K>> = match namespace {
             Some(namespace) => Api::namespaced(ctx.client.clone(), &namespace),
             None => Api::all(ctx.client.clone()),
         };
@@ -172,10 +167,8 @@ pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes
 /// An object changed: it is looked at, and so is what depends on it.
 fn take_in<K: Reconcile>(ctx: &Context, queue: &mut Queue, change: Change) {
     match change {
-        Change::Changed(key) => {
-            let object = K::objects(ctx).get(key.namespace(), key.name());
-            let awaited = object.is_none_or(|object| object.is_ok_and(|object| object.is_awaited()));
-            queue.push(&key, if awaited { Lane::Interactive } else { Lane::Periodic });
+        Change::Changed { key, is_awaited } => {
+            queue.push(&key, if is_awaited { Lane::Interactive } else { Lane::Periodic });
             K::changed(ctx, key.namespace(), key.name());
         }
         Change::Gone(key) => {

@@ -22,6 +22,13 @@ use crate::inventory::{Subscriber, SubscriberKind};
 
 impl Watched for RedisClusterRef {
     const PACKED: bool = true;
+
+    fn is_awaited(&self) -> bool {
+        let status = self.status.as_ref();
+        self.metadata.deletion_timestamp.is_some()
+            || status.and_then(|status| status.observed_generation) != Some(generation(self))
+            || requested_read(self).is_some()
+    }
 }
 
 impl Reconcile for RedisClusterRef {
@@ -67,13 +74,6 @@ impl Reconcile for RedisClusterRef {
         let requeue_after = requeue::jittered(requeue_after);
         report(&ctx, &self, &previous, &status).await?;
         Ok(if status == previous { Outcome::settled(requeue_after) } else { Outcome::applied(requeue_after) })
-    }
-
-    fn is_awaited(&self) -> bool {
-        let status = self.status.as_ref();
-        self.metadata.deletion_timestamp.is_some()
-            || status.and_then(|status| status.observed_generation) != Some(generation(self))
-            || requested_read(self).is_some()
     }
 
     fn changed(ctx: &Context, namespace: &str, name: &str) {

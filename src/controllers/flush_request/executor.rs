@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::DeserializeGuard;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 use tracing::{info, warn};
@@ -22,6 +21,7 @@ use crate::cloud::ncp::NcpClient;
 use crate::cloud::{CloudError, ErrorKind, Executed, ncp};
 use crate::controllers::cluster_ref::target;
 use crate::controllers::context::Context;
+use crate::controllers::guard::Guarded;
 use crate::controllers::problem::Problem;
 use crate::controllers::report;
 use crate::controllers::runner::ReconcileError;
@@ -106,7 +106,7 @@ impl Executor {
 
     async fn read_reference(&mut self) -> Result<Reference, ReconcileError> {
         let namespace = self.object.namespace().unwrap_or_default();
-        let api: Api<DeserializeGuard<RedisClusterRef>> = Api::namespaced(self.ctx.client.clone(), &namespace);
+        let api: Api<Guarded<RedisClusterRef>> = Api::namespaced(self.ctx.client.clone(), &namespace);
         self.reference = None;
         let Some(found) = api.get_opt(&self.object.spec.cluster_ref.name).await? else { return Ok(Reference::Missing) };
         let Ok(reference) = found.0 else {

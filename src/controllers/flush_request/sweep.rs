@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, ListParams};
-use kube::core::DeserializeGuard;
 use tracing::info;
 
 use super::claim::{CLAIM_KIND, CLAIM_LABEL, HeldClaim, expired, still_open};
@@ -11,6 +10,7 @@ use super::executor::delete_claim;
 use super::session::Snapshot;
 use crate::api::RedisFlushRequest;
 use crate::controllers::context::Context;
+use crate::controllers::guard::Guarded;
 
 /// Claims read at once.
 const PAGE: u32 = 500;
@@ -61,7 +61,7 @@ async fn request_of(ctx: &Context, claim: &HeldClaim) -> Result<Option<Snapshot>
     if claim.namespace.is_empty() || claim.name.is_empty() {
         return Ok(None);
     }
-    let api: Api<DeserializeGuard<RedisFlushRequest>> = Api::namespaced(ctx.client.clone(), &claim.namespace);
+    let api: Api<Guarded<RedisFlushRequest>> = Api::namespaced(ctx.client.clone(), &claim.namespace);
     let Some(found) = api.get_opt(&claim.name).await.map_err(|_| Unreadable)? else { return Ok(None) };
     let request = found.0.map_err(|_| Unreadable)?;
     Ok(Snapshot::of(&request).filter(|request| request.uid == claim.request_uid))
