@@ -24,6 +24,15 @@ struct Shown {
     state: Option<String>,
     #[serde(default)]
     conditions: Vec<ShownCondition>,
+    #[serde(default)]
+    cluster: Option<ShownCluster>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownCluster {
+    #[serde(default)]
+    parameter_group: Option<Ignored>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -38,6 +47,8 @@ struct ShownCondition {
 pub struct Look {
     /// Whether it is Ready.
     pub ready: bool,
+    /// Whether it shows its parameter group, which the cloud's list leaves out for clusters in cluster mode.
+    pub whole: bool,
     /// The cloud's word.
     pub state: Option<String>,
     /// When that was seen.
@@ -48,6 +59,7 @@ pub struct Look {
 struct All {
     looks: HashMap<String, Look>,
     ready: usize,
+    whole: usize,
 }
 
 /// All references of a namespace as they were last seen.
@@ -88,6 +100,11 @@ impl Seen {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).ready
     }
 
+    /// How many show their parameter group.
+    pub fn whole(&self) -> usize {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).whole
+    }
+
     /// A reference as it was last seen.
     pub fn look(&self, name: &str) -> Option<Look> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).looks.get(name).cloned()
@@ -116,20 +133,28 @@ impl All {
                 let ready = status.is_some_and(|status| {
                     status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
                 });
+                let cluster = status.and_then(|status| status.cluster.as_ref());
+                let whole = cluster.is_some_and(|cluster| cluster.parameter_group.is_some());
                 let state = status.and_then(|status| status.state.clone());
                 let before = self.looks.get(&object.name_any());
                 // The time is that of the first sight of this state, not of the last write.
                 let at = before.filter(|before| before.ready == ready && before.state == state);
                 let at = at.map_or_else(Instant::now, |before| before.at);
-                let was_ready = before.is_some_and(|before| before.ready);
-                self.ready = self.ready + usize::from(ready) - usize::from(was_ready);
-                self.looks.insert(object.name_any(), Look { ready, state, at });
+                self.replace(&object.name_any(), Some(Look { ready, whole, state, at }));
             }
-            Event::Delete(object) => {
-                let gone = self.looks.remove(&object.name_any());
-                self.ready -= usize::from(gone.is_some_and(|gone| gone.ready));
-            }
+            Event::Delete(object) => self.replace(&object.name_any(), None),
             Event::Init | Event::InitDone => {}
         }
+    }
+
+    fn replace(&mut self, name: &str, look: Option<Look>) {
+        self.ready += usize::from(look.as_ref().is_some_and(|look| look.ready));
+        self.whole += usize::from(look.as_ref().is_some_and(|look| look.whole));
+        let before = match look {
+            Some(look) => self.looks.insert(name.to_owned(), look),
+            None => self.looks.remove(name),
+        };
+        self.ready -= usize::from(before.as_ref().is_some_and(|before| before.ready));
+        self.whole -= usize::from(before.as_ref().is_some_and(|before| before.whole));
     }
 }

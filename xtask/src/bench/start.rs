@@ -12,7 +12,7 @@ const WITHIN: Duration = Duration::from_secs(600);
 /// Targets of the time to Ready, in seconds, by the number of references they hold for.
 const READY_WITHIN: [(u32, f64); 2] = [(1000, 5.0), (10_000, 30.0)];
 /// Targets of the memory, in MiB, likewise.
-const MEMORY: [(u32, f64); 2] = [(1000, 24.0), (10_000, 64.0)];
+pub const MEMORY: [(u32, f64); 2] = [(1000, 24.0), (10_000, 64.0)];
 
 /// Starts the operator, which then stays for the scenarios that follow.
 pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
