@@ -47,6 +47,7 @@ mod lock;
 mod node;
 pub mod packages;
 mod process;
+mod registry;
 mod sandbox;
 mod server;
 
@@ -54,6 +55,7 @@ pub use access::Access;
 pub use assets::{AssetsError, Program};
 pub use error::TestbedError;
 pub use node::{Cluster, ClusterOptions};
+pub use registry::Registry;
 pub use server::{ApiServer, Namespace, Options, User};
 
 /// The last `lines` lines of a text file; what cannot be read is told in their place, as this is for error messages.

@@ -131,6 +131,11 @@ impl Server {
         self.supervisor.try_wait().map_err(|source| TestbedError::Process { program: name.clone(), source })
     }
 
+    /// Where the log is.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.log.clone()
+    }
+
     /// The last lines of the log.
     pub(crate) fn log(&self) -> String {
         tail(&self.log, LOG_LINES)

@@ -1,15 +1,17 @@
 //! `cargo xtask image`: the operator as a static binary, and the image around it.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use clap::Args;
 use serde_json::Value;
-use testbed::packages::{self, PackagesError, Tool};
+use testbed::packages::PackagesError;
 use tokio::process::Command;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
+use crate::buildah::Store;
 use crate::output::{say, step};
 use crate::root;
 
@@ -80,7 +82,8 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    /// What to make of an error of the operating system.
+    pub fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }
     }
@@ -99,6 +102,11 @@ pub struct Content {
 }
 
 impl Content {
+    /// The package, its program and the image are called so.
+    pub fn program(self) -> &'static str {
+        self.program
+    }
+
     /// Name of the image with a tag.
     pub fn name(self, tag: &str) -> String {
         format!("{}:{tag}", self.program)
@@ -241,42 +249,42 @@ fn ca_bundle() -> String {
 /// # Errors
 /// When buildah is missing or fails.
 pub async fn build(content: Content, folder: &Path, name: &str) -> Result<Image, ImageError> {
-    packages::ensure(&[Tool::new("buildah", "buildah")]).await?;
-    let storage = tempfile::tempdir().map_err(ImageError::io("create", std::env::temp_dir()))?;
+    build_for(None, content, folder, name).await
+}
+
+/// As [`build`], and says in the image that it is for this architecture, as Go calls it, instead of this machine's.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_for(
+    architecture: Option<&str>,
+    content: Content,
+    folder: &Path,
+    name: &str,
+) -> Result<Image, ImageError> {
+    let store = Store::create().await?;
     let file_name = name.rsplit('/').next().unwrap_or(name).replace(':', "-");
     let archives = root().join(FOLDER);
     std::fs::create_dir_all(&archives).map_err(ImageError::io("create", &archives))?;
     let archive = archives.join(format!("{file_name}.tar"));
-    let (version, revision) = (format!("VERSION={}", env!("CARGO_PKG_VERSION")), revision().await);
-    let mut bud = buildah(storage.path());
-    bud.args(["bud", "--quiet", "--isolation", "chroot", "--tag", name, "--build-arg", &version]);
+    let (dockerfile, version) = (root().join(content.dockerfile), format!("VERSION={}", env!("CARGO_PKG_VERSION")));
+    let mut bud: Vec<OsString> = ["bud", "--quiet", "--isolation", "chroot", "--tag", name].map(Into::into).into();
+    bud.extend(["--build-arg".into(), version.into(), "--file".into(), dockerfile.into()]);
     // The time of the commit instead of that of the build: the same sources give the same image.
-    if let Some((hash, time)) = &revision {
-        bud.args(["--timestamp", time, "--build-arg", &format!("REVISION={hash}")]);
+    if let Some((hash, time)) = revision().await {
+        bud.extend(["--timestamp".into(), time.into(), "--build-arg".into(), format!("REVISION={hash}").into()]);
     }
-    bud.arg("--file").arg(root().join(content.dockerfile)).arg(folder);
-    buildah_run(bud, "buildah bud").await?;
+    if let Some(architecture) = architecture {
+        bud.extend(["--arch".into(), architecture.into()]);
+    }
+    bud.push(folder.into());
+    store.run(&bud).await?;
     if archive.exists() {
         std::fs::remove_file(&archive).map_err(ImageError::io("remove", &archive))?;
     }
-    let mut push = buildah(storage.path());
-    push.args(["push", "--quiet", name, &format!("docker-archive:{}:{name}", archive.display())]);
-    buildah_run(push, "buildah push").await?;
+    let destination = format!("docker-archive:{}:{name}", archive.display());
+    store.run(&["push", "--quiet", name, &destination]).await?;
     Ok(Image { name: name.to_owned(), archive })
-}
-
-/// buildah with a store of its own, which leaves nothing in the user's.
-fn buildah(storage: &Path) -> Command {
-    let mut command = Command::new("buildah");
-    command.arg("--root").arg(storage.join("root")).arg("--runroot").arg(storage.join("run"));
-    command.args(["--storage-driver", "vfs"]).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-    command
-}
-
-async fn buildah_run(mut command: Command, name: &str) -> Result<(), ImageError> {
-    let status = command.status().await;
-    let status = status.map_err(|source| ImageError::Run { program: "buildah".to_owned(), source })?;
-    if status.success() { Ok(()) } else { Err(ImageError::Failed { command: name.to_owned(), status }) }
 }
 
 /// Hash of the commit that is checked out, and its time in seconds since 1970. None outside of a repository.

@@ -1,6 +1,8 @@
-//! Development tasks: `cargo xtask generate`, `chart`, `image`, `demo`, `gitops`, `workflows`, `faults`, `bench`, `e2e` and `ci`.
+//! Development tasks: `cargo xtask generate`, `chart`, `image`, `demo`, `gitops`, `workflows`, `faults`, `bench`, `e2e`,
+//! `release` and `ci`.
 
 mod bench;
+mod buildah;
 mod chart;
 mod ci;
 mod demo;
@@ -10,6 +12,7 @@ mod generate;
 mod gitops;
 mod image;
 mod output;
+mod release;
 mod workflows;
 
 use std::io::Write as _;
@@ -44,6 +47,8 @@ enum Task {
     Workflows,
     /// Build the operator's image
     Image(image::Arguments),
+    /// Publish what a tag becomes, or rehearse it on this machine
+    Release(release::Arguments),
     /// Install, kill, upgrade, drain and uninstall the operator on real nodes
     E2e(e2e::Arguments),
     /// Run everything that continuous integration runs
@@ -60,6 +65,7 @@ fn main() -> ExitCode {
         Task::Gitops(arguments) => gitops::main(&arguments).map_err(|error| error.to_string()),
         Task::Workflows => workflows::main().map_err(|error| error.to_string()),
         Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),
+        Task::Release(arguments) => release::main(&arguments).map_err(|error| error.to_string()),
         Task::E2e(arguments) => e2e::main(&arguments).map_err(|error| error.to_string()),
         Task::Ci => ci::main().map_err(|error| error.to_string()),
     };

@@ -38,6 +38,8 @@ pub enum Program {
     Actionlint,
     /// Tells what kstatus and Argo CD make of an object; its source is in `testbed/go/health`.
     GitopsHealth,
+    /// Keeps images and charts, for rehearsals of a release; its source is in `testbed/go/registry`.
+    Registry,
 }
 
 /// A minor version of Kubernetes that the testbed has pins for.
@@ -192,6 +194,18 @@ static PAUSE: Family = Family {
     ldflags: "-s -w",
 };
 
+static REGISTRY: Family = Family {
+    name: "registry",
+    // Of github.com/google/go-containerregistry, which has it all.
+    version: "v0.22.1",
+    go: GoVersion { major: 1, minor: 26, patch: 0 },
+    go_mod: include_str!("../../go/registry/go.mod"),
+    go_sum: include_str!("../../go/registry/go.sum"),
+    sources: &[("main.go", include_str!("../../go/registry/main.go"))],
+    tags: "",
+    ldflags: "-s -w",
+};
+
 /// What there is to know of a program.
 struct Entry {
     /// File name.
@@ -203,7 +217,7 @@ struct Entry {
 
 impl Program {
     /// Every program, in the order a cluster starts them; then those that use it.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::Kubectl,
@@ -218,6 +232,7 @@ impl Program {
         Self::Helm,
         Self::Actionlint,
         Self::GitopsHealth,
+        Self::Registry,
     ];
 
     /// The table, with one of the Kubernetes there are.
@@ -244,6 +259,7 @@ impl Program {
             Self::Helm => ("helm", &HELM, "helm.sh/helm/v4/cmd/helm"),
             Self::Actionlint => ("actionlint", &ACTIONLINT, "github.com/rhysd/actionlint/cmd/actionlint"),
             Self::GitopsHealth => ("gitops-health", &HEALTH, "managedredis.dev/testbed/health"),
+            Self::Registry => ("registry", &REGISTRY, "managedredis.dev/testbed/registry"),
         };
         Entry { name, family, package }
     }
@@ -336,8 +352,12 @@ mod tests {
     }
 
     #[test]
-    fn health_is_named_after_its_kstatus() {
-        assert!(HEALTH.go_mod.contains(&format!("github.com/fluxcd/cli-utils {}", HEALTH.version)));
+    fn what_is_built_from_this_repository_is_named_after_what_it_is_made_of() {
+        for (family, module) in
+            [(&HEALTH, "github.com/fluxcd/cli-utils"), (&REGISTRY, "github.com/google/go-containerregistry")]
+        {
+            assert!(family.go_mod.contains(&format!("{module} {}", family.version)), "{}", family.name);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub mod helm;
 mod manifests;
 mod objects;
 mod policy;
-mod release;
+pub mod release;
 mod server;
 #[cfg(test)]
 mod tests;

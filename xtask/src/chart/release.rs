@@ -161,7 +161,10 @@ fn older_chart(scratch: &Path) -> Result<PathBuf, ChartError> {
 }
 
 /// Copies a folder with all that is in it.
-fn copy(from: &Path, to: &Path) -> Result<(), ChartError> {
+///
+/// # Errors
+/// When something cannot be read or written.
+pub fn copy(from: &Path, to: &Path) -> Result<(), ChartError> {
     std::fs::create_dir_all(to).map_err(ChartError::io("create", to))?;
     for entry in std::fs::read_dir(from).map_err(ChartError::io("read", from))? {
         let entry = entry.map_err(ChartError::io("read", from))?;

@@ -1,0 +1,55 @@
+//! The chart as it is published: it names the published image, by what cannot be changed afterwards.
+
+use std::path::{Path, PathBuf};
+
+use super::ReleaseError;
+use super::manifest::with_line;
+use super::publish::{Image, Registry};
+use crate::chart::helm::Helm;
+use crate::chart::{chart, release};
+
+const VALUES: &str = "values.yaml";
+/// The values of the repository's chart that the published one has otherwise.
+const REPOSITORY: &str = "repository: managed-redis-operator";
+const DIGEST: &str = "digest: \"\"";
+/// What helm push says before the digest.
+const PUSHED: &str = "Digest: ";
+
+/// Packages the chart of an image into a folder.
+///
+/// # Errors
+/// When a file or Helm is not as it has to be.
+pub async fn package(helm: &Helm, image: &Image, version: &str, dist: &Path) -> Result<PathBuf, ReleaseError> {
+    let folder = helm.scratch().join("managed-redis-operator");
+    release::copy(&chart(), &folder)?;
+    let path = folder.join(VALUES);
+    let text = std::fs::read_to_string(&path).map_err(ReleaseError::io("read", &path))?;
+    let text = with_line(VALUES, &text, REPOSITORY, &format!("repository: {}", image.repository))?;
+    let text = with_line(VALUES, &text, DIGEST, &format!("digest: {}", image.digest))?;
+    std::fs::write(&path, text).map_err(ReleaseError::io("write", &path))?;
+    let (folder, destination) = (folder.to_string_lossy(), dist.to_string_lossy());
+    helm.run(&["package", &folder, "--destination", &destination]).await?;
+    Ok(dist.join(format!("managed-redis-operator-{version}.tgz")))
+}
+
+/// Pushes the packaged chart; its digest.
+///
+/// # Errors
+/// When the registry refuses it.
+pub async fn push(helm: &Helm, archive: &Path, registry: &Registry) -> Result<String, ReleaseError> {
+    let (archive, charts) = (archive.to_string_lossy(), format!("oci://{}", registry.charts()));
+    let mut arguments = vec!["push", &archive, &charts];
+    let credentials = registry.credentials.as_ref().map(|path| path.to_string_lossy());
+    if let Some(credentials) = &credentials {
+        arguments.extend(["--registry-config", credentials]);
+    }
+    if registry.plain_http {
+        arguments.push("--plain-http");
+    }
+    let (stdout, stderr) = helm.printed(&arguments).await?;
+    let digest = stdout.lines().chain(stderr.lines()).find_map(|line| line.strip_prefix(PUSHED)).map(str::trim);
+    match digest.filter(|digest| digest.starts_with("sha256:")) {
+        Some(digest) => Ok(digest.to_owned()),
+        None => Err(ReleaseError::Wrong(format!("helm push named no digest:\n{stdout}{stderr}"))),
+    }
+}

@@ -1,0 +1,125 @@
+//! The release on this machine: published to a registry that keeps nothing, then pulled as users pull it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::publish::{Published, Registry, publish};
+use super::{ReleaseError, version};
+use crate::buildah::Store;
+use crate::chart::helm::Helm;
+use crate::image::{self, OPERATOR, Profile};
+use crate::output::{say, step};
+
+/// Every architecture that a release has, as images call it.
+const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
+const INDEX: &str =
+    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json";
+const MANIFEST: &str =
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+/// The image's user, which the restricted Pod Security Standard wants to be a number and not 0.
+const USER: &str = "65532:65532";
+
+/// Publishes to a registry on this machine, pulls it all again, and looks whether it fits together. The image of the other
+/// architecture has this machine's program in it: it is there for the index.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Build the program as it is delivered, instead of as tests are
+    #[arg(long)]
+    release: bool,
+}
+
+/// Rehearses a release.
+///
+/// # Errors
+/// When something cannot be published, or is not what it should be.
+pub async fn main(arguments: &Arguments) -> Result<(), ReleaseError> {
+    let version = version::agreed(None)?;
+    let folder = tempfile::tempdir().map_err(ReleaseError::io("create", std::env::temp_dir()))?;
+    step("Building the images");
+    let profile = if arguments.release { Profile::Release } else { Profile::Dev };
+    let archives = build(profile, folder.path()).await?;
+    step("Starting a registry");
+    let server = testbed::Registry::start().await?;
+    let prefix = format!("{}/rehearsal", server.address());
+    let registry = Registry { prefix, plain_http: true, credentials: None };
+    let published = publish(&registry, &version, &archives, &folder.path().join("dist")).await?;
+    step("Looking at what was published");
+    look_at_image(&published, server.address()).await?;
+    look_at_chart(&published, &version).await?;
+    look_at_manifests(&published)?;
+    say("The image, the chart and the manifests fit together.");
+    Ok(())
+}
+
+async fn build(profile: Profile, folder: &Path) -> Result<Vec<PathBuf>, ReleaseError> {
+    let program = image::compile(OPERATOR, profile, None).await?;
+    let context = image::prepare(OPERATOR, &program, &folder.join("context"))?;
+    let mut archives = Vec::new();
+    for architecture in ARCHITECTURES {
+        let name = OPERATOR.name(&format!("rehearsal-{architecture}"));
+        let image = image::build_for(Some(architecture), OPERATOR, &context, &name).await?;
+        let archive = folder.join(format!("{architecture}.tar"));
+        std::fs::copy(&image.archive, &archive).map_err(ReleaseError::io("copy", &image.archive))?;
+        std::fs::remove_file(&image.archive).map_err(ReleaseError::io("remove", &image.archive))?;
+        archives.push(archive);
+    }
+    Ok(archives)
+}
+
+/// The tag leads to the index of that digest, the index to an image for each architecture, and one can be pulled by the digest.
+async fn look_at_image(published: &Published, address: &str) -> Result<(), ReleaseError> {
+    let image = &published.image;
+    let path = image.repository.strip_prefix(address).unwrap_or(&image.repository);
+    let base = format!("http://{address}/v2{path}");
+    let by_tag = get(&format!("{base}/manifests/{}", image.version), INDEX).await?;
+    let index = get(&format!("{base}/manifests/{}", image.digest), INDEX).await?;
+    ensure(by_tag == index, || format!("the tag leads to {by_tag}, the digest to {index}"))?;
+    let mut architectures = BTreeSet::new();
+    for entry in index["manifests"].as_array().into_iter().flatten() {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let manifest = get(&format!("{base}/manifests/{}", text(&entry["digest"])), MANIFEST).await?;
+        let config = get(&format!("{base}/blobs/{}", text(&manifest["config"]["digest"])), "*/*").await?;
+        let architecture = text(&entry["platform"]["architecture"]);
+        ensure(config["architecture"] == *architecture, || format!("the {architecture} image says {config}"))?;
+        ensure(config["config"]["User"] == USER, || {
+            format!("the {architecture} image's user is not {USER}: {config}")
+        })?;
+        let labelled = &config["config"]["Labels"]["org.opencontainers.image.version"];
+        ensure(*labelled == *image.version, || format!("the {architecture} image is labelled {labelled}"))?;
+        architectures.insert(architecture);
+    }
+    let wanted = ARCHITECTURES.map(str::to_owned).into();
+    ensure(architectures == wanted, || format!("the image has {architectures:?} instead of {wanted:?}"))?;
+    let by_digest = format!("docker://{}@{}", image.repository, image.digest);
+    Store::create().await?.run(&["pull", "--quiet", "--tls-verify=false", &by_digest]).await?;
+    Ok(())
+}
+
+/// The chart that is pulled renders a Deployment of the published image.
+async fn look_at_chart(published: &Published, version: &str) -> Result<(), ReleaseError> {
+    let helm = Helm::find().await?;
+    let chart = format!("oci://{}", published.chart);
+    let rendered = helm.run(&["template", "redis", &chart, "--version", version, "--plain-http"]).await?;
+    let line = format!("image: \"{}\"", published.image.name());
+    ensure(rendered.lines().any(|have| have.trim() == line), || format!("the chart does not render {line}"))
+}
+
+fn look_at_manifests(published: &Published) -> Result<(), ReleaseError> {
+    let path = &published.manifests;
+    let text = std::fs::read_to_string(path).map_err(ReleaseError::io("read", path))?;
+    let line = format!("image: {}", published.image.name());
+    ensure(text.lines().any(|have| have.trim() == line), || format!("install.yaml does not say {line}"))
+}
+
+async fn get(url: &str, accept: &str) -> Result<Value, ReleaseError> {
+    let request = reqwest::Client::new().get(url).header(reqwest::header::ACCEPT, accept);
+    let answer = request.send().await?.error_for_status()?;
+    Ok(answer.json().await?)
+}
+
+fn ensure(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), ReleaseError> {
+    if holds { Ok(()) } else { Err(ReleaseError::Wrong(sentence())) }
+}

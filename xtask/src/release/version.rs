@@ -1,0 +1,64 @@
+//! One version for the tag, the package and the chart, or nothing is published.
+
+use serde::Deserialize;
+
+use super::ReleaseError;
+use crate::chart::chart;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Chart {
+    version: String,
+    app_version: String,
+}
+
+/// The version that the package, the chart and the tag agree on.
+///
+/// # Errors
+/// When they do not, or the chart cannot be read.
+pub fn agreed(tag: Option<&str>) -> Result<String, ReleaseError> {
+    let path = chart().join("Chart.yaml");
+    let text = std::fs::read_to_string(&path).map_err(ReleaseError::io("read", &path))?;
+    let Chart { version, app_version } = serde_saphyr::from_str(&text)
+        .map_err(|error| ReleaseError::File { path: path.clone(), reason: error.to_string() })?;
+    let found = [
+        ("Cargo.toml", env!("CARGO_PKG_VERSION")),
+        ("version of Chart.yaml", &version),
+        ("appVersion of Chart.yaml", &app_version),
+    ];
+    agree(tag, &found)
+}
+
+fn agree(tag: Option<&str>, found: &[(&str, &str)]) -> Result<String, ReleaseError> {
+    let tagged = tag.map(|tag| ("the tag", tag.strip_prefix('v').unwrap_or(tag)));
+    let all: Vec<(&str, &str)> = tagged.into_iter().chain(found.iter().copied()).collect();
+    match all.first() {
+        Some((_, version)) if all.iter().all(|(_, other)| other == version) => Ok((*version).to_owned()),
+        _ => {
+            let told: Vec<String> = all.iter().map(|(what, version)| format!("{what} has {version}")).collect();
+            Err(ReleaseError::Versions(told.join(", ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_agree_or_nothing_is_published() {
+        let found = [("Cargo.toml", "1.2.0"), ("version of Chart.yaml", "1.2.0")];
+        assert_eq!(agree(None, &found).unwrap(), "1.2.0");
+        assert_eq!(agree(Some("v1.2.0"), &found).unwrap(), "1.2.0");
+        assert_eq!(
+            agree(Some("v1.2.1"), &found).unwrap_err().to_string(),
+            "the versions differ: the tag has 1.2.1, Cargo.toml has 1.2.0, version of Chart.yaml has 1.2.0"
+        );
+        assert!(agree(None, &[("a", "1"), ("b", "2")]).is_err());
+    }
+
+    #[test]
+    fn the_versions_of_this_repository_agree() {
+        assert_eq!(agreed(None).unwrap(), env!("CARGO_PKG_VERSION"));
+    }
+}
