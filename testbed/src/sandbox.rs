@@ -2,7 +2,7 @@
 //!
 //! A sandbox has its own network (interfaces, addresses, iptables, sysctls), its own processes and its own mounts. The
 //! kernel ends every process in it together with its first one, unmounts everything and removes the interfaces, so
-//! containers need no tidying up. That first process is a shell which ends when a pipe closes whose other end this
+//! containers need no tidying up; only for the link to the machine it takes its time, so that is removed at once. That first process is a shell which ends when a pipe closes whose other end this
 //! process holds: a sandbox never outlives its owner, however that one ends.
 //!
 //! What is not in any namespace are control groups, whose folders the supervisor removes, and a few of the kernel's
@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_millis(5);
 const NETWORK_ATTEMPTS: u32 = 20;
 
 /// Runs the first process in new namespaces, which need a mount point for what a kubelet keeps at a fixed path; once all
-/// in them are gone, removes their control groups. `$1` is the script of the first process, `$2` the data folder, `$3` a
+/// in them are gone, removes the link to them and their control groups. `$1` is the script of the first process, `$2` the data folder, `$3` a
 /// control group and the rest groups in it, each made in every hierarchy of the machine with all it can limit. Standard
 /// output is the hold on the data folder, as in `process.rs`; standard input closes when the owner wants an end or has
 /// ended.
@@ -59,6 +59,8 @@ for at in $hierarchies; do
 done
 unshare --mount --net --pid --fork --kill-child -- sh -c "$first" testbed-sandbox "$folder" >&2
 status=$?
+# The kernel removes it together with the namespace of its other end, but only when it comes to that.
+ip link delete "mro${group#mro-testbed-}" 2>/dev/null
 [ -z "$made" ] || rmdir "$made"
 for at in $hierarchies; do
     # A group is busy for a moment after its last process has ended.
