@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::agenda::{Agenda, Next};
+use super::doubt::Doubt;
 use super::pace::Pace;
 use super::packed::Catalog;
 use super::sight::{Observation, Sight, Want};
@@ -80,6 +81,7 @@ struct State {
     asked: bool,
     /// A list was asked for by the operator itself: not worth disturbing a cloud that fails.
     refresh: bool,
+    doubt: Doubt,
 }
 
 impl State {
@@ -96,6 +98,7 @@ impl State {
             list_due,
             asked: false,
             refresh: false,
+            doubt: Doubt::default(),
         }
     }
 
@@ -338,6 +341,7 @@ impl Connection {
         let outcome = self.source.list(&|picture| self.lock().snapshot.recognise(picture)).await;
         self.source.probe(false);
         let mut state = self.lock();
+        state.doubt.settle();
         match outcome {
             Ok(clusters) => self.list_succeeded(&mut state, at, clusters),
             Err(error) => self.list_failed(&mut state, error),
@@ -361,7 +365,7 @@ impl Connection {
     /// The single read to begin now, or when to ask again.
     fn next_read(&self, now: Instant) -> Result<(Arc<str>, Begun), Instant> {
         let mut state = self.lock();
-        if state.snapshot.is_failing() {
+        if state.snapshot.is_failing() || state.doubt.is_open() {
             return Err(now + LONGEST_WAIT);
         }
         match state.agenda.next(now) {
@@ -377,6 +381,8 @@ impl Connection {
     async fn read_one(&self, id: Arc<str>, begun: Begun) {
         let outcome = self.source.read(&id).await;
         let mut state = self.lock();
+        let interval = state.pace.shortest;
+        state.refresh |= state.doubt.arises(outcome.as_ref().map(drop), Instant::now(), interval);
         state.agenda.ended(&id);
         state.snapshot.read(&id, begun, outcome);
         self.tell_of(state, &id);

@@ -5,6 +5,7 @@
 
 mod agenda;
 mod connection;
+mod doubt;
 mod pace;
 pub mod packed;
 pub mod picture;

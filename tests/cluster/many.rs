@@ -116,6 +116,31 @@ async fn an_outage_is_probed_seldom_and_disturbs_nobody_else() {
     .await;
 }
 
+/// Clusters in cluster mode are read one by one, all the time: in an outage it is they that notice it, long before a list is due.
+#[tokio::test]
+async fn single_reads_that_fail_ask_the_list_whether_the_cloud_is_down_and_stop() {
+    let env = Env::start("outage-reads").await;
+    for number in 0..MANY {
+        let id = format!("cluster-{number}");
+        env.clouds().add_kakao_cluster(KakaoCluster::cluster_mode(&id, format!("sessions-{number}"))).unwrap();
+        env.create::<RedisClusterRef>(kakao(&id, &id)).await;
+    }
+    // Every one has been read by itself; the next list is most of a minute away.
+    let all_read = env.clouds().wait_for_requests(Operation::KakaoClusterGet, MANY as u64, BOUND).await;
+    assert!(all_read, "each is read for its parameter group");
+    let shown: RedisClusterRef = env.read_again("cluster-0").await;
+    assert_eq!(shown.status.unwrap().state.as_deref(), Some("Running"));
+    let down = FaultKind::Status { code: 503, body: None, content_type: None, retry_after: None };
+    env.clouds().inject(Fault::new(Operation::Any, down)).unwrap();
+    let (lists, reads) =
+        (env.clouds().requests(Operation::KakaoClustersList), env.clouds().requests(Operation::KakaoClusterGet));
+    // Somebody reads a cluster while the cloud is down: with the next read that is due, or because the list is.
+    let listed = env.clouds().wait_for_requests(Operation::KakaoClustersList, lists + 1, BOUND * 2).await;
+    assert!(listed, "the list is asked");
+    let reads = env.clouds().requests(Operation::KakaoClusterGet) - reads;
+    assert!(reads <= 24, "{reads} reads were tried before the list was asked");
+}
+
 #[tokio::test]
 async fn a_retry_after_is_obeyed_by_the_whole_connection_and_by_no_other() {
     let env = with_two_clouds("retry-after").await;
