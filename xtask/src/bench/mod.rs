@@ -10,6 +10,7 @@
 
 mod bare;
 mod change;
+mod hostile;
 mod measure;
 mod newcomer;
 mod objects;
@@ -37,8 +38,8 @@ use crate::generate::GenerateError;
 use crate::output::{say, step};
 
 /// The scenarios, in the order in which they run.
-const SCENARIOS: [&str; 10] =
-    ["newcomer", "bare", "start", "rest", "among", "change", "throttle", "outage", "restart", "syncs"];
+const SCENARIOS: [&str; 11] =
+    ["newcomer", "bare", "start", "rest", "among", "change", "throttle", "outage", "restart", "syncs", "hostile"];
 /// Those of a smoke run: the others take minutes by their nature.
 const QUICK: [&str; 6] = ["newcomer", "bare", "start", "rest", "among", "change"];
 
@@ -216,6 +217,7 @@ async fn play(name: &str, stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>,
         "throttle" => throttle::run(stage, plan).await,
         "outage" => outage::run(stage, plan).await,
         "restart" => restart::run(stage, plan).await,
-        _ => syncs::run(stage, plan).await,
+        "syncs" => syncs::run(stage, plan).await,
+        _ => hostile::run(stage, plan).await,
     }
 }

@@ -1,6 +1,7 @@
 //! What all scenarios share: an API server, a fake cloud, the operator as a process, and a watch of what users see.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -53,6 +54,11 @@ impl Running {
     /// Its memory.
     pub fn memory(&self) -> Result<Memory, BenchError> {
         Ok(memory(self.pid)?)
+    }
+
+    /// The CPU time it has used.
+    pub fn cpu_time(&self) -> Result<Duration, BenchError> {
+        Ok(cpu_time(self.pid)?)
     }
 
     /// Stops it as Kubernetes does.
@@ -127,20 +133,43 @@ impl Stage {
         Ok(started)
     }
 
+    /// The fake cloud's base URL.
+    pub fn cloud_url(&self) -> String {
+        self.cloud.url()
+    }
+
     /// Starts an operator on a namespace and a cloud, which belongs to the caller.
     pub fn launch(&self, namespace: &str, cloud: &str, flags: &[&str]) -> Result<Running, BenchError> {
+        self.launch_with_admin(namespace, cloud, flags).map(|(running, _)| running)
+    }
+
+    /// As [`Stage::launch`], with the address of its admin port.
+    pub fn launch_with_admin(
+        &self,
+        namespace: &str,
+        cloud: &str,
+        flags: &[&str],
+    ) -> Result<(Running, SocketAddr), BenchError> {
+        let admin = operator::free_address()?;
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut command = Command::new(&self.program);
         command.args(["run", "--watch-namespace", namespace, "--operator-namespace", namespace]);
         command.args(["--kakao-endpoint", cloud, "--kakao-iam-endpoint", cloud, "--ncp-endpoint", cloud]);
-        command.args(["--leader-election=false", "--admin-addr", "127.0.0.1:0"]).args(&self.flags).args(flags);
+        command.args(["--leader-election=false", "--admin-addr", &admin.to_string()]).args(&self.flags).args(flags);
         // Nothing of the caller's surroundings decides about a run.
         command.env_clear().env("KUBECONFIG", self.server.kubeconfig_path());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);
         let failed = |source| OperatorError::Run { program: self.program.display().to_string(), source };
         let child = command.spawn().map_err(failed)?;
         let pid = child.id().unwrap_or_default();
-        Ok(Running { child, pid })
+        Ok((Running { child, pid }, admin))
+    }
+
+    /// An operator's metrics, in the Prometheus text format.
+    pub async fn metrics(&self, admin: SocketAddr) -> Result<String, BenchError> {
+        let failed = |error: reqwest::Error| BenchError::State(format!("the operator's metrics: {error}"));
+        let client = reqwest::Client::builder().no_proxy().build().map_err(failed)?;
+        client.get(format!("http://{admin}/metrics")).send().await.map_err(failed)?.text().await.map_err(failed)
     }
 
     /// Whether an operator runs.

@@ -177,7 +177,7 @@ impl Operator {
 }
 
 /// A port that was free a moment ago: should it be gone by then, the operator says so and the demonstration ends.
-fn free_address() -> io::Result<SocketAddr> {
+pub fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 

@@ -1,0 +1,234 @@
+//! Answers of a cloud that are within its right by their bytes, and made to cost more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Api, ObjectMeta, PostParams};
+use managed_redis_operator::api::RedisClusterRef;
+use serde_json::json;
+
+use super::cloud::{Answer, HostileCloud};
+use super::{begin, peak, share_of_core};
+use crate::bench::measure::counter;
+use crate::bench::report::Figure;
+use crate::bench::stage::Stage;
+use crate::bench::{BenchError, Plan};
+
+/// How long the first answer may take to be asked for.
+const ASKED_WITHIN: Duration = Duration::from_secs(60);
+/// So many answers are taken in before the peak is read: the first, and those of a second list or of further pages.
+const ANSWERS: u64 = 4;
+/// How long they may take. An operator that asks less often has its peak behind it.
+const LOOK: Duration = Duration::from_secs(30);
+const MIB: usize = 1 << 20;
+
+/// One hostile cloud.
+pub struct Case {
+    name: &'static str,
+    /// A word for the namespace.
+    word: &'static str,
+    provider: Provider,
+    /// Credentials, each of which is a connection of its own.
+    credentials: u32,
+    answer: fn() -> Answer,
+    measure: Measure,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Provider {
+    KakaoCloud,
+    Ncp,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    Peak,
+    /// The peak and the share of a core.
+    PeakAndCpu,
+    /// The peak and the number of series of `managed_redis_clusters`.
+    PeakAndSeries,
+}
+
+const fn case(name: &'static str, word: &'static str, provider: Provider, answer: fn() -> Answer) -> Case {
+    Case { name, word, provider, credentials: 1, answer, measure: Measure::Peak }
+}
+
+/// Every hostile cloud.
+pub const CASES: [Case; 9] = [
+    case("2 MiB page of 700,000 empty rows, without end", "rows", Provider::Ncp, || {
+        Answer::whole(ncp_page(&repeated("{}", 2 * MIB), 100_000_000))
+    }),
+    case("57 MiB page of empty rows, gzipped", "gzipped", Provider::Ncp, || {
+        Answer::gzipped(&ncp_page(&repeated("{}", 57 * MIB), 100_000_000))
+    }),
+    case("59 MiB page with numbers in an unknown field", "zeros", Provider::Ncp, || {
+        let zeros = repeated("0", 59 * MIB);
+        Answer::whole(format!(
+            r#"{{"getCloudDBInstanceListResponse":{{"returnCode":"0","unknown":[{zeros}],"totalRows":0,"cloudDBInstanceList":[]}}}}"#
+        ))
+    }),
+    case("60 MiB list: a cluster with 21 million subnets", "subnets", Provider::KakaoCloud, || {
+        let subnets = repeated("{}", 60 * MIB);
+        Answer::whole(format!(r#"{{"clusters":[{{"objectId":"{ID}","status":"Running","subnets":[{subnets}]}}]}}"#))
+    }),
+    case("60 MiB list of 2.4 million clusters", "clusters", Provider::KakaoCloud, || {
+        Answer::whole(format!(
+            r#"{{"clusters":[{}]}}"#,
+            numbered(2_400_000, |number| format!(r#"{{"objectId":"{number:08}"}}"#))
+        ))
+    }),
+    Case {
+        credentials: 6,
+        ..case("34 MiB list for six credentials at once", "six", Provider::KakaoCloud, || {
+            // As much as a list of so many clusters has, with descriptions as long as they may be.
+            let clusters = numbered(20_000, |number| plausible(number, "Running"));
+            Answer::whole(format!(r#"{{"clusters":[{clusters}]}}"#))
+        })
+    },
+    Case {
+        measure: Measure::PeakAndSeries,
+        ..case("20,000 clusters, each in a state of its own", "states", Provider::KakaoCloud, || {
+            let clusters =
+                numbered(20_000, |number| format!(r#"{{"objectId":"{}","status":"state-{number}"}}"#, id(number)));
+            Answer::whole(format!(r#"{{"clusters":[{clusters}]}}"#))
+        })
+    },
+    Case {
+        measure: Measure::PeakAndCpu,
+        ..case("103 Early Hints without end", "hints", Provider::Ncp, || {
+            Answer::Endless(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".to_vec())
+        })
+    },
+    Case {
+        measure: Measure::PeakAndCpu,
+        ..case("chunks of one byte without end", "trickle", Provider::Ncp, || Answer::Trickle)
+    },
+];
+
+const ID: &str = "00000001-0d1c-4b2a-9f3e-000000000001";
+
+fn id(number: u32) -> String {
+    format!("{number:08x}-0d1c-4b2a-9f3e-{number:012x}")
+}
+
+/// An item again and again, with commas between, of so many bytes in all.
+fn repeated(item: &str, bytes: usize) -> String {
+    let mut text = format!("{item},").repeat(bytes / (item.len() + 1));
+    text.pop();
+    text
+}
+
+fn numbered(count: u32, item: impl Fn(u32) -> String) -> String {
+    let mut text = String::new();
+    for number in 1..=count {
+        if number > 1 {
+            text.push(',');
+        }
+        text.push_str(&item(number));
+    }
+    text
+}
+
+fn ncp_page(rows: &str, total: u64) -> String {
+    format!(
+        r#"{{"getCloudDBInstanceListResponse":{{"returnCode":"0","totalRows":{total},"cloudDBInstanceList":[{rows}]}}}}"#
+    )
+}
+
+/// A cluster with what real ones have, 1.7 KiB.
+fn plausible(number: u32, state: &str) -> String {
+    json!({
+        "projectId": "0c1e0c1e", "objectId": id(number), "name": format!("carts-{number:05}"),
+        "description": "carts of a shop ".repeat(60), "version": "7.2.11", "port": 6379, "clusterEnabled": false,
+        "recoveryEnabled": true, "shardCount": 0, "totalNodeCount": 2, "flavorId": "flavor-1", "vcpu": 2, "memory": 4,
+        "endpoints": { "primaryEndpoint": format!("carts-{number:05}.memstore.example"), "readEndpoint": "" },
+        "userName": "-", "subnets": [{ "id": "subnet-a" }, { "id": "subnet-b" }],
+        "subnetAssignments": [{ "primary": { "id": "subnet-a" }, "replicas": [{ "id": "subnet-b" }] }],
+        "securityGroups": [{ "id": "group-a" }], "backupSchedule": null, "creator": "someone@example.com",
+        "license": "BSD-3-Clause", "status": state, "parameterGroupId": "group-1",
+        "parameterGroupName": "shop-defaults", "parameterGroupSyncStatus": "In-Sync", "createdAt": "2026-03-06T02:35:13Z",
+    })
+    .to_string()
+}
+
+/// Runs an operator of its own against the cloud.
+pub async fn run(stage: &Stage, plan: &Plan, case: &Case) -> Result<Vec<Figure>, BenchError> {
+    begin(case.name);
+    let namespace = format!("hostile-{}", case.word);
+    let kind = if case.provider == Provider::Ncp { "/clouddb/" } else { "/v1/clusters" };
+    let cloud = HostileCloud::start(kind, Arc::new((case.answer)())).await?;
+    objects(stage, &namespace, case).await?;
+    let (running, admin) = stage.launch_with_admin(&namespace, &cloud.url(), &[])?;
+    if !cloud.answered(u64::from(case.credentials), ASKED_WITHIN).await {
+        return Err(stage.late("the first request for a list", ASKED_WITHIN));
+    }
+    let mut figures = Vec::new();
+    if case.measure == Measure::PeakAndCpu {
+        let over = if plan.quick { plan.interval } else { LOOK };
+        figures.push(share_of_core(case.name, &running, over).await?);
+    } else {
+        cloud.answered(ANSWERS * u64::from(case.credentials), LOOK).await;
+    }
+    if case.measure == Measure::PeakAndSeries {
+        let metrics = stage.metrics(admin).await?;
+        let series = metrics.lines().filter(|line| line.starts_with("managed_redis_clusters{")).count();
+        let listed = counter(&metrics, "managed_redis_clusters", &[]);
+        figures.push(Figure::new(format!("{}: listed", case.name), listed, ""));
+        let series = u32::try_from(series).unwrap_or(u32::MAX);
+        figures.push(Figure::new(format!("{}: series", case.name), series.into(), "").at_most(50.0));
+    }
+    figures.insert(0, peak(case.name, &running)?);
+    running.stop().await?;
+    Ok(figures)
+}
+
+/// A namespace with a Secret and a reference for each credential.
+async fn objects(stage: &Stage, namespace: &str, case: &Case) -> Result<(), BenchError> {
+    let metadata = |name: &str| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    let object = Namespace { metadata: metadata(namespace), ..Namespace::default() };
+    Api::all(stage.client.clone()).create(&PostParams::default(), &object).await?;
+    for number in 1..=case.credentials {
+        let name = format!("hostile-{number}");
+        let (keys, target) = match case.provider {
+            Provider::KakaoCloud => (
+                ["KAKAOCLOUD_APPLICATION_CREDENTIAL_ID", "KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET"],
+                json!({ "kakaoCloud": { "clusterID": ID, "credentialsSecretRef": { "name": name } } }),
+            ),
+            Provider::Ncp => (
+                ["NCLOUD_ACCESS_KEY", "NCLOUD_SECRET_KEY"],
+                json!({ "ncp": { "cloudDBInstanceNo": "1", "credentialsSecretRef": { "name": name } } }),
+            ),
+        };
+        let data = keys.map(|key| (key.to_owned(), format!("credential-{number}"))).into();
+        let secret = Secret { metadata: metadata(&name), string_data: Some(data), ..Secret::default() };
+        Api::namespaced(stage.client.clone(), namespace).create(&PostParams::default(), &secret).await?;
+        let mut spec = target;
+        spec["pollInterval"] = json!("10s");
+        let reference: RedisClusterRef = serde_json::from_value(json!({
+            "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisClusterRef",
+            "metadata": { "name": name }, "spec": spec,
+        }))?;
+        Api::namespaced(stage.client.clone(), namespace).create(&PostParams::default(), &reference).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_answers_are_what_they_say() {
+        assert_eq!(repeated("{}", 2 * MIB).matches("{}").count(), 699_050);
+        let list: Value =
+            serde_json::from_str(&format!("[{}]", numbered(3, |number| plausible(number, "Running")))).unwrap();
+        assert_eq!(list.as_array().map(Vec::len), Some(3));
+        let bytes = plausible(1, "Running").len();
+        assert!((1650..1850).contains(&bytes), "20,000 of {bytes} bytes are no 34 MiB");
+        let page: Value = serde_json::from_str(&ncp_page(&repeated("{}", 30), 7)).unwrap();
+        assert_eq!(page["getCloudDBInstanceListResponse"]["cloudDBInstanceList"].as_array().map(Vec::len), Some(10));
+    }
+}

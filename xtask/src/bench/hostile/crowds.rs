@@ -1,0 +1,132 @@
+//! Crowds of small objects, as one editor of a namespace makes them in seconds.
+
+use std::time::Duration;
+
+use fake_cloud::{FakeCloud, Generate, Seed};
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::{Api, ListParams, PostParams};
+use managed_redis_operator::api::{RedisClusterRef, RedisParameterSync};
+use serde_json::json;
+
+use super::{begin, peak, share_of_core};
+use crate::bench::report::Figure;
+use crate::bench::stage::Stage;
+use crate::bench::{BenchError, Plan, objects};
+
+/// Requests to the API server under way at once.
+const AT_ONCE: usize = 16;
+/// How long all objects may take to have a status.
+const SETTLED_WITHIN: Duration = Duration::from_secs(300);
+/// How long the operator is looked at once they have.
+const LOOK: Duration = Duration::from_secs(30);
+/// The API server keeps objects of up to 1.5 MiB; this is what all annotations of one may have, nearly.
+const ANNOTATION_BYTES: usize = 200 << 10;
+
+/// A thousand references, and five hundred syncs that select them all.
+pub async fn references_and_syncs(stage: &Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+    const NAMESPACE: &str = "hostile-syncs";
+    const CASE: &str = "1,000 references and 500 syncs of all of them";
+    begin(CASE);
+    let (references, syncs) = if plan.quick { (100, 50) } else { (1000, 500) };
+    let generate = Generate { kakao_clusters: references, ..Generate::default() };
+    let cloud = FakeCloud::start(Seed { generate, ..Seed::default() }).await?;
+    objects::namespace(&stage.client, NAMESPACE).await?;
+    objects::create(&stage.client, NAMESPACE, 1..=references, plan.interval.as_secs()).await?;
+    let api: &Api<RedisParameterSync> = &Api::namespaced(stage.client.clone(), NAMESPACE);
+    futures::stream::iter(1..=syncs)
+        .map(|number| async move {
+            let sync: RedisParameterSync = serde_json::from_value(json!({
+                "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
+                "metadata": { "name": objects::name(number) }, "spec": { "clusterSelector": {} },
+            }))?;
+            api.create(&PostParams::default(), &sync).await?;
+            Ok::<_, BenchError>(())
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await?;
+    let running = stage.launch(NAMESPACE, &cloud.url(), &[])?;
+    until_all_have_a_status(stage, api, |sync| sync.status.as_ref().and_then(|status| status.observed_generation))
+        .await?;
+    let cpu = share_of_core(CASE, &running, LOOK).await?;
+    let bytes: usize = api
+        .list(&ListParams::default())
+        .await?
+        .items
+        .iter()
+        .map(|sync| serde_json::to_vec(&sync.status).map_or(0, |status| status.len()))
+        .sum();
+    #[expect(clippy::cast_precision_loss, reason = "some MiB")]
+    let status = Figure::new(format!("{CASE}: statuses of the syncs"), bytes as f64 / f64::from(1 << 20), "MiB");
+    let figures = vec![peak(CASE, &running)?, cpu, status];
+    running.stop().await?;
+    Ok(figures)
+}
+
+/// Three thousand references to Secrets that are not there, each with annotations as large as may be.
+pub async fn large_annotations(stage: &Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+    const NAMESPACE: &str = "hostile-annotations";
+    const CASE: &str = "3,000 references without Secrets, 200 KB of annotations each";
+    begin(CASE);
+    let count: u32 = if plan.quick { 100 } else { 3000 };
+    objects::namespace(&stage.client, NAMESPACE).await?;
+    let api: &Api<RedisClusterRef> = &Api::namespaced(stage.client.clone(), NAMESPACE);
+    futures::stream::iter(1..=count)
+        .map(|number| async move {
+            let reference: RedisClusterRef = serde_json::from_value(json!({
+                "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisClusterRef",
+                "metadata": {
+                    "name": objects::name(number),
+                    "annotations": { "example.com/note": "a note ".repeat(ANNOTATION_BYTES / 7) },
+                },
+                "spec": { "kakaoCloud": {
+                    "clusterID": objects::cluster_id(number),
+                    "credentialsSecretRef": { "name": format!("missing-{number}") },
+                } },
+            }))?;
+            api.create(&PostParams::default(), &reference).await?;
+            Ok::<_, BenchError>(())
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await?;
+    let running = stage.launch(NAMESPACE, &stage.cloud_url(), &[])?;
+    until_all_have_a_status(stage, api, |reference| {
+        reference.status.as_ref().and_then(|status| status.observed_generation)
+    })
+    .await?;
+    let cpu = share_of_core(CASE, &running, LOOK).await?;
+    let figures = vec![peak(CASE, &running)?, cpu];
+    running.stop().await?;
+    Ok(figures)
+}
+
+/// Until the operator has looked at every object once.
+async fn until_all_have_a_status<K>(
+    stage: &Stage,
+    api: &Api<K>,
+    observed: impl Fn(&K) -> Option<i64>,
+) -> Result<(), BenchError>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let all = async {
+        loop {
+            let (mut pages, mut looked_at) = (ListParams::default().limit(100), true);
+            loop {
+                let page = api.list(&pages).await?;
+                looked_at &= page.items.iter().all(|object| observed(object).is_some_and(|generation| generation > 0));
+                match page.metadata.continue_.filter(|token| looked_at && !token.is_empty()) {
+                    Some(token) => pages.continue_token = Some(token),
+                    None => break,
+                }
+            }
+            if looked_at {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let ended = tokio::time::timeout(SETTLED_WITHIN, all).await;
+    ended.unwrap_or_else(|_| Err(stage.late("a status for every object", SETTLED_WITHIN)))
+}

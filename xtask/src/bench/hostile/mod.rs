@@ -1,0 +1,53 @@
+//! What malice and mistakes of others cost: the operator's peak memory, and the CPU time, for answers of hostile clouds, for the
+//! crowds of objects that one tenant can make, and for clients that fill the admin port.
+//!
+//! Each case has an operator process, a namespace and a cloud of its own, so that the peak is that case's alone.
+
+mod answers;
+mod cloud;
+mod crowds;
+mod visitors;
+
+use std::time::Duration;
+
+use super::report::Figure;
+use super::stage::{Running, Stage};
+use super::{BenchError, Plan};
+use crate::output::say;
+
+/// No case may take more: half of the memory that the chart gives the pod.
+const MOST_MIB: f64 = 128.0;
+/// The share of a core that a cloud which only keeps the operator busy may cost, in percent.
+const MOST_OF_A_CORE: f64 = 20.0;
+
+/// Runs all cases one after the other.
+pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+    // An operator of an earlier scenario would share the machine with the cases.
+    stage.stop_operator().await?;
+    let mut figures = Vec::new();
+    for case in &answers::CASES {
+        figures.extend(answers::run(stage, plan, case).await?);
+    }
+    figures.extend(visitors::run(stage, plan).await?);
+    figures.extend(crowds::references_and_syncs(stage, plan).await?);
+    figures.extend(crowds::large_annotations(stage, plan).await?);
+    Ok(figures)
+}
+
+/// The cases take minutes, so each is named when it begins.
+fn begin(case: &str) {
+    say(format_args!("    {case}"));
+}
+
+/// The most memory that was ever resident.
+fn peak(case: &str, running: &Running) -> Result<Figure, BenchError> {
+    Ok(Figure::new(format!("{case}: peak"), running.memory()?.most, "MiB").at_most(MOST_MIB))
+}
+
+/// The share of a core that an operator uses over a while.
+async fn share_of_core(case: &str, running: &Running, over: Duration) -> Result<Figure, BenchError> {
+    let before = running.cpu_time()?;
+    tokio::time::sleep(over).await;
+    let share = super::measure::share_of_core(before, running.cpu_time()?, over);
+    Ok(Figure::new(format!("{case}: CPU"), share, "%").at_most(MOST_OF_A_CORE))
+}
