@@ -2,10 +2,11 @@
 
 mod objects;
 mod operator;
+mod proxy;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use tokio::sync::OnceCell;
 
 pub use objects::{Conditions, condition, kakao, kakao_by_name, kakao_secret, ncp, ncp_secret, parameter_sync, status};
 pub use operator::{Operator, command};
+pub use proxy::Proxy;
 
 /// How long anything that is waited for may take. It is a moment, unless the machine is very busy.
 pub const BOUND: Duration = Duration::from_secs(60);
@@ -126,8 +128,18 @@ impl Env {
         env
     }
 
+    /// A proxy before the API server, for an operator to be spawned behind it.
+    pub async fn proxy(&self) -> Proxy {
+        Proxy::before(&self.kubeconfig).await
+    }
+
     /// An operator for this namespace, which belongs to the caller.
     pub fn spawn(&self, flags: &[&str]) -> Operator {
+        self.spawn_with(&self.kubeconfig, flags)
+    }
+
+    /// As [`Env::spawn`], by way of another kubeconfig.
+    pub fn spawn_with(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
         let url = self.fake.url();
         let name = self.namespace.name();
         let mut all: Vec<String> = ["--watch-namespace", name, "--operator-namespace", name]
@@ -142,7 +154,7 @@ impl Env {
             all.push("--leader-election=false".to_owned());
         }
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        Operator::spawn(&self.kubeconfig, &all)
+        Operator::spawn(kubeconfig, &all)
     }
 
     /// The operator.
