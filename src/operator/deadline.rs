@@ -23,7 +23,7 @@ const WATCH_MARGIN: Duration = Duration::from_secs(10);
 
 /// How long an answer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Limit {
+pub struct Limit {
     /// Until its head has come.
     head: Duration,
     /// Until its body has ended.
@@ -65,13 +65,19 @@ pub enum Silence {
 
 /// Puts [`Deadlines`] around a service.
 #[derive(Clone, Copy, Debug)]
-pub struct DeadlineLayer;
+pub struct DeadlineLayer(fn(&Method, &Uri) -> Limit);
+
+impl Default for DeadlineLayer {
+    fn default() -> Self {
+        Self(limit)
+    }
+}
 
 impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadlines<S>;
 
     fn layer(&self, inner: S) -> Deadlines<S> {
-        Deadlines { inner }
+        Deadlines { inner, limit: self.0 }
     }
 }
 
@@ -80,6 +86,7 @@ impl<S> Layer<S> for DeadlineLayer {
 #[derive(Clone, Debug)]
 pub struct Deadlines<S> {
     inner: S,
+    limit: fn(&Method, &Uri) -> Limit,
 }
 
 type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<TimedBody<B>>, BoxError>> + Send>>;
@@ -99,7 +106,7 @@ where
     }
 
     fn call(&mut self, request: Request<R>) -> Answer<B> {
-        let limit = limit(request.method(), request.uri());
+        let limit = (self.limit)(request.method(), request.uri());
         let end = Instant::now() + limit.whole;
         let answer = tokio::time::timeout(limit.head, self.inner.call(request));
         Box::pin(async move {
@@ -153,7 +160,49 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body as AnyBody;
+    use futures::StreamExt as _;
+    use tower::service_fn;
+
     use super::*;
+
+    const SHORT: Duration = Duration::from_millis(10);
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// What asking for `/version` comes to, if the API server's answer is this.
+    async fn ask<F>(limit: fn(&Method, &Uri) -> Limit, answer: fn() -> F) -> Result<String, kube::Error>
+    where
+        F: Future<Output = Result<Response<AnyBody>, Infallible>> + Send + 'static,
+    {
+        let service = DeadlineLayer(limit).layer(service_fn(move |_: Request<kube::client::Body>| answer()));
+        let request = Request::get("/version").body(Vec::new()).unwrap();
+        kube::Client::new(service, "default").request_text(request).await
+    }
+
+    #[tokio::test]
+    async fn a_request_without_an_answer_ends() {
+        let error = ask(|_, _| Limit { head: SHORT, whole: LONG }, std::future::pending).await.unwrap_err();
+        assert!(error.to_string().contains("the API server did not answer within"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_ends() {
+        let endless = || async {
+            let begun = futures::stream::once(async { Ok::<_, Infallible>("{") });
+            Ok(Response::new(AnyBody::from_stream(begun.chain(futures::stream::pending()))))
+        };
+        let error = ask(|_, _| Limit { head: LONG, whole: SHORT }, endless).await.unwrap_err();
+        let causes = format!("{error:?}");
+        assert!(causes.contains("NoEnd"), "{causes}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_in_time_is_whole() {
+        let text = ask(limit, || async { Ok(Response::new(AnyBody::from("ok"))) }).await.unwrap();
+        assert_eq!(text, "ok");
+    }
 
     #[test]
     fn each_kind_of_request_has_its_limit() {

@@ -78,7 +78,7 @@ impl Cluster {
             leadership.check(request.method(), Instant::now()).map(|()| request)
         };
         let service = ServiceBuilder::new()
-            .layer(DeadlineLayer)
+            .layer(DeadlineLayer::default())
             .layer(self.config.base_uri_layer())
             .option_layer(self.config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry())))
             .option_layer(self.config.auth_layer().map_err(failed)?)
@@ -112,4 +112,27 @@ fn no_cluster(error: &dyn std::error::Error) -> OperatorError {
         cause = error.source();
     }
     OperatorError::NoCluster(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    /// What the kernel does with them is its own affair; that it is told to is ours.
+    #[tokio::test]
+    async fn connections_are_probed_and_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let stream = connector().oneshot(address.parse().unwrap()).await.unwrap().into_inner();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), PROBE_EVERY);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), PROBES);
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
+    }
 }
