@@ -1,5 +1,7 @@
 //! Who leads, and what is noticed, when the path to the API server goes silent, a process is paused, or clocks disagree.
 
+use std::time::{Duration, Instant};
+
 use fake_cloud::KakaoCluster;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -7,10 +9,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use managed_redis_operator::api::RedisClusterRef;
 
-use crate::harness::{BOUND, Env, Operator, kakao};
+use crate::harness::{BOUND, Env, Link, Operator, kakao};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 const LEASE: &str = "managed-redis-operator";
+/// A silent path is noticed within this.
+const NOTICED: Duration = Duration::from_secs(30);
 /// So long two replicas may both lead, at most.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
 
@@ -36,7 +40,7 @@ async fn a_change_is_seen_although_the_open_connections_went_silent() {
     let env = Env::without_operator("silent").await;
     env.clouds().add_kakao_cluster(KakaoCluster::instance_set("set-1", "carts")).unwrap();
     let proxy = env.proxy().await;
-    let operator = env.spawn_with(proxy.kubeconfig(), &[]);
+    let operator = env.spawn_behind(&proxy, None, &[]);
     operator.ready().await;
     proxy.silence_what_is_open();
     env.create::<RedisClusterRef>(kakao("carts", "set-1")).await;
@@ -47,7 +51,7 @@ async fn a_change_is_seen_although_the_open_connections_went_silent() {
 async fn a_leader_that_hears_nothing_ends_before_another_begins() {
     let env = Env::without_operator("deaf").await;
     let proxy = env.proxy().await;
-    let leader = env.spawn_with(proxy.kubeconfig(), &["--leader-election"]);
+    let leader = env.spawn_behind(&proxy, None, &["--leader-election"]);
     leader.ready().await;
     let standby = env.spawn(&["--leader-election"]);
     standby.logged("waiting to lead").await;
@@ -60,7 +64,7 @@ async fn a_leader_that_hears_nothing_ends_before_another_begins() {
 async fn a_leader_whose_connections_went_silent_renews_by_another() {
     let env = Env::without_operator("renews").await;
     let proxy = env.proxy().await;
-    let leader = env.spawn_with(proxy.kubeconfig(), &["--leader-election"]);
+    let leader = env.spawn_behind(&proxy, None, &["--leader-election"]);
     leader.ready().await;
     proxy.silence_what_is_open();
     let silent_since = Timestamp::now();
@@ -123,4 +127,27 @@ async fn a_lease_that_is_renewed_is_not_taken_whatever_its_times_say() {
         }
     }
     assert!(!standby.log().contains("leading"), "{}", standby.tail());
+}
+
+/// Packets that vanish on the way, as the kernel sees it: nothing is acknowledged any more.
+#[tokio::test]
+#[ignore = "needs root, ip and iptables"]
+async fn a_change_is_seen_although_packets_vanish() {
+    let env = Env::without_operator("vanish").await;
+    let link = Link::create();
+    let proxy = env.proxy_at(link.host()).await;
+    let operator = env.spawn_behind(&proxy, Some(&link), &["--leader-election"]);
+    operator.ready().await;
+    link.swallow_what_is_open();
+    let began = Instant::now();
+    env.create::<RedisClusterRef>(kakao("carts", "set-1")).await;
+    // There is no way to the clouds from there, but a first status says so.
+    env.until("carts", "a status", |carts: &RedisClusterRef| {
+        carts.status.as_ref().is_some_and(|status| status.observed_generation == Some(1))
+    })
+    .await;
+    let took = began.elapsed();
+    eprintln!("the change was seen after {:.1} s", took.as_secs_f64());
+    assert!(took < NOTICED, "{took:?}\n{}", operator.tail());
+    assert!(!operator.log().contains("leadership ends"), "{}", operator.tail());
 }

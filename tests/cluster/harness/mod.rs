@@ -1,12 +1,14 @@
 //! A namespace, a stand-in for both clouds and a real operator for each test, on one API server for all.
 
+mod link;
 mod objects;
 mod operator;
 mod proxy;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::{Path, PathBuf};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,6 +26,7 @@ use serde_json::{Value, json};
 use testbed::{ApiServer, Namespace};
 use tokio::sync::OnceCell;
 
+pub use link::Link;
 pub use objects::{Conditions, condition, kakao, kakao_by_name, kakao_secret, ncp, ncp_secret, parameter_sync, status};
 pub use operator::{Operator, command};
 pub use proxy::Proxy;
@@ -130,16 +133,26 @@ impl Env {
 
     /// A proxy before the API server, for an operator to be spawned behind it.
     pub async fn proxy(&self) -> Proxy {
-        Proxy::before(&self.kubeconfig).await
+        self.proxy_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// As [`Env::proxy`], at an address of this machine.
+    pub async fn proxy_at(&self, address: Ipv4Addr) -> Proxy {
+        Proxy::before(&self.kubeconfig, address).await
     }
 
     /// An operator for this namespace, which belongs to the caller.
     pub fn spawn(&self, flags: &[&str]) -> Operator {
-        self.spawn_with(&self.kubeconfig, flags)
+        Operator::spawn(&self.kubeconfig, &self.flags(flags), None)
     }
 
-    /// As [`Env::spawn`], by way of another kubeconfig.
-    pub fn spawn_with(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
+    /// As [`Env::spawn`], by way of a proxy, and perhaps in a network of its own.
+    pub fn spawn_behind(&self, proxy: &Proxy, link: Option<&Link>, flags: &[&str]) -> Operator {
+        Operator::spawn(proxy.kubeconfig(), &self.flags(flags), link)
+    }
+
+    /// These flags and those that every test needs.
+    fn flags(&self, flags: &[&str]) -> Vec<String> {
         let url = self.fake.url();
         let name = self.namespace.name();
         let mut all: Vec<String> = ["--watch-namespace", name, "--operator-namespace", name]
@@ -154,7 +167,7 @@ impl Env {
             all.push("--leader-election=false".to_owned());
         }
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        Operator::spawn(kubeconfig, &all)
+        all
     }
 
     /// The operator.

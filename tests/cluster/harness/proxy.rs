@@ -26,14 +26,15 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before the API server that `kubeconfig` names.
-    pub async fn before(kubeconfig: &Path) -> Self {
+    /// A proxy at an address of this machine before the API server that `kubeconfig` names.
+    pub async fn before(kubeconfig: &Path, at: Ipv4Addr) -> Self {
         let mut config = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
         let cluster = config.clusters[0].cluster.as_mut().expect("a cluster");
         let server: http::Uri = cluster.server.as_deref().expect("an address").parse().expect("a URL");
         let upstream = server.authority().expect("an authority").as_str().parse().expect("a socket address");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let listener = TcpListener::bind((at, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
+        cluster.tls_server_name = server.host().map(str::to_owned);
         cluster.server = Some(format!("https://{address}"));
         let path = kubeconfig.with_file_name(format!("kubeconfig-proxy-{}", address.port()));
         std::fs::write(&path, serde_saphyr::to_string(&config).expect("YAML")).expect("the kubeconfig is written");
