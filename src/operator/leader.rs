@@ -64,7 +64,7 @@ impl Candidate {
                 && holder.as_deref() != Some(now)
                 && self.election.leads_until().is_none()
             {
-                info!(holder = %now, "standing by, another replica leads");
+                info!(holder = ?now, "standing by, another replica leads");
             }
         }
         Ok(true)
@@ -129,22 +129,20 @@ impl Candidate {
     /// # Errors
     /// When the API server refuses, and did so from the beginning: waiting would not help.
     fn judge(&mut self, request: &Request, error: &kube::Error) -> Result<Answer, OperatorError> {
-        if let kube::Error::Api(status) = error {
-            match (status.code, request) {
-                (409, _) => return Ok(Answer::Conflict),
-                // Of a creation it means that there is no such namespace.
-                (404, Request::Read | Request::Update { .. }) => return Ok(Answer::Absent),
-                (429, _) => {}
-                (400..500, _) if !self.has_heard || matches!(request, Request::Create(_)) => {
-                    if self.election.leads_until().is_none() {
-                        return Err(OperatorError::LeaderElection(format!(
-                            "Lease {LEASE} in namespace {} cannot be used: {error}",
-                            self.namespace
-                        )));
-                    }
-                }
-                _ => {}
+        let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
+        let is_creation = matches!(request, Request::Create(_));
+        match code {
+            409 => return Ok(Answer::Conflict),
+            // Of a creation it means that there is no such namespace.
+            404 if !is_creation => return Ok(Answer::Absent),
+            429 => {}
+            400..500 if self.election.leads_until().is_none() && (is_creation || !self.has_heard) => {
+                return Err(OperatorError::LeaderElection(format!(
+                    "Lease {LEASE} in namespace {} cannot be used: {error}",
+                    self.namespace
+                )));
             }
+            _ => {}
         }
         self.complain(error);
         Ok(Answer::Unknown)

@@ -121,7 +121,7 @@ async fn a_lease_that_is_renewed_is_not_taken_whatever_its_times_say() {
     standby.logged("waiting to lead").await;
     for holder in ["holder-1", "holder-2", "holder-3"] {
         // Until the standby has looked: it names the holder it found.
-        while !standby.log().contains(&format!("holder={holder}")) {
+        while !standby.log().contains(&format!("holder={holder:?}")) {
             renew(&mut held, holder);
             held = leases.replace(LEASE, &PostParams::default(), &held).await.expect("nobody else writes the lease");
         }

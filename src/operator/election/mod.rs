@@ -103,6 +103,9 @@ pub enum Loss {
     /// Somebody else wrote the Lease.
     #[error("the Lease is held by {0:?} now")]
     Taken(String),
+    /// Somebody else took this process's name out of the Lease.
+    #[error("somebody else released the Lease")]
+    Released,
 }
 
 /// The Lease as this process last saw it.
@@ -230,7 +233,8 @@ impl Election {
         let since = self.seen.as_ref().filter(|seen| seen.record == record).map_or(now, |seen| seen.since);
         let is_mine = self.is_mine(&record);
         if self.leads_until.is_some() && !is_mine {
-            self.loss = Some(Loss::Taken(record.holder.clone().unwrap_or_default()));
+            let holder = record.holder.clone().filter(|holder| !holder.is_empty());
+            self.loss = Some(holder.map_or(Loss::Released, Loss::Taken));
         }
         let holder_gone_at = since + record.duration();
         let is_free = is_mine || record.holder.as_ref().is_none_or(String::is_empty) || now >= holder_gone_at;

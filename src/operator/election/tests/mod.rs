@@ -237,13 +237,15 @@ fn a_renewal_that_arrived_although_nobody_said_so_is_recognised() {
 
 #[test]
 fn a_leader_whose_lease_is_another_s_ends_at_once() {
-    let mut desk = Desk::leading();
-    let request = desk.request();
-    desk.answer(&request, Answer::Conflict);
-    desk.reads(lease(&other(0), 9));
-    assert_eq!(desk.election.leads_until(), None);
-    assert_eq!(desk.step(), Step::Lost(Loss::Taken("other".to_owned())));
-    assert_eq!(desk.election.release(), None, "it is not given back");
+    for (record, loss) in [(other(0), Loss::Taken("other".to_owned())), (Record::default(), Loss::Released)] {
+        let mut desk = Desk::leading();
+        let request = desk.request();
+        desk.answer(&request, Answer::Conflict);
+        desk.reads(lease(&record, 9));
+        assert_eq!(desk.election.leads_until(), None);
+        assert_eq!(desk.step(), Step::Lost(loss));
+        assert_eq!(desk.election.release(), None, "it is not given back");
+    }
 }
 
 #[test]
