@@ -43,8 +43,10 @@ async fn a_change_is_seen_although_the_open_connections_went_silent() {
     let operator = env.spawn_behind(&proxy, None, &[]);
     operator.ready().await;
     proxy.silence_what_is_open();
+    let began = Instant::now();
     env.create::<RedisClusterRef>(kakao("carts", "set-1")).await;
     env.until_condition::<RedisClusterRef>("carts", READY).await;
+    eprintln!("the change was seen after {:.1} s", began.elapsed().as_secs_f64());
 }
 
 #[tokio::test]
