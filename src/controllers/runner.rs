@@ -25,6 +25,7 @@ use super::objects::{Change, Intake, Objects, Unreadable, Watched};
 use super::queue::{Key, Lane, Queue};
 use super::requeue;
 use super::wake::Wakes;
+use super::watch_time;
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Desired, READY, STALLED, Truth};
 
@@ -105,7 +106,8 @@ impl Scope {
     }
 
     fn watch_config(&self) -> watcher::Config {
-        let config = watcher::Config::default().page_size(PAGE_SIZE);
+        let timeout = watch_time::seconds(self.parts().len());
+        let config = watcher::Config::default().page_size(PAGE_SIZE).timeout(timeout);
         match &self.labels {
             Some(labels) => config.labels(labels),
             None => config,

@@ -1,110 +1,219 @@
-//! Leader election by a Lease: one replica works, the others stand by.
+//! Carries out what [`election`](super::election) decides: one replica works, the others stand by.
 
 use std::time::{Duration, Instant};
 
-use kube::Client;
-use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt as _};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::OperatorError;
+use super::election::{Answer, Election, Loss, Record, Request, Step};
+use super::leadership::Leadership;
+use crate::api::FIELD_MANAGER;
 use crate::controllers::context::Settings;
 
 /// Name of the Lease, in the operator's namespace.
 pub const LEASE: &str = "managed-redis-operator";
-/// How long a lease holds without being renewed, in seconds.
-const DURATION_SECONDS: u64 = 15;
-/// How long before its end it is renewed, in seconds.
-const GRACE_SECONDS: u64 = 5;
-/// Renewals that fail for so long mean that the lease is as good as lost: well before another replica can have it.
-const GIVE_UP: Duration = Duration::from_secs(3);
-/// Wait between two tries while the API server does not answer.
-const RETRY: Duration = Duration::from_millis(500);
 /// The lease is released within this, or left to expire.
 const RELEASE_WITHIN: Duration = Duration::from_secs(1);
+/// A Lease that cannot be read or written is one line of the log in this time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// This process's part in the election.
-pub struct Election {
-    manager: LeaseManager,
-    shutdown: CancellationToken,
+pub struct Candidate {
+    leases: Api<Lease>,
+    namespace: String,
+    election: Election,
+    leadership: Leadership,
+    /// Whether the API server ever said what the Lease is.
+    has_heard: bool,
+    complained: Option<Instant>,
 }
 
-impl Election {
-    /// Joins the election; nothing is won yet.
-    ///
-    /// # Errors
-    /// When the Lease can neither be read nor created.
-    pub async fn join(
-        client: &Client,
-        settings: &Settings,
-        shutdown: CancellationToken,
-    ) -> Result<Self, OperatorError> {
-        let manager = LeaseManagerBuilder::new(client.clone(), LEASE)
-            .with_namespace(&settings.operator_namespace)
-            .with_identity(&settings.identity)
-            .with_duration(DURATION_SECONDS)
-            .with_grace(GRACE_SECONDS)
-            .build()
-            .await
-            .map_err(|error| {
-                OperatorError::LeaderElection(format!(
-                    "Lease {LEASE} in namespace {} cannot be used: {error}",
-                    settings.operator_namespace
-                ))
-            })?;
-        Ok(Self { manager, shutdown })
+impl Candidate {
+    /// Takes part in the election; nothing is won yet. `client` is for the Lease alone, so that no other request is in its way.
+    pub fn new(client: &Client, settings: &Settings, leadership: Leadership) -> Self {
+        Self {
+            leases: Api::namespaced(client.clone(), &settings.operator_namespace),
+            namespace: settings.operator_namespace.clone(),
+            election: Election::new(settings.identity.clone()),
+            leadership,
+            has_heard: false,
+            complained: None,
+        }
     }
 
     /// Resolves true when this process leads, false when it was told to stop first.
-    pub async fn lead(&self) -> bool {
+    ///
+    /// # Errors
+    /// When the API server refuses the Lease from the beginning.
+    pub async fn lead(&mut self, shutdown: &CancellationToken) -> Result<bool, OperatorError> {
         info!(lease = LEASE, "waiting to lead");
-        loop {
+        while self.election.leads_until().is_none() {
+            let holder = self.election.holder().map(str::to_owned);
             tokio::select! {
-                () = self.shutdown.cancelled() => return false,
-                changed = self.manager.changed() => match changed {
-                    Ok(true) => return true,
-                    Ok(false) => {}
-                    Err(error) => {
-                        warn!(%error, "leader election: the lease could not be read or written; trying again");
-                        tokio::time::sleep(RETRY).await;
-                    }
-                },
+                () = shutdown.cancelled() => return Ok(false),
+                advanced = self.advance() => advanced?,
+            };
+            if let Some(now) = self.election.holder()
+                && holder.as_deref() != Some(now)
+                && self.election.leads_until().is_none()
+            {
+                info!(holder = ?now, "standing by, another replica leads");
+            }
+        }
+        Ok(true)
+    }
+
+    /// Renews the lease, and resolves when this process must not work any more.
+    pub async fn lost(&mut self) -> Loss {
+        loop {
+            // A refusal does not end leadership before its time.
+            if let Ok(Some(loss)) = self.advance().await {
+                self.leadership.set(None);
+                warn!(reason = %loss, "leadership ends");
+                return loss;
             }
         }
     }
 
-    /// Resolves when this process must not work any more: the lease is another's, or cannot be renewed. Renews it meanwhile.
-    pub async fn lost(&self) {
-        let mut failing_since: Option<(Instant, Instant)> = None;
-        loop {
-            match self.manager.changed().await {
-                Ok(true) => failing_since = None,
-                Ok(false) => return,
-                Err(error) => {
-                    debug!(%error, "leader election: the lease could not be renewed");
-                    let now = Instant::now();
-                    let first = match failing_since {
-                        // Failures far apart had a success between them.
-                        Some((first, last)) if now.duration_since(last) < GIVE_UP => first,
-                        _ => now,
-                    };
-                    if now.duration_since(first) >= GIVE_UP {
-                        warn!(%error, "leader election: the lease cannot be renewed");
-                        return;
+    /// One step; the loss, if leadership ended.
+    async fn advance(&mut self) -> Result<Option<Loss>, OperatorError> {
+        let sent = Instant::now();
+        match self.election.step(sent, Timestamp::now()) {
+            Step::Lost(loss) => Ok(Some(loss)),
+            Step::Wait(until) => {
+                tokio::time::sleep_until(until.into()).await;
+                Ok(None)
+            }
+            Step::Ask(request, until) => {
+                let answer = match tokio::time::timeout_at(until.into(), self.send(&request)).await {
+                    Ok(Ok(lease)) => read(&lease),
+                    Ok(Err(error)) => self.judge(&request, &error)?,
+                    Err(_) => {
+                        self.complain("no answer in time");
+                        Answer::Unknown
                     }
-                    failing_since = Some((first, now));
-                    tokio::time::sleep(RETRY).await;
-                }
+                };
+                self.has_heard |= answer != Answer::Unknown;
+                self.election.answered(&request, answer, sent, Instant::now());
+                self.leadership.set(self.election.leads_until());
+                Ok(None)
             }
         }
+    }
+
+    async fn send(&self, request: &Request) -> Result<Lease, kube::Error> {
+        match request {
+            Request::Read => self.leases.get(LEASE).await,
+            Request::Create(record) => {
+                let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+                let metadata = ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() };
+                self.leases.create(&params, &Lease { metadata, spec: Some(spec(record)) }).await
+            }
+            Request::Update { version, record } => {
+                let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+                let patch = json!({ "metadata": { "resourceVersion": version }, "spec": merge(record) });
+                self.leases.patch(LEASE, &params, &Patch::Merge(&patch)).await
+            }
+        }
+    }
+
+    /// What an error says about the Lease.
+    ///
+    /// # Errors
+    /// When the API server refuses, and did so from the beginning: waiting would not help.
+    fn judge(&mut self, request: &Request, error: &kube::Error) -> Result<Answer, OperatorError> {
+        let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
+        let is_creation = matches!(request, Request::Create(_));
+        match code {
+            409 => return Ok(Answer::Conflict),
+            // Of a creation it means that there is no such namespace.
+            404 if !is_creation => return Ok(Answer::Absent),
+            429 => {}
+            400..500 if self.election.leads_until().is_none() && (is_creation || !self.has_heard) => {
+                return Err(OperatorError::LeaderElection(format!(
+                    "Lease {LEASE} in namespace {} cannot be used: {error}",
+                    self.namespace
+                )));
+            }
+            _ => {}
+        }
+        self.complain(error);
+        Ok(Answer::Unknown)
+    }
+
+    fn complain(&mut self, error: impl std::fmt::Display) {
+        let now = Instant::now();
+        if self.complained.is_some_and(|last| now.duration_since(last) < COMPLAIN_EVERY) {
+            debug!(%error, "the Lease could not be read or written; trying again");
+            return;
+        }
+        self.complained = Some(now);
+        warn!(%error, "the Lease could not be read or written; trying again, and this is logged once a minute");
     }
 
     /// Gives the lease back, so that another replica need not wait for its end.
-    pub async fn release(&self) {
-        match tokio::time::timeout(RELEASE_WITHIN, self.manager.release()).await {
-            Ok(Ok(())) => debug!("lease released"),
+    pub async fn release(&mut self) {
+        self.leadership.set(None);
+        match tokio::time::timeout(RELEASE_WITHIN, self.try_to_release()).await {
+            Ok(Ok(true)) => debug!("lease released"),
+            Ok(Ok(false)) => debug!("the lease is not this replica's"),
             Ok(Err(error)) => warn!(%error, "the lease could not be released; it ends by itself"),
             Err(_) => warn!("the lease could not be released in time; it ends by itself"),
         }
     }
+
+    /// It is read first: of the last request it may not be known whether it was carried out.
+    async fn try_to_release(&mut self) -> Result<bool, kube::Error> {
+        let now = Instant::now();
+        match self.leases.get_opt(LEASE).await? {
+            Some(lease) => self.election.answered(&Request::Read, read(&lease), now, now),
+            None => return Ok(false),
+        }
+        match self.election.release() {
+            Some(request) => self.send(&request).await.map(|_| true),
+            None => Ok(false),
+        }
+    }
+}
+
+/// What a Lease says.
+fn read(lease: &Lease) -> Answer {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let record = Record {
+        holder: spec.holder_identity,
+        duration_seconds: spec.lease_duration_seconds,
+        acquired: spec.acquire_time.map(|time| time.0),
+        renewed: spec.renew_time.map(|time| time.0),
+        transitions: spec.lease_transitions.unwrap_or_default(),
+    };
+    Answer::Lease { record, version: lease.resource_version().unwrap_or_default() }
+}
+
+fn spec(record: &Record) -> LeaseSpec {
+    LeaseSpec {
+        holder_identity: record.holder.clone(),
+        lease_duration_seconds: record.duration_seconds,
+        acquire_time: record.acquired.map(MicroTime),
+        renew_time: record.renewed.map(MicroTime),
+        lease_transitions: Some(record.transitions),
+        ..LeaseSpec::default()
+    }
+}
+
+/// A merge patch of the spec: what a record does not have is taken out.
+fn merge(record: &Record) -> serde_json::Value {
+    json!({
+        "holderIdentity": record.holder,
+        "leaseDurationSeconds": record.duration_seconds,
+        "acquireTime": record.acquired.map(MicroTime),
+        "renewTime": record.renewed.map(MicroTime),
+        "leaseTransitions": record.transitions,
+    })
 }

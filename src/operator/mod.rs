@@ -1,7 +1,11 @@
 //! Wiring: from a typed configuration to a running operator, and back to rest.
 
 pub mod admin;
+mod deadline;
+mod election;
+mod kube_client;
 pub mod leader;
+mod leadership;
 pub mod readiness;
 pub mod telemetry;
 
@@ -9,11 +13,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::{Client, ResourceExt as _};
+use kube::ResourceExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::kube_client::Cluster;
+use self::leader::Candidate;
+use self::leadership::Leadership;
 use self::readiness::Readiness;
 use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::{CloudSettings, HttpCore, SetupError};
@@ -69,33 +76,11 @@ pub enum OperatorError {
     #[error("leader election: {0}")]
     LeaderElection(String),
     /// Another replica may lead now, so this one must not go on.
-    #[error("leadership was lost; exiting so that another replica, or a restart of this one, takes over")]
-    LeadershipLost,
+    #[error("leadership was lost: {0}; exiting so that another replica, or a restart of this one, takes over")]
+    LeadershipLost(String),
     /// Signals cannot be caught.
     #[error("cannot catch signals: {0}")]
     Signals(std::io::Error),
-}
-
-/// A client for the cluster the kubeconfig or the pod's service account names, and its default namespace.
-///
-/// # Errors
-/// When there is neither.
-pub async fn connect() -> Result<(Client, String), OperatorError> {
-    let no_cluster = |error: &dyn std::error::Error| OperatorError::NoCluster(with_causes(error));
-    let config = kube::Config::infer().await.map_err(|error| no_cluster(&error))?;
-    let namespace = config.default_namespace.clone();
-    let client = Client::try_from(config).map_err(|error| no_cluster(&error))?;
-    Ok((client, namespace))
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Runs until SIGTERM or SIGINT; returns when everything under way is finished and the lease is released.
@@ -105,10 +90,15 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone())?;
-    let (client, default_namespace) = connect().await?;
+    let cluster = Cluster::infer().await?;
     if config.settings.operator_namespace.is_empty() {
-        config.settings.operator_namespace = default_namespace;
+        config.settings.operator_namespace = cluster.namespace().to_owned();
     }
+    let leadership = if config.leader_election { Leadership::to_be_won() } else { Leadership::unconditional() };
+    let client = cluster.client(leadership.clone())?;
+    // The Lease has connections of its own, and is written without leading.
+    let lease_client = cluster.client(Leadership::unconditional())?;
+    let candidate = Candidate::new(&lease_client, &config.settings, leadership);
     let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(Readiness::default());
     let (wakers, streams) = channels();
@@ -124,7 +114,7 @@ pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
         admin = %admin.addr,
         "starting"
     );
-    let outcome = work(&config, &ctx, &readiness, streams, &shutdown).await;
+    let outcome = work(&config, candidate, &ctx, &readiness, streams, &shutdown).await;
     shutdown.cancel();
     admin.stopped().await;
     info!("stopped");
@@ -134,6 +124,7 @@ pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
 /// Waits for the CRDs, for leadership, and runs the controllers.
 async fn work(
     config: &OperatorConfig,
+    mut candidate: Candidate,
     ctx: &Arc<Context>,
     readiness: &Arc<Readiness>,
     streams: Streams,
@@ -148,10 +139,9 @@ async fn work(
         controllers(config, ctx, readiness, streams, shutdown.clone()).await;
         return Ok(());
     }
-    let lease = leader::Election::join(&ctx.client, &ctx.settings, shutdown.clone()).await?;
     readiness.stand_by();
-    if !lease.lead().await {
-        lease.release().await;
+    if !candidate.lead(shutdown).await? {
+        candidate.release().await;
         return Ok(());
     }
     info!("leading");
@@ -162,14 +152,16 @@ async fn work(
     tokio::pin!(running);
     let outcome = tokio::select! {
         () = &mut running => Ok(()),
-        () = lease.lost() => {
+        loss = candidate.lost() => {
             // Nothing more may be begun; what is under way is cut off with the process.
             stop.cancel();
-            Err(OperatorError::LeadershipLost)
+            Err(OperatorError::LeadershipLost(loss.to_string()))
         }
     };
     ctx.metrics.leader(false);
-    lease.release().await;
+    if outcome.is_ok() {
+        candidate.release().await;
+    }
     outcome
 }
 

@@ -19,6 +19,7 @@ mod crds;
 mod flush;
 mod harness;
 mod invalid;
+mod leading;
 mod many;
 mod process;
 mod reading;

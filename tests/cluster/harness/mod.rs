@@ -1,10 +1,13 @@
 //! A namespace, a stand-in for both clouds and a real operator for each test, on one API server for all.
 
+mod link;
 mod objects;
 mod operator;
+mod proxy;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,8 +26,10 @@ use serde_json::{Value, json};
 use testbed::{ApiServer, Namespace};
 use tokio::sync::OnceCell;
 
+pub use link::Link;
 pub use objects::{Conditions, condition, kakao, kakao_by_name, kakao_secret, ncp, ncp_secret, parameter_sync, status};
 pub use operator::{Operator, command};
+pub use proxy::Proxy;
 
 /// How long anything that is waited for may take. It is a moment, unless the machine is very busy.
 pub const BOUND: Duration = Duration::from_secs(60);
@@ -126,8 +131,28 @@ impl Env {
         env
     }
 
+    /// A proxy before the API server, for an operator to be spawned behind it.
+    pub async fn proxy(&self) -> Proxy {
+        self.proxy_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// As [`Env::proxy`], at an address of this machine.
+    pub async fn proxy_at(&self, address: Ipv4Addr) -> Proxy {
+        Proxy::before(&self.kubeconfig, address).await
+    }
+
     /// An operator for this namespace, which belongs to the caller.
     pub fn spawn(&self, flags: &[&str]) -> Operator {
+        Operator::spawn(&self.kubeconfig, &self.flags(flags), None)
+    }
+
+    /// As [`Env::spawn`], by way of a proxy, and perhaps in a network of its own.
+    pub fn spawn_behind(&self, proxy: &Proxy, link: Option<&Link>, flags: &[&str]) -> Operator {
+        Operator::spawn(proxy.kubeconfig(), &self.flags(flags), link)
+    }
+
+    /// These flags and those that every test needs.
+    fn flags(&self, flags: &[&str]) -> Vec<String> {
         let url = self.fake.url();
         let name = self.namespace.name();
         let mut all: Vec<String> = ["--watch-namespace", name, "--operator-namespace", name]
@@ -142,7 +167,7 @@ impl Env {
             all.push("--leader-election=false".to_owned());
         }
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        Operator::spawn(&self.kubeconfig, &all)
+        all
     }
 
     /// The operator.

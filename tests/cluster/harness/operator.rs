@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::BOUND;
+use super::{BOUND, Link};
 
 /// Lines of the log that a failure shows.
 const TAIL: usize = 40;
@@ -34,7 +34,17 @@ pub struct Operator {
 
 /// The program without anything of this process's environment that could change what it does.
 pub fn command() -> Command {
-    let mut command = Command::new(PROGRAM);
+    without_environment(Command::new(PROGRAM))
+}
+
+/// The same in a network of its own.
+fn command_in(link: &Link) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", link.namespace(), PROGRAM]);
+    without_environment(command)
+}
+
+fn without_environment(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let foreign = ["MRO_", "KAKAOCLOUD_", "NCLOUD_", "KUBE", "RUST_LOG"];
@@ -48,8 +58,8 @@ pub fn command() -> Command {
 
 impl Operator {
     /// Starts `managed-redis-operator run` with these flags beside those that every test needs.
-    pub fn spawn(kubeconfig: &Path, flags: &[String]) -> Self {
-        let mut command = command();
+    pub fn spawn(kubeconfig: &Path, flags: &[String], link: Option<&Link>) -> Self {
+        let mut command = link.map_or_else(command, command_in);
         command.env("KUBECONFIG", kubeconfig).arg("run").args(["--admin-addr", "127.0.0.1:0"]).args(flags);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the operator starts");
         let stderr = child.stderr.take().expect("stderr is piped");
@@ -106,7 +116,12 @@ impl Operator {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
+        self.signal("TERM");
+    }
+
+    /// Sends a signal, such as STOP.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
         let sent = Command::new("sh").args(["-c", &kill]).status().expect("sh runs");
         assert!(sent.success(), "{kill}");
     }
