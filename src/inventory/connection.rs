@@ -31,6 +31,9 @@ const CATALOG_PATIENCE: Duration = Duration::from_secs(2);
 /// The poller never waits longer than this for its next look at what is due.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
+/// ID and name of a cluster.
+pub type Identity = (Arc<str>, Option<Arc<str>>);
+
 #[derive(Clone, Debug)]
 struct Subscription {
     interval: Duration,
@@ -235,6 +238,15 @@ impl Connection {
             self.changed.notify_one();
         }
         observation
+    }
+
+    /// What is known of what a subscriber asks for, and ID and name of the cluster it means, for others that follow it: it costs no
+    /// subscription. None if it does not ask for this.
+    pub fn look(&self, who: &Subscriber, want: &Want) -> Option<(Observation, Option<Identity>)> {
+        let state = self.lock();
+        let wants = state.subscriptions.get(who)?;
+        let (want, subscription) = wants.iter().find(|(have, _)| have.is_for_the_same_as(want))?;
+        Some((state.snapshot.observe(want, 0, subscription.since), state.snapshot.identity(want)))
     }
 
     /// How long ago an object began to ask for this; none if it does not.

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-pub use connection::Connection;
+pub use connection::{Connection, Identity};
 pub use sight::{Found, Observation, Sight, Want};
 pub use source::{Place, Source};
 

@@ -66,6 +66,11 @@ impl Found {
         cluster
     }
 
+    /// Its parameter group, as far as it was read.
+    pub fn parameter_group(&self) -> Option<&ParameterGroupStatus> {
+        self.group.as_deref()
+    }
+
     /// Whether it is on its way to another state by itself.
     pub fn is_transitional(&self) -> bool {
         self.picture.is_transitional()

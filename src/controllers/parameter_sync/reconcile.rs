@@ -27,10 +27,14 @@ use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
 const CONCURRENT_APPLIES: usize = 4;
 /// When to look again after somebody else wrote the status meanwhile.
 const SOON: Duration = Duration::from_secs(1);
+/// How many clusters one object covers: every object can be about every cluster, so both numbers are bounded.
+pub(super) const MOST_CLUSTERS: usize = 200;
 /// A pass begins no request later than this.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
-impl Watched for RedisParameterSync {}
+impl Watched for RedisParameterSync {
+    const PACKED: bool = true;
+}
 
 impl Reconcile for RedisParameterSync {
     const KIND: &'static str = "RedisParameterSync";
@@ -41,6 +45,7 @@ impl Reconcile for RedisParameterSync {
 
     async fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> Result<Outcome, ReconcileError> {
         let who = subscriber(&self);
+        ctx.wakers.reminders.begin(&who.namespace, &who.name);
         if self.metadata.deletion_timestamp.is_some() {
             ctx.inventory.forget(&who);
             leave(&ctx, &who);
@@ -77,6 +82,7 @@ impl Reconcile for RedisParameterSync {
 
     fn forget(ctx: &Context, namespace: &str, name: &str) {
         ctx.metrics.forget_parameter_sync(namespace, name);
+        ctx.wakers.reminders.forget(namespace, name);
         let who =
             Subscriber { kind: SubscriberKind::ParameterSync, namespace: namespace.to_owned(), name: name.to_owned() };
         ctx.inventory.forget(&who);
@@ -102,6 +108,8 @@ fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved, held: &
         requested_at: requested_at.as_deref(),
         previous: sync.status.as_ref(),
         targets: resolved.targets.as_deref(),
+        beyond: resolved.beyond,
+        most: MOST_CLUSTERS,
         now: Timestamp::now(),
         poll_interval: ctx.settings.poll_interval,
         jitter: rand::random(),
