@@ -37,6 +37,8 @@ pub struct Settings {
     pub identity: String,
     /// Reconciles of one kind under way at once.
     pub workers: u16,
+    /// How many clusters one RedisParameterSync covers. Every one can be about every cluster, so both numbers have to be bounded.
+    pub max_clusters_per_sync: u16,
     /// Whether ConfigMaps may be read and written, for `spec.connectionConfigMap`.
     pub connection_config_maps: bool,
 }

@@ -13,6 +13,7 @@ pub mod sight;
 pub mod snapshot;
 pub mod source;
 mod stagger;
+mod subscription;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

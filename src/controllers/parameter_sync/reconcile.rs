@@ -27,8 +27,6 @@ use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
 const CONCURRENT_APPLIES: usize = 4;
 /// When to look again after somebody else wrote the status meanwhile.
 const SOON: Duration = Duration::from_secs(1);
-/// How many clusters one object covers: every object can be about every cluster, so both numbers are bounded.
-pub(super) const MOST_CLUSTERS: usize = 200;
 /// A pass begins no request later than this.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -109,7 +107,7 @@ fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved, held: &
         previous: sync.status.as_ref(),
         targets: resolved.targets.as_deref(),
         beyond: resolved.beyond,
-        most: MOST_CLUSTERS,
+        most: usize::from(ctx.settings.max_clusters_per_sync),
         now: Timestamp::now(),
         poll_interval: ctx.settings.poll_interval,
         jitter: rand::random(),

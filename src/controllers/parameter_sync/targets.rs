@@ -10,7 +10,6 @@ use kube::core::SelectorExt as _;
 use super::coverage::{Covered, Sighting, Stored, Who, has_unshown};
 use super::episode::is_in_sync;
 use super::membership::{Aim, Link, Member};
-use super::reconcile::MOST_CLUSTERS;
 use super::{CloudProblem, Elsewhere, LastKnown, Observation as Seen, Outcome, Problem, Target};
 use crate::api::parameter_sync::{ClusterSync, SyncPhase};
 use crate::api::shared::{KakaoParameterGroup, selector};
@@ -142,8 +141,8 @@ impl<'a> Collector<'a> {
             return Err(Problem::NoClusters { message });
         }
         // In the order of their IDs, so that it is the same ones every time.
-        self.beyond = members.len().saturating_sub(MOST_CLUSTERS);
-        let covered = members.into_iter().take(MOST_CLUSTERS);
+        self.beyond = members.len().saturating_sub(most(ctx));
+        let covered = members.into_iter().take(most(ctx));
         Ok(covered.map(|found| self.member_of_group(&connection, &found)).collect())
     }
 
@@ -174,7 +173,7 @@ impl<'a> Collector<'a> {
         let labels = self.sync.spec.cluster_selector.clone().unwrap_or_default();
         let selector = selector(&labels).map_err(|message| Problem::InvalidSelector { message })?;
         let Aim::Selector(text) = Aim::of(self.sync) else { return Ok(Vec::new()) };
-        let find = || ctx.cluster_refs.oldest(namespace, MOST_CLUSTERS, |labels| selector.matches(labels));
+        let find = || ctx.cluster_refs.oldest(namespace, most(ctx), |labels| selector.matches(labels));
         let oldest = ctx.membership.selected(namespace, &text, ctx.cluster_refs.round(namespace), find);
         if oldest.total == 0 {
             let message = format!("no RedisClusterRef of namespace {namespace} has the labels of clusterSelector");
@@ -344,6 +343,11 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// How many clusters an object covers.
+fn most(ctx: &Context) -> usize {
+    ctx.settings.max_clusters_per_sync.into()
+}
+
 /// What is known of a reference's cluster before it is looked at.
 struct Known<'a> {
     reference: &'a str,
@@ -385,7 +389,7 @@ fn stored(ctx: &Context, sync: &RedisParameterSync) -> Option<Stored> {
         && let Aim::Selector(text) = Aim::of(sync)
     {
         let namespace = sync.metadata.namespace.as_deref().unwrap_or_default();
-        let find = || ctx.cluster_refs.oldest(namespace, MOST_CLUSTERS, |labels| selector.matches(labels));
+        let find = || ctx.cluster_refs.oldest(namespace, most(ctx), |labels| selector.matches(labels));
         ctx.membership.enter(namespace, &stored.who.name, Aim::of(sync));
         let oldest = ctx.membership.selected(namespace, &text, ctx.cluster_refs.round(namespace), find);
         stored.clusters.extend(oldest.keys.iter().filter_map(|key| last_in_sync(ctx, key)));
