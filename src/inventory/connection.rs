@@ -371,7 +371,7 @@ impl Connection {
         let before = state.snapshot.group_of(&id);
         state.snapshot.read(&id, begun, outcome);
         let after = state.snapshot.group_of(&id);
-        self.tell_of(state, &id, (before != after).then_some([before, after]));
+        self.tell_of(state, &id, (before != after).then_some(&[before, after]));
     }
 
     /// Asks for the catalog before the first list, for a moment; how long to wait until the next time.
@@ -437,7 +437,7 @@ impl Connection {
 
     /// After a single read: wakes those who waited for it. `groups` are the parameter groups of the cluster before and after it, if
     /// they differ.
-    fn tell_of(&self, mut state: MutexGuard<'_, State>, id: &Arc<str>, groups: Option<[Group; 2]>) {
+    fn tell_of(&self, mut state: MutexGuard<'_, State>, id: &Arc<str>, groups: Option<&[Group; 2]>) {
         let (now, mut woken, mut due) = (Timestamp::now(), Vec::new(), Vec::new());
         let concerned = state.concerned(id);
         let State { snapshot, subscriptions, agenda, .. } = &mut *state;
@@ -445,7 +445,7 @@ impl Connection {
             for (want, subscription) in subscriptions.get_mut(&who).into_iter().flatten() {
                 let is_concerned = match want {
                     Want::Group { .. } => {
-                        subscription.is_asked() || groups.iter().flatten().any(|group| want.is_group(group))
+                        subscription.is_asked() || groups.into_iter().flatten().any(|group| want.is_group(group))
                     }
                     _ => snapshot.concerns(want, id),
                 };

@@ -160,7 +160,7 @@ impl Coverage {
             return;
         }
         for Stored { who, clusters, group, asked } in stored() {
-            let who = book.enter(&who, clusters, group.map(|group| (ANY.to_owned(), group))).0;
+            let who = book.enter(&who, &clusters, group.map(|group| (ANY.to_owned(), group))).0;
             for (id, at) in asked {
                 let id = book.id(&id);
                 if book.asked.get(&id).is_none_or(|(_, known)| *known < at) {
@@ -177,7 +177,7 @@ impl Coverage {
         let before = book.of.get(&who.key()).map_or(&[][..], |entry| &*entry.clusters);
         let was_seen = |id: &String| before.binary_search_by(|have| (**have).cmp(id.as_str())).is_ok();
         clusters.extend(uncertain.into_iter().filter(was_seen));
-        book.enter(who, clusters, group).1
+        book.enter(who, &clusters, group).1
     }
 
     /// An object is about nothing any more; gives back the objects for which that may change something.
@@ -238,7 +238,7 @@ impl Book {
     fn enter(
         &mut self,
         who: &Who,
-        clusters: BTreeSet<String>,
+        clusters: &BTreeSet<String>,
         group: Option<(String, KakaoParameterGroup)>,
     ) -> (Arc<Who>, BTreeSet<Arc<Who>>) {
         let key = who.key();
