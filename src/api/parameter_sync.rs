@@ -41,6 +41,8 @@ pub struct RedisParameterSyncSpec {
     /// The RedisClusterRefs of this namespace with these labels; an empty selector means all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "label_selector_schema")]
+    #[x_kube(validation = Rule::new("!has(self.matchLabels) || self.matchLabels.all(key, key.size() <= 317)")
+        .message("the keys of matchLabels must not be longer than 317 characters"))]
     pub cluster_selector: Option<LabelSelector>,
     /// Every cluster the cloud lists with this parameter group, referenced or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,12 +142,13 @@ pub struct RedisParameterSyncStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
-    /// The clusters, those that are not In-Sync first; at most 1000 are shown.
+    /// The clusters, those that are not In-Sync first. Of more than 20 clusters, those that are In-Sync and never had to be asked
+    /// for are not shown, only counted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub clusters: Vec<ClusterSync>,
-    /// Number of clusters this object is about.
+    /// Number of clusters this object is about, also those beyond the number that one object covers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<i32>,
     /// Number of clusters that are In-Sync.

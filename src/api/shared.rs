@@ -118,12 +118,12 @@ pub fn label_selector_schema(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-map-type": "atomic",
         "properties": {
             "matchLabels": {
-                "type": "object", "maxProperties": 64,
+                "type": "object", "maxProperties": 16,
                 "description": "Labels that must all be present with exactly these values.",
                 "additionalProperties": { "type": "string", "maxLength": 63 }
             },
             "matchExpressions": {
-                "type": "array", "maxItems": 64, "x-kubernetes-list-type": "atomic",
+                "type": "array", "maxItems": 16, "x-kubernetes-list-type": "atomic",
                 "description": "Requirements on labels, which must all hold.",
                 "items": {
                     "type": "object",
@@ -136,7 +136,7 @@ pub fn label_selector_schema(_: &mut SchemaGenerator) -> Schema {
                             "description": "How the label relates to the values."
                         },
                         "values": {
-                            "type": "array", "maxItems": 64, "x-kubernetes-list-type": "atomic",
+                            "type": "array", "maxItems": 16, "x-kubernetes-list-type": "atomic",
                             "items": { "type": "string", "maxLength": 63 },
                             "description": "The values: one or more with In and NotIn, none otherwise."
                         }

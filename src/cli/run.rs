@@ -69,6 +69,9 @@ pub struct Args {
     /// Reconciles of each kind under way at once
     #[arg(long, env = "MRO_WORKERS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
+    /// Clusters that one RedisParameterSync keeps in sync at most; it says so if it is about more
+    #[arg(long, env = "MRO_MAX_CLUSTERS_PER_SYNC", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    max_clusters_per_sync: u16,
     /// How often the cloud is read for objects without a pollInterval of their own
     #[arg(long, env = "MRO_POLL_INTERVAL", default_value = "60s", value_parser = duration)]
     poll_interval: std::time::Duration,
@@ -127,6 +130,7 @@ impl Args {
                 operator_namespace: self.operator_namespace.clone().unwrap_or_default(),
                 identity: identity(),
                 workers: self.workers,
+                max_clusters_per_sync: self.max_clusters_per_sync,
                 connection_config_maps: self.connection_config_maps,
             },
             scope: Scope { namespaces, labels: self.label_selector.clone() },

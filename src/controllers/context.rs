@@ -14,6 +14,7 @@ use super::flush_request::targets::Targets;
 use super::objects::Objects;
 use super::pace::Pace;
 use super::parameter_sync::coverage::Coverage;
+use super::parameter_sync::membership::Membership;
 use super::parameter_sync::turns::Turns;
 use super::wake::Wakers;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
@@ -36,6 +37,8 @@ pub struct Settings {
     pub identity: String,
     /// Reconciles of one kind under way at once.
     pub workers: u16,
+    /// How many clusters one RedisParameterSync covers. Every one can be about every cluster, so both numbers have to be bounded.
+    pub max_clusters_per_sync: u16,
     /// Whether ConfigMaps may be read and written, for `spec.connectionConfigMap`.
     pub connection_config_maps: bool,
 }
@@ -90,6 +93,8 @@ pub struct Context {
     pub failures: Failures,
     /// Which parameter sync applies to which cluster.
     pub coverage: Coverage,
+    /// Which clusters each parameter sync is about.
+    pub membership: Membership,
     /// Which parameter syncs ask a connection now.
     pub turns: Turns,
     /// Bounds status writes that nobody asked for.
@@ -129,6 +134,7 @@ impl Context {
             metrics,
             failures: Failures::default(),
             coverage: Coverage::default(),
+            membership: Membership::default(),
             turns: Turns::new(wakers.parameter_syncs.clone()),
             pace: Pace::default(),
             settings,

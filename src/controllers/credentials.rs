@@ -16,6 +16,9 @@ use crate::cloud::{Provider, SetupError};
 const RECENT: Duration = Duration::from_secs(5);
 /// A Secret that nobody asked for in this time is not read any more. Every object asks more often, whatever happens.
 const UNUSED: Duration = Duration::from_secs(3 * 3600);
+/// Secrets of one namespace that are remembered. Whoever names others all the time makes the operator forget those of its own
+/// namespace that were asked for longest ago, which are read again when they are asked for.
+const MOST_OF_A_NAMESPACE: usize = 10_000;
 /// How often Secrets are looked through for those that are due.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -105,12 +108,14 @@ impl Default for Terms {
 pub struct Secrets {
     client: Client,
     slots: Mutex<HashMap<SecretKey, Arc<Slot>>>,
+    /// Secrets of one namespace that are remembered.
+    most: usize,
 }
 
 impl Secrets {
     /// Reads through this client.
     pub fn new(client: Client) -> Self {
-        Self { client, slots: Mutex::default() }
+        Self { client, slots: Mutex::default(), most: MOST_OF_A_NAMESPACE }
     }
 
     /// The credential in a Secret.
@@ -120,7 +125,7 @@ impl Secrets {
     pub async fn get(&self, cloud: Cloud, namespace: &str, name: &str, freshness: Freshness) -> Outcome {
         let asked_at = Instant::now();
         let key = SecretKey { cloud, namespace: namespace.to_owned(), name: name.to_owned() };
-        let slot = Arc::clone(lock(&self.slots).entry(key.clone()).or_default());
+        let slot = self.slot(&key);
         let most = {
             let mut terms = lock(&slot.terms);
             terms.used = asked_at;
@@ -134,6 +139,15 @@ impl Secrets {
             }
         };
         self.refresh(&key, &slot, |read_at| read_at >= asked_at || asked_at.duration_since(read_at) < most).await.0
+    }
+
+    fn slot(&self, key: &SecretKey) -> Arc<Slot> {
+        let mut slots = lock(&self.slots);
+        if let Some(slot) = slots.get(key) {
+            return Arc::clone(slot);
+        }
+        make_room(&mut slots, &key.namespace, self.most);
+        Arc::clone(slots.entry(key.clone()).or_default())
     }
 
     /// Reads the Secrets that are due, all the time, and tells of each whose credential is another.
@@ -207,6 +221,22 @@ impl Secrets {
             Problem { message: format!("Secret {name}: {}", problem.message), ..problem }
         })
     }
+}
+
+/// Forgets the half of a namespace's Secrets that was used longest ago, if there are as many as may be.
+fn make_room(slots: &mut HashMap<SecretKey, Arc<Slot>>, namespace: &str, most: usize) {
+    if slots.len() < most {
+        return;
+    }
+    let here = slots.iter().filter(|(key, _)| key.namespace == namespace);
+    let mut used: Vec<Instant> = here.map(|(_, slot)| lock(&slot.terms).used).collect();
+    if used.len() < most {
+        return;
+    }
+    let half = used.len() / 2;
+    let (_, median, _) = used.select_nth_unstable(half);
+    let median = *median;
+    slots.retain(|key, slot| key.namespace != namespace || lock(&slot.terms).used > median);
 }
 
 /// What makes two outcomes the same.
@@ -296,6 +326,21 @@ mod tests {
         assert!(server.get(Freshness::Anew).await.is_ok());
         assert!(server.get(INTERVAL).await.is_ok());
         assert_eq!(server.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_names_ever_other_secrets_is_bounded_and_costs_no_other() {
+        let mut server = Server::start(Some("b25l")).await;
+        server.secrets.most = 10;
+        server.secrets.get(Cloud::Kakao, "bank", "kakaocloud", INTERVAL).await.unwrap();
+        for number in 0..100 {
+            server.secrets.get(Cloud::Kakao, "shop", &number.to_string(), INTERVAL).await.unwrap();
+            assert!(lock(&server.secrets.slots).len() <= 11);
+        }
+        assert_eq!(server.asked(), 101);
+        server.secrets.get(Cloud::Kakao, "bank", "kakaocloud", INTERVAL).await.unwrap();
+        server.secrets.get(Cloud::Kakao, "shop", "99", INTERVAL).await.unwrap();
+        assert_eq!(server.asked(), 101, "the other namespace's and the newest are known");
     }
 
     #[tokio::test]

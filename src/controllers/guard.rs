@@ -1,15 +1,21 @@
 //! Objects as they come from the API server, where one that cannot be read must not spoil the list or the watch it comes in.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
-use kube::core::PartialObjectMeta;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::value::MapDeserializer;
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::api::{RECONCILE_REQUESTED_AT, echoed};
+
 /// An object, or the metadata of one that this version of the operator cannot read.
+///
+/// Of the metadata only what the operator looks at is read (see [`Lean`]), so that nobody can fill its memory with annotations.
 ///
 /// It does what kube's `DeserializeGuard` does, which makes a tree of every object and copies that before it reads it: at ten
 /// thousand references that was a tenth of the operator's time. This one reads the text, and only what cannot be read a second
@@ -20,11 +26,84 @@ pub struct Guarded<K>(pub Result<K, ObjectMeta>);
 impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        if let Ok(object) = serde_json::from_str(text.get()) {
-            return Ok(Self(Ok(object)));
+        let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        let lean = fields.get("metadata").map(|metadata| serde_json::from_str::<Lean>(metadata.get()));
+        let metadata = ObjectMeta::from(lean.transpose().map_err(D::Error::custom)?.unwrap_or_default());
+        let nothing: Box<RawValue> = serde_json::from_str("{}").map_err(D::Error::custom)?;
+        let rest = fields.iter().filter(|(key, _)| *key != "metadata").map(|(key, value)| (key.as_ref(), *value));
+        let fields = MapDeserializer::new(rest.chain([("metadata", &*nothing)]));
+        Ok(Self(match K::deserialize(fields) {
+            Err(_) => Err(metadata),
+            Ok(mut object) => {
+                *object.meta_mut() = metadata;
+                Ok(object)
+            }
+        }))
+    }
+}
+
+/// The metadata that the operator looks at. The rest, such as managedFields and annotations of others, can be a megabyte an object.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Lean {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    finalizers: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<Requested>,
+}
+
+impl From<Lean> for ObjectMeta {
+    fn from(lean: Lean) -> Self {
+        let requested = lean.annotations.and_then(|annotations| annotations.0);
+        Self {
+            name: lean.name,
+            namespace: lean.namespace,
+            uid: lean.uid,
+            resource_version: lean.resource_version,
+            generation: lean.generation,
+            creation_timestamp: lean.creation_timestamp,
+            deletion_timestamp: lean.deletion_timestamp,
+            finalizers: lean.finalizers,
+            labels: lean.labels,
+            annotations: requested.map(|value| [(RECONCILE_REQUESTED_AT.to_owned(), value)].into()),
+            ..Self::default()
         }
-        let object: PartialObjectMeta<K> = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
-        Ok(Self(Err(object.metadata)))
+    }
+}
+
+/// The one annotation that asks for something, cut to the length that is echoed.
+struct Requested(Option<String>);
+
+impl<'de> Deserialize<'de> for Requested {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Annotations;
+        impl<'de> Visitor<'de> for Annotations {
+            type Value = Requested;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of annotations")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Requested, A::Error> {
+                let mut requested = None;
+                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+                    if key == RECONCILE_REQUESTED_AT {
+                        let value: Cow<'de, str> = map.next_value()?;
+                        requested = Some(echoed(&value).to_owned());
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Requested(requested))
+            }
+        }
+        deserializer.deserialize_map(Annotations)
     }
 }
 
@@ -83,6 +162,38 @@ mod tests {
         let Ok(WatchEvent::Modified(bad)) = event(UNREADABLE) else { panic!("not read") };
         assert!(bad.0.is_err());
         assert_eq!((bad.name_any(), bad.resource_version()), ("bad".to_owned(), Some("8".to_owned())));
+    }
+
+    #[test]
+    fn of_the_metadata_only_what_the_operator_looks_at_is_kept() {
+        let object = json!({
+            "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
+            "metadata": {
+                "name": "a", "namespace": "shop", "uid": "1-2", "resourceVersion": "7", "generation": 3,
+                "creationTimestamp": "2026-11-22T10:00:00Z", "deletionTimestamp": "2026-11-22T11:00:00Z",
+                "labels": { "tier": "a" }, "finalizers": ["example.com/f"], "generateName": "a-",
+                "annotations": {
+                    "kubectl.kubernetes.io/last-applied-configuration": "x".repeat(200_000),
+                    "managedredis.dev/reconcile-requested-at": "y".repeat(200_000),
+                },
+                "managedFields": [{ "manager": "someone" }],
+                "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "3" }],
+            },
+            "spec": { "clusterRef": { "name": "a" } },
+        });
+        let unreadable = json!({ "metadata": object["metadata"], "spec": "?" });
+        for (object, is_readable) in [(object, true), (unreadable, false)] {
+            let read: Guarded<RedisParameterSync> = serde_json::from_str(&object.to_string()).unwrap();
+            assert_eq!(read.0.is_ok(), is_readable);
+            let metadata = serde_json::to_value(read.meta()).unwrap();
+            let wanted = json!({
+                "name": "a", "namespace": "shop", "uid": "1-2", "resourceVersion": "7", "generation": 3,
+                "creationTimestamp": "2026-11-22T10:00:00Z", "deletionTimestamp": "2026-11-22T11:00:00Z",
+                "labels": { "tier": "a" }, "finalizers": ["example.com/f"],
+                "annotations": { "managedredis.dev/reconcile-requested-at": "y".repeat(256) },
+            });
+            assert_eq!(metadata, wanted);
+        }
     }
 
     #[test]

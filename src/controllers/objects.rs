@@ -1,14 +1,17 @@
 //! The objects of one kind, as last watched.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::watcher::Event;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tracing::debug;
 
 use super::guard::Guarded;
 use super::queue::Key;
@@ -28,6 +31,9 @@ pub trait Watched:
     /// thousands of objects of which few are looked at.
     const PACKED: bool = false;
 
+    /// Whether the operator writes finalizers of the kind, for which it has to know those of others.
+    const FINALIZERS: bool = false;
+
     /// Whether a person waits for this version of the object to be looked at; else it can be an echo of what the operator wrote.
     fn is_awaited(&self) -> bool {
         true
@@ -38,12 +44,51 @@ pub trait Watched:
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// One object as it is kept. `managedFields` are never kept: they are half of an object and nobody looks at them.
+/// Labels of more bytes than this are not kept, and no selector selects their object: the API server bounds their length, not their
+/// number.
+const MOST_LABEL_BYTES: usize = 16 * 1024;
+
+/// One object as it is kept, with the metadata that [`Guarded`] leaves.
 #[derive(Debug)]
 enum Stored<K> {
-    Plain(Arc<K>),
-    Packed { bytes: Box<[u8]>, labels: BTreeMap<String, String> },
+    Plain(Arc<K>, Selectable),
+    Packed { bytes: Box<[u8]>, selectable: Selectable },
     Unreadable { version: Option<String> },
+}
+
+/// What decides which objects a selector selects, and which of them come first.
+#[derive(Debug, PartialEq, Eq)]
+struct Selectable {
+    created: Timestamp,
+    /// None if there are too many.
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Selectable {
+    /// Takes the labels out of the metadata if there are too many.
+    fn of(metadata: &mut ObjectMeta) -> Self {
+        let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
+        let labels = metadata.labels.take_if(|labels| bytes_of(labels) > MOST_LABEL_BYTES);
+        if let Some(labels) = labels {
+            let bytes = bytes_of(&labels);
+            debug!(
+                namespace = metadata.namespace,
+                name = metadata.name,
+                bytes,
+                "too many labels; no selector selects it"
+            );
+            return Self { created, labels: None };
+        }
+        Self { created, labels: Some(metadata.labels.clone().unwrap_or_default()) }
+    }
+
+    fn is_selected(&self, matches: impl Fn(&BTreeMap<String, String>) -> bool) -> bool {
+        self.labels.as_ref().is_some_and(matches)
+    }
+}
+
+fn bytes_of(labels: &BTreeMap<String, String>) -> usize {
+    labels.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
 impl<K: Watched> Stored<K> {
@@ -52,37 +97,39 @@ impl<K: Watched> Stored<K> {
             Err(metadata) => return Self::Unreadable { version: metadata.resource_version },
             Ok(object) => object,
         };
-        object.meta_mut().managed_fields = None;
+        if !K::FINALIZERS {
+            object.meta_mut().finalizers = None;
+        }
+        let selectable = Selectable::of(object.meta_mut());
         // What was just read from JSON can be written as JSON; if ever not, it is kept as it is.
         match K::PACKED.then(|| packing::pack(&object).ok()).flatten() {
-            None => Self::Plain(Arc::new(object)),
-            Some(bytes) => {
-                let labels = object.meta().labels.clone().unwrap_or_default();
-                Self::Packed { bytes, labels }
-            }
+            None => Self::Plain(Arc::new(object), selectable),
+            Some(bytes) => Self::Packed { bytes, selectable },
         }
     }
 
     fn get(&self) -> Result<Arc<K>, Unreadable> {
         match self {
-            Self::Plain(object) => Ok(Arc::clone(object)),
+            Self::Plain(object, _) => Ok(Arc::clone(object)),
             Self::Packed { bytes, .. } => packing::unpack(bytes).map(Arc::new).ok_or(Unreadable),
             Self::Unreadable { .. } => Err(Unreadable),
         }
     }
 
-    fn has_labels(&self, matches: impl Fn(&BTreeMap<String, String>) -> bool) -> bool {
+    /// None of an object that cannot be read: no selector selects it.
+    fn selectable(&self) -> Option<&Selectable> {
         match self {
-            Self::Plain(object) => object.meta().labels.as_ref().map_or_else(|| matches(&BTreeMap::new()), &matches),
-            Self::Packed { labels, .. } => matches(labels),
-            Self::Unreadable { .. } => false,
+            Self::Plain(_, selectable) | Self::Packed { selectable, .. } => Some(selectable),
+            Self::Unreadable { .. } => None,
         }
     }
 
     /// Whether both are the same version of the object.
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Plain(one), Self::Plain(other)) => one.meta().resource_version == other.meta().resource_version,
+            (Self::Plain(one, _), Self::Plain(other, _)) => {
+                one.meta().resource_version == other.meta().resource_version
+            }
             // The version is a part of it.
             (Self::Packed { bytes: one, .. }, Self::Packed { bytes: other, .. }) => one == other,
             (Self::Unreadable { version: one }, Self::Unreadable { version: other }) => one == other,
@@ -91,7 +138,35 @@ impl<K: Watched> Stored<K> {
     }
 }
 
-type All<K> = BTreeMap<Key, Stored<K>>;
+#[derive(Debug)]
+struct All<K> {
+    objects: BTreeMap<Key, Stored<K>>,
+    /// For each namespace how often its set of labelled objects changed.
+    rounds: HashMap<Box<str>, u64>,
+}
+
+impl<K: Watched> All<K> {
+    fn insert(&mut self, key: Key, stored: Stored<K>) {
+        let namespace: Box<str> = key.namespace().into();
+        let before = self.objects.get(&key).and_then(Stored::selectable);
+        let is_same = before == stored.selectable();
+        self.objects.insert(key, stored);
+        if !is_same {
+            *self.rounds.entry(namespace).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if self.objects.remove(key).is_some() {
+            *self.rounds.entry(key.namespace().into()).or_default() += 1;
+        }
+    }
+
+    fn of_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a Key, &'a Stored<K>)> {
+        let from = self.objects.range(Key::new(namespace, "")..);
+        from.take_while(move |(key, _)| key.namespace() == namespace)
+    }
+}
 
 /// The objects of one kind, as last watched, by one watch for each namespace or one for all.
 pub struct Objects<K> {
@@ -102,8 +177,18 @@ pub struct Objects<K> {
 
 impl<K> Default for Objects<K> {
     fn default() -> Self {
-        Self { all: RwLock::default(), unfilled: watch::Sender::new(None) }
+        let all = All { objects: BTreeMap::new(), rounds: HashMap::new() };
+        Self { all: RwLock::new(all), unfilled: watch::Sender::new(None) }
     }
+}
+
+/// The oldest objects that a selector selects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Oldest {
+    /// Their keys, in order.
+    pub keys: Vec<Key>,
+    /// How many are selected in all.
+    pub total: usize,
 }
 
 /// What a watch brought.
@@ -128,24 +213,52 @@ impl<K: Watched> Objects<K> {
 
     /// The object of that name, if it is there.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Result<Arc<K>, Unreadable>> {
-        self.read().get(&Key::new(namespace, name)).map(Stored::get)
+        self.read().objects.get(&Key::new(namespace, name)).map(Stored::get)
     }
 
     /// Whether there is an object of that name.
     pub fn contains(&self, namespace: &str, name: &str) -> bool {
-        self.read().contains_key(&Key::new(namespace, name))
+        self.read().objects.contains_key(&Key::new(namespace, name))
     }
 
     /// All objects that can be read and for which `keep` holds.
     pub fn filter(&self, keep: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        self.read().values().filter_map(|stored| stored.get().ok()).filter(|object| keep(object)).collect()
+        self.read().objects.values().filter_map(|stored| stored.get().ok()).filter(|object| keep(object)).collect()
     }
 
-    /// The objects of a namespace that can be read and have such labels.
-    pub fn select(&self, namespace: &str, matches: impl Fn(&BTreeMap<String, String>) -> bool) -> Vec<Arc<K>> {
+    /// The objects of a namespace that can be read and for which `keep` holds.
+    pub fn filter_in(&self, namespace: &str, keep: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let all = self.read();
-        let here = all.range(Key::new(namespace, "")..).take_while(|(key, _)| key.namespace() == namespace);
-        here.filter(|(_, stored)| stored.has_labels(&matches)).filter_map(|(_, stored)| stored.get().ok()).collect()
+        all.of_namespace(namespace).filter_map(|(_, stored)| stored.get().ok()).filter(|object| keep(object)).collect()
+    }
+
+    /// What `take` takes from each object that can be read: never more than one of them is unpacked.
+    pub fn collect<T>(&self, take: impl Fn(&K) -> Option<T>) -> Vec<T> {
+        self.read().objects.values().filter_map(|stored| take(&*stored.get().ok()?)).collect()
+    }
+
+    /// The oldest `most` objects of a namespace that have such labels, of those of an age the first by name: objects that come
+    /// later push none of them out.
+    pub fn oldest(&self, namespace: &str, most: usize, matches: impl Fn(&BTreeMap<String, String>) -> bool) -> Oldest {
+        let all = self.read();
+        let selected = all.of_namespace(namespace).filter_map(|(key, stored)| {
+            let selectable = stored.selectable()?;
+            selectable.is_selected(&matches).then_some((selectable.created, key))
+        });
+        let mut selected: Vec<(Timestamp, &Key)> = selected.collect();
+        let total = selected.len();
+        if total > most {
+            selected.select_nth_unstable(most);
+            selected.truncate(most);
+        }
+        let mut keys: Vec<Key> = selected.into_iter().map(|(_, key)| key.clone()).collect();
+        keys.sort_unstable();
+        Oldest { keys, total }
+    }
+
+    /// A number that changes whenever an object of the namespace comes, goes or gets other labels.
+    pub fn round(&self, namespace: &str) -> u64 {
+        self.read().rounds.get(namespace).copied().unwrap_or_default()
     }
 
     /// Whether every watch has listed its objects once: before, an object that is not found says nothing.
@@ -162,6 +275,10 @@ impl<K: Watched> Objects<K> {
     fn read(&self) -> RwLockReadGuard<'_, All<K>> {
         // The map is whole after every single operation, so a poisoned lock still guards a sound value.
         self.all.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, All<K>> {
+        self.all.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -192,12 +309,12 @@ impl<K: Watched> Intake<K> {
             Event::Apply(object) => {
                 let (key, is_awaited) = (key(&object), is_awaited(&object));
                 let stored = Stored::new(object);
-                objects.all.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), stored);
+                objects.write().insert(key.clone(), stored);
                 return vec![Change::Changed { key, is_awaited }];
             }
             Event::Delete(object) => {
                 let key = key(&object);
-                objects.all.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                objects.write().remove(&key);
                 return vec![Change::Gone(key)];
             }
         }
@@ -205,16 +322,17 @@ impl<K: Watched> Intake<K> {
     }
 
     fn list_is_complete(&mut self, objects: &Objects<K>) -> Vec<Change> {
-        let mut all = objects.all.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = objects.write();
         let ours = |key: &Key| self.namespace.as_deref().is_none_or(|namespace| key.namespace() == namespace);
-        let gone: Vec<Key> = all.keys().filter(|key| ours(key) && !self.listed.contains_key(*key)).cloned().collect();
+        let gone: Vec<Key> =
+            all.objects.keys().filter(|key| ours(key) && !self.listed.contains_key(*key)).cloned().collect();
         let mut changes = Vec::new();
         for key in gone {
             all.remove(&key);
             changes.push(Change::Gone(key));
         }
         for (key, (stored, is_awaited)) in std::mem::take(&mut self.listed) {
-            if all.get(&key).is_some_and(|known| known.is_same(&stored)) {
+            if all.objects.get(&key).is_some_and(|known| known.is_same(&stored)) {
                 continue;
             }
             changes.push(Change::Changed { key: key.clone(), is_awaited });
@@ -316,11 +434,67 @@ mod tests {
         wanted.metadata.managed_fields = None;
         assert_eq!(*objects.get("shop", "a").unwrap().unwrap(), wanted);
         let names = |tier: &str| {
-            let found = objects.select("shop", |labels| labels.get("tier").is_some_and(|have| have == tier));
-            found.iter().map(|found| found.name_any()).collect::<Vec<_>>()
+            let has = |labels: &BTreeMap<String, String>| labels.get("tier").is_some_and(|have| have == tier);
+            objects.oldest("shop", 9, has).keys.iter().map(|key| key.name().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!((names("a"), names("b")), (vec!["a".to_owned()], vec![]));
-        assert_eq!(objects.select("bank", |_| true).len(), 0);
+        assert_eq!(objects.oldest("bank", 9, |_| true), Oldest::default());
+        assert_eq!(objects.filter_in("shop", |found| found.name_any() == "a").len(), 1);
+        assert!(objects.filter_in("bank", |_| true).is_empty());
+    }
+
+    fn aged(name: &str, hour: u8, labels: serde_json::Value) -> Guarded<RedisClusterRef> {
+        let mut object = reference(name, "1").0.unwrap();
+        object.metadata.creation_timestamp =
+            serde_json::from_value(json!(format!("2026-11-22T{hour:02}:00:00Z"))).unwrap();
+        object.metadata.labels = serde_json::from_value(labels).unwrap();
+        Guarded(Ok(object))
+    }
+
+    #[test]
+    fn the_oldest_are_selected_and_who_comes_later_pushes_none_of_them_out() {
+        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        let mut take_in = |object| intake.take_in(&objects, Event::Apply(object));
+        for (name, hour) in [("b", 1), ("d", 3), ("c", 2), ("e", 3)] {
+            take_in(aged(name, hour, json!({ "tier": "x" })));
+        }
+        let names = || {
+            let found = objects.oldest("shop", 3, |labels| labels.contains_key("tier"));
+            (found.keys.iter().map(|key| key.name().to_owned()).collect::<Vec<_>>().join(" "), found.total)
+        };
+        assert_eq!(names(), ("b c d".to_owned(), 4), "of one age, the first by name");
+        take_in(aged("a", 9, json!({ "tier": "x" })));
+        assert_eq!(names(), ("b c d".to_owned(), 5));
+        take_in(aged("b", 1, json!({})));
+        assert_eq!(names(), ("c d e".to_owned(), 4));
+    }
+
+    #[test]
+    fn a_round_is_news_of_who_is_there_and_of_labels_alone() {
+        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        let mut round = |event| {
+            let before = objects.round("shop");
+            intake.take_in(&objects, event);
+            objects.round("shop") != before
+        };
+        assert!(round(Event::Apply(reference("a", "1"))));
+        assert!(!round(Event::Apply(reference("a", "2"))), "another version");
+        assert!(round(Event::Apply(aged("a", 1, json!({ "tier": "b" })))));
+        assert!(round(Event::Delete(reference("a", "3"))));
+        assert_eq!(objects.round("bank"), 0);
+    }
+
+    #[test]
+    fn labels_without_bound_are_not_kept_and_select_nothing() {
+        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        let labels: BTreeMap<String, String> =
+            (0..2000).map(|number| (format!("l-{number}"), "x".repeat(60))).collect();
+        let mut object = aged("a", 1, json!(labels)).0.unwrap();
+        object.metadata.finalizers = Some(vec!["example.com/f".repeat(1000)]);
+        intake.take_in(&objects, Event::Apply(Guarded(Ok(object))));
+        assert_eq!(objects.oldest("shop", 9, |_| true).total, 0);
+        let kept = objects.get("shop", "a").unwrap().unwrap();
+        assert_eq!((&kept.metadata.labels, &kept.metadata.finalizers), (&None, &None));
     }
 
     #[test]

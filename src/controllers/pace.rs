@@ -4,6 +4,7 @@
 //! status as fast as the watch brings the other's write. The pace bounds that, and any other loop that nobody thought of.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
@@ -13,19 +14,26 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// One more after each of these: no poll is faster than 10 s.
 const PERIOD: Duration = Duration::from_secs(3);
-/// So many objects are remembered before those that rested are forgotten.
+/// So many objects are remembered at least before those that rested are forgotten.
 const REMEMBERED: usize = 256;
 
 /// The pace of status writes, for each object.
 pub struct Pace {
     limits: DefaultKeyedRateLimiter<(String, String)>,
     clock: DefaultClock,
+    /// How many objects are remembered when those that rested are forgotten next: looking through all of them at every write would
+    /// cost more than the writes.
+    sweep_at: AtomicUsize,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         let quota = Quota::with_period(PERIOD).map_or(Quota::per_minute(BURST), |quota| quota.allow_burst(BURST));
-        Self { limits: RateLimiter::hashmap(quota), clock: DefaultClock::default() }
+        Self {
+            limits: RateLimiter::hashmap(quota),
+            clock: DefaultClock::default(),
+            sweep_at: AtomicUsize::new(REMEMBERED),
+        }
     }
 }
 
@@ -35,8 +43,9 @@ impl Pace {
     /// # Errors
     /// How long to wait before it, if there were too many.
     pub fn write(&self, namespace: &str, name: &str) -> Result<(), Duration> {
-        if self.limits.len() >= REMEMBERED {
+        if self.limits.len() >= self.sweep_at.load(Ordering::Relaxed) {
             self.limits.retain_recent();
+            self.sweep_at.store((2 * self.limits.len()).max(REMEMBERED), Ordering::Relaxed);
         }
         let key = (namespace.to_owned(), name.to_owned());
         self.limits.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
@@ -46,6 +55,17 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn objects_that_write_at_once_are_looked_through_seldom() {
+        let pace = Pace::default();
+        let sweeps = (0..10_000).map(|number| {
+            let before = pace.sweep_at.load(Ordering::Relaxed);
+            assert_eq!(pace.write("shop", &number.to_string()), Ok(()));
+            usize::from(pace.sweep_at.load(Ordering::Relaxed) != before)
+        });
+        assert_eq!(sweeps.sum::<usize>(), 6, "256, 512, … 8192");
+    }
 
     #[test]
     fn a_status_that_is_written_in_circles_is_slowed_down_and_no_other() {

@@ -29,8 +29,9 @@ use super::watch_time;
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Desired, READY, STALLED, Truth};
 
-/// Objects listed at once: with its managedFields an object takes 10 KB on the way, so a page is some MB.
-const PAGE_SIZE: u32 = 200;
+/// Objects listed at once. With its managedFields an object takes 10 KB on the way, and with annotations and labels as large as the
+/// API server lets them be a hundred times that; a page stands in memory two or three times while it is read.
+const PAGE_SIZE: u32 = 50;
 /// A reconcile that takes longer than this is given up and tried again.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -209,7 +210,9 @@ async fn reconcile<K: Reconcile>(key: Key, ctx: Arc<Context>) -> (Key, Duration)
         }
         Err(error) => {
             span.in_scope(|| warn!(%error, "reconcile failed"));
-            let failures = ctx.failures.add(K::KIND, namespace, name);
+            // Of an object that is gone by now nothing is remembered.
+            let is_there = K::objects(&ctx).contains(namespace, name);
+            let failures = if is_there { ctx.failures.add(K::KIND, namespace, name) } else { 1 };
             requeue::jittered(requeue::after_failures(failures))
         }
     };

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
+use super::parameter_sync::reminders::Reminders;
 use super::queue::{Key, Lane};
 use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 
@@ -44,8 +45,10 @@ impl<K> Waker<K> {
 pub struct Wakers {
     /// For references.
     pub cluster_refs: Waker<RedisClusterRef>,
-    /// For parameter syncs.
+    /// For parameter syncs that a person waits for, or whose turn has come.
     pub parameter_syncs: Waker<RedisParameterSync>,
+    /// For parameter syncs when something they follow has changed.
+    pub reminders: Reminders,
     /// For flush requests.
     pub flush_requests: Waker<RedisFlushRequest>,
 }

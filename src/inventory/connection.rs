@@ -16,10 +16,12 @@ use super::agenda::{Agenda, Next};
 use super::doubt::Doubt;
 use super::pace::Pace;
 use super::packed::Catalog;
-use super::sight::{Observation, Sight, Want};
+use super::sight::{Observation, Want};
 use super::snapshot::{Begun, Due, Listed, Snapshot};
 use super::source::Source;
+use super::subscription::Subscription;
 use super::{Question, Subscriber, Urgency, Wake};
+use crate::api::cluster_ref::ParameterGroupStatus;
 use crate::cloud::CloudError;
 
 /// How long versions and flavors are believed.
@@ -31,37 +33,11 @@ const CATALOG_PATIENCE: Duration = Duration::from_secs(2);
 /// The poller never waits longer than this for its next look at what is due.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-#[derive(Clone, Debug)]
-struct Subscription {
-    interval: Duration,
-    /// The value of the forced-read annotation that was asked for last.
-    token: Option<Box<str>>,
-    /// The round that the forced read has to reach; 0 if none was asked for.
-    ticket: u64,
-    /// The round that a list must have for its "no" to count: what was listed before somebody asked may be too old.
-    since: u64,
-    /// What the subscriber was last told.
-    told: Option<Observation>,
-    begun: Instant,
-}
+/// A parameter group as a cluster has it.
+type Group = Option<Arc<ParameterGroupStatus>>;
 
-impl Subscription {
-    /// Notes what is known now; whether, and how urgently, its subscriber is to be woken for it.
-    fn tell(&mut self, snapshot: &Snapshot, want: &Want) -> Option<Urgency> {
-        let observation = snapshot.observe(want, self.ticket, self.since);
-        if self.told.as_ref() == Some(&observation) {
-            return None;
-        }
-        let was_asked = self.told.as_ref().is_some_and(|told| !told.forced_read_done);
-        self.told = Some(observation);
-        Some(if was_asked { Urgency::Asked } else { Urgency::Routine })
-    }
-
-    /// Whether what it was told of is on its way to another state.
-    fn sees_transition(&self) -> bool {
-        matches!(&self.told, Some(Observation { sight: Sight::Found(found), .. }) if found.is_transitional())
-    }
-}
+/// ID and name of a cluster.
+pub type Identity = (Arc<str>, Option<Arc<str>>);
 
 #[derive(Debug)]
 struct State {
@@ -115,9 +91,8 @@ impl State {
                 let same = wants.iter().find(|(have, _)| have.is_for_the_same_as(want));
                 let known = same.map(|(_, subscription)| subscription.clone());
                 let is_new = known.is_none();
-                let begun = Instant::now();
-                let fresh = Subscription { interval, token: None, ticket: 0, since, told: None, begun };
-                wants.insert(index, (want.clone(), known.unwrap_or(fresh)));
+                let subscription = known.unwrap_or_else(|| Subscription::new(interval, since, Instant::now()));
+                wants.insert(index, (want.clone(), subscription));
                 (index, is_new)
             }
         };
@@ -211,7 +186,7 @@ impl Connection {
         let (ticket, since) = (subscription.ticket, subscription.since);
         let observation = state.snapshot.observe(want, ticket, since);
         let (subscription, _) = state.enter(question);
-        subscription.told = Some(observation.clone());
+        subscription.note(observation.clone());
         let sooner = interval < state.pace.shortest;
         if sooner {
             state.pace.shortest = interval;
@@ -235,6 +210,15 @@ impl Connection {
             self.changed.notify_one();
         }
         observation
+    }
+
+    /// What is known of what a subscriber asks for, and ID and name of the cluster it means, for others that follow it: it costs no
+    /// subscription. None if it does not ask for this.
+    pub fn look(&self, who: &Subscriber, want: &Want) -> Option<(Observation, Option<Identity>)> {
+        let state = self.lock();
+        let wants = state.subscriptions.get(who)?;
+        let (want, subscription) = wants.iter().find(|(have, _)| have.is_for_the_same_as(want))?;
+        Some((state.snapshot.observe(want, 0, subscription.since), state.snapshot.identity(want)))
     }
 
     /// How long ago an object began to ask for this; none if it does not.
@@ -384,8 +368,10 @@ impl Connection {
         let interval = state.pace.shortest;
         state.refresh |= state.doubt.arises(outcome.as_ref().map(drop), Instant::now(), interval);
         state.agenda.ended(&id);
+        let before = state.snapshot.group_of(&id);
         state.snapshot.read(&id, begun, outcome);
-        self.tell_of(state, &id);
+        let after = state.snapshot.group_of(&id);
+        self.tell_of(state, &id, (before != after).then_some(&[before, after]));
     }
 
     /// Asks for the catalog before the first list, for a moment; how long to wait until the next time.
@@ -412,6 +398,8 @@ impl Connection {
         let now = Timestamp::now();
         let (mut woken, mut shortest, mut in_transition) = (Vec::new(), LONGEST_WAIT, false);
         let (mut due, mut waiting) = (Vec::new(), Vec::new());
+        // Whoever wants a group waits for the same reads.
+        let mut of_groups = HashSet::new();
         // Reads that come due before the next list are planned now.
         let soon = SignedDuration::try_from(state.pace.shortest).ok().and_then(|by| now.checked_add(by).ok());
         let horizon = soon.unwrap_or(now);
@@ -421,8 +409,14 @@ impl Connection {
                 woken.extend(subscription.tell(snapshot, want).map(|urgency| (Arc::clone(who), urgency)));
                 shortest = shortest.min(subscription.interval);
                 in_transition |= subscription.sees_transition();
+                if matches!(want, Want::Group { .. }) {
+                    waiting.push((Arc::clone(who), want.clone(), Vec::new()));
+                    if !of_groups.insert((subscription.interval, subscription.ticket)) {
+                        continue;
+                    }
+                }
                 let reads = snapshot.reads_due(want, subscription.interval, subscription.ticket, horizon);
-                if !reads.is_empty() || matches!(want, Want::Group { .. }) {
+                if !reads.is_empty() && !matches!(want, Want::Group { .. }) {
                     waiting.push((Arc::clone(who), want.clone(), reads.clone()));
                 }
                 due.extend(reads);
@@ -441,14 +435,21 @@ impl Connection {
         self.wake_all(woken);
     }
 
-    /// After a single read: wakes those who waited for it.
-    fn tell_of(&self, mut state: MutexGuard<'_, State>, id: &Arc<str>) {
+    /// After a single read: wakes those who waited for it. `groups` are the parameter groups of the cluster before and after it, if
+    /// they differ.
+    fn tell_of(&self, mut state: MutexGuard<'_, State>, id: &Arc<str>, groups: Option<&[Group; 2]>) {
         let (now, mut woken, mut due) = (Timestamp::now(), Vec::new(), Vec::new());
         let concerned = state.concerned(id);
         let State { snapshot, subscriptions, agenda, .. } = &mut *state;
         for who in concerned {
             for (want, subscription) in subscriptions.get_mut(&who).into_iter().flatten() {
-                if snapshot.concerns(want, id) {
+                let is_concerned = match want {
+                    Want::Group { .. } => {
+                        subscription.is_asked() || groups.into_iter().flatten().any(|group| want.is_group(group))
+                    }
+                    _ => snapshot.concerns(want, id),
+                };
+                if is_concerned {
                     woken.extend(subscription.tell(snapshot, want).map(|urgency| (Arc::clone(&who), urgency)));
                     due.extend(snapshot.reads_due(want, subscription.interval, subscription.ticket, now));
                 }

@@ -13,6 +13,7 @@ pub mod sight;
 pub mod snapshot;
 pub mod source;
 mod stagger;
+mod subscription;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,7 @@ use jiff::Timestamp;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-pub use connection::Connection;
+pub use connection::{Connection, Identity};
 pub use sight::{Found, Observation, Sight, Want};
 pub use source::{Place, Source};
 

@@ -66,6 +66,11 @@ impl Found {
         cluster
     }
 
+    /// Its parameter group, as far as it was read.
+    pub fn parameter_group(&self) -> Option<&ParameterGroupStatus> {
+        self.group.as_deref()
+    }
+
     /// Whether it is on its way to another state by itself.
     pub fn is_transitional(&self) -> bool {
         self.picture.is_transitional()
@@ -82,6 +87,15 @@ impl PartialEq for Found {
 }
 
 impl Want {
+    /// Whether it is this parameter group that is wanted.
+    pub(super) fn is_group(&self, group: &Option<Arc<ParameterGroupStatus>>) -> bool {
+        let (Self::Group { id, name }, Some(group)) = (self, group) else { return false };
+        match (id, name) {
+            (Some(id), _) => group.id.as_ref() == Some(id),
+            (None, name) => name.is_some() && group.name == *name,
+        }
+    }
+
     /// Whether both ask for the same, whatever is known of it already.
     pub fn is_for_the_same_as(&self, other: &Self) -> bool {
         match (self, other) {

@@ -306,6 +306,20 @@ impl Snapshot {
         matches!(want, Want::Group { .. }) || self.lone_id(want) == Some(id)
     }
 
+    /// The parameter group of a listed cluster, as far as it is known.
+    pub fn group_of(&self, id: &str) -> Option<Arc<ParameterGroupStatus>> {
+        let list = self.list.as_ref()?;
+        let entry = list.by_id.get(id)?;
+        self.merged(list, id, entry).group
+    }
+
+    /// ID and name of the cluster a want is about, as far as they are known.
+    pub fn identity(&self, want: &Want) -> Option<(Arc<str>, Option<Arc<str>>)> {
+        let id = self.lone_id(want)?;
+        let listed = self.list.as_ref().and_then(|list| list.by_id.get_key_value(id));
+        Some(listed.map_or_else(|| (id.into(), None), |(id, entry)| (Arc::clone(id), entry.name.clone())))
+    }
+
     /// The one ID a want is about, as far as it is known.
     fn lone_id<'a>(&'a self, want: &'a Want) -> Option<&'a str> {
         match want {

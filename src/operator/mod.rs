@@ -28,6 +28,7 @@ use crate::controllers::cluster_ref::target;
 use crate::controllers::context::{Context, Settings};
 use crate::controllers::credentials::SecretKey;
 use crate::controllers::flush_request::sweep;
+use crate::controllers::parameter_sync::reminders::Reminders;
 use crate::controllers::queue::Lane;
 use crate::controllers::runner::{self, Scope};
 use crate::controllers::wake::{Waker, Wakers, Wakes};
@@ -209,13 +210,12 @@ async fn chores(ctx: Arc<Context>, readiness: Arc<Readiness>) {
 /// Wakes who takes a credential from a Secret, or may do so by way of a reference.
 fn secret_changed(ctx: &Context, secret: &SecretKey) {
     info!(namespace = %secret.namespace, secret = %secret.name, "the Secret has another credential");
-    for reference in ctx.cluster_refs.select(&secret.namespace, |_| true) {
-        if target::uses(&reference, secret) {
-            ctx.wakers.cluster_refs.wake(&secret.namespace, &reference.name_any());
-        }
+    for reference in ctx.cluster_refs.filter_in(&secret.namespace, |reference| target::uses(reference, secret)) {
+        ctx.wakers.cluster_refs.wake(&secret.namespace, &reference.name_any());
     }
-    for sync in ctx.parameter_syncs.select(&secret.namespace, |_| true) {
-        ctx.wakers.parameter_syncs.wake(&secret.namespace, &sync.name_any());
+    // What concerns references comes to the others by way of them.
+    for name in ctx.membership.of_groups(&secret.namespace) {
+        ctx.wakers.reminders.remind(&secret.namespace, &name);
     }
 }
 
@@ -253,7 +253,8 @@ fn channels() -> (Wakers, Streams) {
         parameter_syncs: parameter_sync_stream,
         flush_requests: flush_request_stream,
     };
-    (Wakers { cluster_refs, parameter_syncs, flush_requests }, streams)
+    let reminders = Reminders::new(parameter_syncs.clone());
+    (Wakers { cluster_refs, parameter_syncs, reminders, flush_requests }, streams)
 }
 
 fn wake_by_kind(wakers: &Wakers) -> crate::inventory::Wake {
@@ -265,6 +266,9 @@ fn wake_by_kind(wakers: &Wakers) -> crate::inventory::Wake {
         };
         match who.kind {
             SubscriberKind::ClusterRef => wakers.cluster_refs.wake_in(lane, &who.namespace, &who.name),
+            SubscriberKind::ParameterSync if urgency == Urgency::Routine => {
+                wakers.reminders.remind(&who.namespace, &who.name);
+            }
             SubscriberKind::ParameterSync => wakers.parameter_syncs.wake_in(lane, &who.namespace, &who.name),
         }
     })

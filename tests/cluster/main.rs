@@ -16,6 +16,7 @@ mod bad_answers;
 mod command_line;
 mod connection_map;
 mod crds;
+mod crowd;
 mod flush;
 mod harness;
 mod invalid;

@@ -65,6 +65,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .workers }}
 - --workers={{ int64 . }}
 {{- end }}
+{{- with .maxClustersPerSync }}
+- --max-clusters-per-sync={{ int64 . }}
+{{- end }}
 {{- with .cloudQps }}
 - --cloud-qps={{ toString . }}
 {{- end }}

@@ -12,6 +12,8 @@ use jiff::Timestamp;
 use self::plan::{Input, Plan, View, plan};
 use super::context::Context;
 use super::objects::{Objects, Watched};
+use super::parameter_sync::membership::Link;
+use super::parameter_sync::targets;
 use super::report;
 use super::requeue;
 use super::runner::{Outcome, Reconcile, ReconcileError};
@@ -77,25 +79,19 @@ impl Reconcile for RedisClusterRef {
     }
 
     fn changed(ctx: &Context, namespace: &str, name: &str) {
-        for sync in ctx.parameter_syncs.filter(|sync| sync.metadata.namespace.as_deref() == Some(namespace)) {
-            let concerned = sync.spec.cluster_selector.is_some()
-                || sync.spec.cluster_ref.as_ref().is_some_and(|reference| reference.name == name);
-            if concerned {
-                ctx.wakers.parameter_syncs.wake(namespace, sync.metadata.name.as_deref().unwrap_or_default());
-            }
-        }
+        targets::reference_changed(ctx, namespace, name);
         let waits = |request: &crate::api::RedisFlushRequest| {
-            request.metadata.namespace.as_deref() == Some(namespace)
-                && request.spec.cluster_ref.name == name
+            request.spec.cluster_ref.name == name
                 && !request.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal())
         };
-        for request in ctx.flush_requests.filter(waits) {
+        for request in ctx.flush_requests.filter_in(namespace, waits) {
             ctx.wakers.flush_requests.wake(namespace, request.metadata.name.as_deref().unwrap_or_default());
         }
     }
 
     fn forget(ctx: &Context, namespace: &str, name: &str) {
         ctx.metrics.forget_cluster(namespace, name);
+        ctx.membership.unlink(namespace, name);
         ctx.inventory.forget(&Subscriber {
             kind: SubscriberKind::ClusterRef,
             namespace: namespace.to_owned(),
@@ -141,6 +137,7 @@ enum Looked {
 async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -> Looked {
     if reference.spec.suspend {
         ctx.inventory.forget(who);
+        ctx.membership.unlink(&who.namespace, &who.name);
         return Looked::At(View::Suspended);
     }
     let force = requested_read(reference);
@@ -149,6 +146,8 @@ async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -
         Ok(seen) => {
             let asked_for = seen.connection.asked_for(who, &seen.want).unwrap_or_default();
             ctx.inventory.keep(who, &[(&seen.connection, seen.want)]);
+            let link = Link::Connected(Arc::clone(&seen.connection));
+            targets::reference_seen(ctx, who, link, Some(&seen.observation));
             let patience = if target::stands(reference) { requeue::WHEN_CHANGED } else { PATIENCE };
             if seen.observation.is_blank() && asked_for < patience {
                 return Looked::AtNothingYet { look_again: patience - asked_for };
@@ -157,6 +156,7 @@ async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -
         }
         Err(problem) => {
             ctx.inventory.forget(who);
+            targets::reference_seen(ctx, who, Link::Blocked(Arc::new(problem.clone())), None);
             Looked::At(View::Blocked(problem))
         }
     }

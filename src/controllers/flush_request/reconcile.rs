@@ -24,7 +24,9 @@ const MAX_EFFECTS: usize = 200;
 /// Between two tries to write down the answer to a flush.
 const BETWEEN_WRITES: Duration = Duration::from_millis(500);
 
-impl Watched for RedisFlushRequest {}
+impl Watched for RedisFlushRequest {
+    const FINALIZERS: bool = true;
+}
 
 impl Reconcile for RedisFlushRequest {
     const KIND: &'static str = "RedisFlushRequest";

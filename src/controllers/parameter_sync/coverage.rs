@@ -5,7 +5,7 @@
 //! applying by naming a cluster that is not theirs.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
@@ -13,6 +13,7 @@ use super::input::Elsewhere;
 use crate::api::RedisParameterSync;
 use crate::api::parameter_sync::SyncPhase;
 use crate::api::shared::KakaoParameterGroup;
+use crate::controllers::queue::Key;
 
 /// An object, ordered by age.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,8 +35,8 @@ impl Who {
         }
     }
 
-    fn is(&self, namespace: &str, name: &str) -> bool {
-        self.namespace == namespace && self.name == name
+    fn key(&self) -> Key {
+        Key::new(&self.namespace, &self.name)
     }
 }
 
@@ -48,6 +49,48 @@ pub struct Covered {
     pub uncertain: BTreeSet<String>,
     /// A whole parameter group, on the connection of this label.
     pub group: Option<(String, KakaoParameterGroup)>,
+}
+
+/// What is taken over of one object after a restart.
+#[derive(Debug)]
+pub struct Stored {
+    /// The object.
+    pub who: Who,
+    /// IDs of the clusters that it was about.
+    pub clusters: BTreeSet<String>,
+    /// A parameter group of which it had more clusters than its status shows. Its connection is not known yet: until its first
+    /// pass the group counts on every one.
+    pub group: Option<KakaoParameterGroup>,
+    /// When it last asked for which cluster.
+    pub asked: Vec<(String, Timestamp)>,
+}
+
+impl Stored {
+    /// What the object's status says.
+    pub fn of(sync: &RedisParameterSync) -> Self {
+        let entries = || sync.status.iter().flat_map(|status| &status.clusters);
+        let asked = entries().filter_map(|entry| Some((entry.id.clone(), entry.last_attempt_time.as_ref()?.0)));
+        let seen = entries().filter(|entry| entry.phase != SyncPhase::NotFound && entry.sync_status.is_some());
+        Self {
+            who: Who::of(sync),
+            clusters: seen.map(|entry| entry.id.clone()).collect(),
+            group: sync
+                .spec
+                .parameter_group
+                .as_ref()
+                .filter(|_| has_unshown(sync))
+                .map(|group| group.kakao_cloud.clone()),
+            asked: asked.collect(),
+        }
+    }
+}
+
+/// Whether an object is about clusters that its status only counts.
+pub fn has_unshown(sync: &RedisParameterSync) -> bool {
+    let status = sync.status.as_ref();
+    status.is_some_and(|status| {
+        usize::try_from(status.total.unwrap_or(0)).is_ok_and(|total| total > status.clusters.len())
+    })
 }
 
 /// A cluster as an object sees it.
@@ -63,12 +106,41 @@ pub struct Sighting<'a> {
     pub group_name: Option<&'a str>,
 }
 
+/// The label under which a group counts on every connection.
+const ANY: &str = "";
+
+/// Objects about one cluster or one parameter group, the oldest first.
+type Members = BTreeSet<Arc<Who>>;
+
+#[derive(Debug)]
+struct Entry {
+    who: Arc<Who>,
+    /// In order. There can be as many entries as objects times clusters, so each cluster's ID is kept once.
+    clusters: Box<[Arc<str>]>,
+    group: Option<(String, KakaoParameterGroup)>,
+}
+
 #[derive(Debug, Default)]
 struct Book {
     is_seeded: bool,
-    of: HashMap<Who, Covered>,
-    by_cluster: HashMap<String, BTreeSet<Who>>,
-    asked: HashMap<String, (Who, Timestamp)>,
+    of: HashMap<Key, Entry>,
+    by_cluster: HashMap<Arc<str>, Members>,
+    /// By the connection's label, then by what the group is known by.
+    by_group: HashMap<String, HashMap<GroupKey, Members>>,
+    asked: HashMap<Arc<str>, (Arc<Who>, Timestamp)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum GroupKey {
+    Id(String),
+    Name(String),
+}
+
+impl GroupKey {
+    fn of(group: &KakaoParameterGroup) -> Option<Self> {
+        let id = group.id.clone().map(Self::Id);
+        id.or_else(|| group.name.clone().map(Self::Name))
+    }
 }
 
 /// Who is about which cluster.
@@ -82,56 +154,48 @@ impl Coverage {
     }
 
     /// Takes over what the statuses say, once, so that a restart neither changes who applies nor forgets when.
-    pub fn seed<'a>(&self, stored: impl FnOnce() -> Vec<&'a RedisParameterSync>) {
+    pub fn seed(&self, stored: impl FnOnce() -> Vec<Stored>) {
         let mut book = self.lock();
         if std::mem::replace(&mut book.is_seeded, true) {
             return;
         }
-        for sync in stored().into_iter().filter(|sync| !sync.spec.suspend) {
-            let who = Who::of(sync);
-            let entries = || sync.status.iter().flat_map(|status| &status.clusters);
-            for (id, at) in entries().filter_map(|entry| Some((&entry.id, entry.last_attempt_time.as_ref()?.0))) {
-                let known = book.asked.get(id).map(|(_, known)| *known);
-                if known.is_none_or(|known| known < at) {
-                    book.asked.insert(id.clone(), (who.clone(), at));
+        for Stored { who, clusters, group, asked } in stored() {
+            let who = book.enter(&who, &clusters, group.map(|group| (ANY.to_owned(), group))).0;
+            for (id, at) in asked {
+                let id = book.id(&id);
+                if book.asked.get(&id).is_none_or(|(_, known)| *known < at) {
+                    book.asked.insert(id, (Arc::clone(&who), at));
                 }
             }
-            let seen = entries().filter(|entry| entry.phase != SyncPhase::NotFound && entry.sync_status.is_some());
-            let clusters = seen.map(|entry| entry.id.clone()).collect();
-            book.set(&who, Covered { clusters, ..Covered::default() });
         }
     }
 
     /// An object is about these clusters now; gives back the objects for which that may change something.
-    pub fn cover(&self, who: &Who, covered: Covered) -> BTreeSet<Who> {
+    pub fn cover(&self, who: &Who, covered: Covered) -> BTreeSet<Arc<Who>> {
         let mut book = self.lock();
-        let before = book.of.get(who).cloned().unwrap_or_default();
-        let mut covered = covered;
-        let kept: Vec<String> = covered.uncertain.intersection(&before.clusters).cloned().collect();
-        covered.clusters.extend(kept);
-        if before == covered {
-            return BTreeSet::new();
-        }
-        book.set(who, covered)
+        let Covered { mut clusters, uncertain, group } = covered;
+        let before = book.of.get(&who.key()).map_or(&[][..], |entry| &*entry.clusters);
+        let was_seen = |id: &String| before.binary_search_by(|have| (**have).cmp(id.as_str())).is_ok();
+        clusters.extend(uncertain.into_iter().filter(was_seen));
+        book.enter(who, &clusters, group).1
     }
 
     /// An object is about nothing any more; gives back the objects for which that may change something.
-    pub fn forget(&self, namespace: &str, name: &str) -> BTreeSet<Who> {
-        let mut book = self.lock();
-        let gone: Vec<Who> = book.of.keys().filter(|who| who.is(namespace, name)).cloned().collect();
-        gone.iter().flat_map(|who| book.set(who, Covered::default())).collect()
+    pub fn forget(&self, namespace: &str, name: &str) -> BTreeSet<Arc<Who>> {
+        self.lock().leave(&Key::new(namespace, name))
     }
 
     /// Remembers that an object asks for an application now; false if it must not, because since it decided to, another one has
     /// asked or an older one has come.
     pub fn ask(&self, who: &Who, id: &str, decided_at: Timestamp, now: Timestamp) -> bool {
         let mut book = self.lock();
-        let overtaken = book.asked.get(id).is_some_and(|(by, at)| by != who && *at >= decided_at);
-        let older = book.by_cluster.get(id).and_then(BTreeSet::first).is_some_and(|first| first < who);
+        let overtaken = book.asked.get(id).is_some_and(|(by, at)| **by != *who && *at >= decided_at);
+        let older = book.by_cluster.get(id).and_then(BTreeSet::first).is_some_and(|first| **first < *who);
         if overtaken || older {
             return false;
         }
-        book.asked.insert(id.to_owned(), (who.clone(), now));
+        let id = book.id(id);
+        book.asked.insert(id, (Arc::new(who.clone()), now));
         true
     }
 
@@ -139,9 +203,8 @@ impl Coverage {
     pub fn elsewhere(&self, who: &Who, seen: &Sighting<'_>) -> Elsewhere {
         let book = self.lock();
         let by_id = book.by_cluster.get(seen.id).and_then(BTreeSet::first);
-        let by_group = book.of.iter().filter(|(_, covered)| covered.has_group_of(seen)).map(|(who, _)| who).min();
-        let first = by_id.into_iter().chain(by_group).min().filter(|first| *first < who);
-        let asked = book.asked.get(seen.id).filter(|(by, _)| by != who);
+        let first = by_id.into_iter().chain(book.first_of_group(seen)).min().filter(|first| ***first < *who);
+        let asked = book.asked.get(seen.id).filter(|(by, _)| **by != *who);
         Elsewhere {
             applied_by: first.map(|first| format!("{}/{}", first.namespace, first.name)),
             asked_at: asked.map(|(_, at)| *at),
@@ -153,41 +216,104 @@ impl Coverage {
     }
 }
 
-impl Covered {
-    fn has_group_of(&self, seen: &Sighting<'_>) -> bool {
-        self.group.as_ref().is_some_and(|(connection, group)| {
-            connection == seen.connection
-                && match (&group.id, &group.name) {
-                    (Some(id), _) => seen.group_id == Some(id.as_str()),
-                    (None, Some(name)) => seen.group_name == Some(name.as_str()),
-                    (None, None) => false,
-                }
-        })
-    }
-}
-
 impl Book {
-    /// Writes down what an object is about, nothing if that is empty; gives back who else is about what it began or ceased to
-    /// be about.
-    fn set(&mut self, who: &Who, covered: Covered) -> BTreeSet<Who> {
-        let before = self.of.remove(who).unwrap_or_default();
+    /// The ID as it is kept.
+    fn id(&self, id: &str) -> Arc<str> {
+        self.by_cluster.get_key_value(id).map_or_else(|| id.into(), |(id, _)| Arc::clone(id))
+    }
+
+    /// The oldest object about the whole group of a cluster.
+    fn first_of_group(&self, seen: &Sighting<'_>) -> Option<&Arc<Who>> {
+        if self.by_group.is_empty() {
+            return None;
+        }
+        let id = seen.group_id.map(|id| GroupKey::Id(id.to_owned()));
+        let name = seen.group_name.map(|name| GroupKey::Name(name.to_owned()));
+        let keys = || id.iter().chain(&name);
+        let here = [seen.connection, ANY].into_iter().filter_map(|label| self.by_group.get(label));
+        here.flat_map(|groups| keys().filter_map(|key| groups.get(key)?.first())).min()
+    }
+
+    /// Writes down what an object is about, nothing if that is empty; gives back who else may have to look again.
+    fn enter(
+        &mut self,
+        who: &Who,
+        clusters: &BTreeSet<String>,
+        group: Option<(String, KakaoParameterGroup)>,
+    ) -> (Arc<Who>, BTreeSet<Arc<Who>>) {
+        let key = who.key();
         let mut concerned = BTreeSet::new();
-        for id in before.clusters.symmetric_difference(&covered.clusters) {
-            let members = self.by_cluster.entry(id.clone()).or_default();
-            if !members.remove(who) {
-                members.insert(who.clone());
-            }
-            if members.is_empty() {
-                self.by_cluster.remove(id);
-                self.asked.remove(id);
-            } else {
-                concerned.extend(members.iter().filter(|member| *member != who).cloned());
-            }
+        if self.of.get(&key).is_some_and(|entry| *entry.who != *who) {
+            // An object that was created anew.
+            concerned.extend(self.leave(&key));
         }
-        if covered != Covered::default() {
-            self.of.insert(who.clone(), covered);
+        let (who, before, group_before) = match self.of.remove(&key) {
+            Some(Entry { who, clusters, group }) => (who, clusters, group),
+            None => (Arc::new(who.clone()), Box::default(), None),
+        };
+        if group_before != group {
+            self.set_group(&who, group_before.as_ref(), false);
+            self.set_group(&who, group.as_ref(), true);
         }
+        for id in before.iter().filter(|id| !clusters.contains(&***id)) {
+            self.remove(&who, id, &mut concerned);
+        }
+        for id in clusters.iter().filter(|id| before.binary_search_by(|have| (**have).cmp(id.as_str())).is_err()) {
+            self.add(&who, id, &mut concerned);
+        }
+        let clusters: Box<[Arc<str>]> = clusters.iter().map(|id| self.id(id)).collect();
+        if !clusters.is_empty() || group.is_some() {
+            self.of.insert(key, Entry { who: Arc::clone(&who), clusters, group });
+        }
+        (who, concerned)
+    }
+
+    fn leave(&mut self, key: &Key) -> BTreeSet<Arc<Who>> {
+        let Some(Entry { who, clusters, group }) = self.of.remove(key) else { return BTreeSet::new() };
+        self.set_group(&who, group.as_ref(), false);
+        let mut concerned = BTreeSet::new();
+        clusters.iter().for_each(|id| self.remove(&who, id, &mut concerned));
         concerned
+    }
+
+    /// Only who comes before all others changes anything for them.
+    fn add(&mut self, who: &Arc<Who>, id: &str, concerned: &mut BTreeSet<Arc<Who>>) {
+        let members = self.by_cluster.entry(self.id(id)).or_default();
+        if members.first().is_some_and(|first| who < first) {
+            concerned.extend(members.iter().cloned());
+        }
+        members.insert(Arc::clone(who));
+    }
+
+    fn remove(&mut self, who: &Arc<Who>, id: &str, concerned: &mut BTreeSet<Arc<Who>>) {
+        let Some(members) = self.by_cluster.get_mut(id) else { return };
+        let was_first = members.first() == Some(who);
+        members.remove(who);
+        if was_first {
+            concerned.extend(members.iter().cloned());
+        }
+        if members.is_empty() {
+            self.by_cluster.remove(id);
+            self.asked.remove(id);
+        }
+    }
+
+    fn set_group(&mut self, who: &Arc<Who>, group: Option<&(String, KakaoParameterGroup)>, is_member: bool) {
+        let Some((label, group)) = group else { return };
+        let Some(key) = GroupKey::of(group) else { return };
+        let groups = self.by_group.entry(label.clone()).or_default();
+        let members = groups.entry(key.clone()).or_default();
+        if is_member {
+            members.insert(Arc::clone(who));
+            return;
+        }
+        members.remove(who);
+        if members.is_empty() {
+            groups.remove(&key);
+        }
+        if groups.is_empty() {
+            self.by_group.remove(label);
+        }
     }
 }
 
@@ -229,12 +355,12 @@ mod tests {
         let (old, young) = (who("old", 1), who("young", 2));
         assert!(coverage.cover(&young, about(&["a", "b"])).is_empty());
         assert_eq!(applied_by(&coverage, &young, "a"), None, "nobody else is about it");
-        assert_eq!(coverage.cover(&old, about(&["a"])), [young.clone()].into());
+        assert_eq!(coverage.cover(&old, about(&["a"])), [Arc::new(young.clone())].into());
         assert!(coverage.cover(&old, about(&["a"])).is_empty(), "nothing new");
         assert_eq!(applied_by(&coverage, &young, "a"), Some("shop/old".to_owned()));
         assert_eq!(applied_by(&coverage, &young, "b"), None);
         assert_eq!(applied_by(&coverage, &old, "a"), None);
-        assert_eq!(coverage.forget("shop", "old"), [young.clone()].into());
+        assert_eq!(coverage.forget("shop", "old"), [Arc::new(young.clone())].into());
         assert_eq!(applied_by(&coverage, &young, "a"), None);
     }
 
@@ -275,16 +401,14 @@ mod tests {
     fn statuses_are_taken_over_once() {
         let coverage = Coverage::default();
         let old = sync("old", "2026-11-01T00:00:00Z", &[("a", "2026-11-22T10:00:00Z")]);
-        let mut suspended = sync("older", "2026-10-01T00:00:00Z", &[("a", "2026-11-22T11:00:00Z")]);
-        suspended.spec.suspend = true;
         let young = who("young", 2);
-        coverage.seed(|| vec![&old, &suspended]);
+        coverage.seed(|| vec![Stored::of(&old)]);
         let found = coverage.elsewhere(&young, &seen("a"));
         assert_eq!(found.applied_by, Some("shop/old".to_owned()));
         assert_eq!(found.asked_at, Some("2026-11-22T10:00:00Z".parse().unwrap()));
         assert_eq!(coverage.elsewhere(&Who::of(&old), &seen("a")), Elsewhere::default(), "its own request");
         coverage.forget("shop", "old");
-        coverage.seed(|| vec![&old]);
+        coverage.seed(|| vec![Stored::of(&old)]);
         assert_eq!(coverage.elsewhere(&young, &seen("a")), Elsewhere::default());
     }
 
@@ -308,5 +432,37 @@ mod tests {
         assert!(
             coverage.lock().asked.is_empty() && coverage.lock().by_cluster.is_empty() && coverage.lock().of.is_empty()
         );
+    }
+
+    #[test]
+    fn only_who_comes_before_all_others_or_leaves_that_place_wakes_them() {
+        let coverage = Coverage::default();
+        let clusters: BTreeSet<String> = (0..200).map(|number| number.to_string()).collect();
+        let all = || Covered { clusters: clusters.clone(), ..Covered::default() };
+        let oldest = who("a", 1);
+        coverage.cover(&oldest, all());
+        let woken: usize = (2..28).map(|day| coverage.cover(&who("b", day), all()).len()).sum();
+        let woken_by_others: usize =
+            (0..100).map(|number| coverage.cover(&who(&format!("n{number}"), 28), all()).len()).sum();
+        assert_eq!((woken, woken_by_others), (0, 0), "a younger one changes nothing for the others");
+        assert_eq!(coverage.forget("shop", "n7").len(), 0);
+        assert_eq!(coverage.forget("shop", "a").len(), 100, "each once");
+    }
+
+    #[test]
+    fn a_group_of_which_the_status_shows_a_part_counts_from_the_start() {
+        let coverage = Coverage::default();
+        let mut old = sync("old", "2026-11-01T00:00:00Z", &[]);
+        old.spec = serde_json::from_value(json!({
+            "parameterGroup": { "kakaoCloud": { "id": "pg-1", "credentialsSecretRef": { "name": "s" } } },
+        }))
+        .unwrap();
+        old.status.as_mut().unwrap().total = Some(30);
+        coverage.seed(|| vec![Stored::of(&old)]);
+        let young = who("young", 2);
+        assert_eq!(applied_by(&coverage, &young, "a"), Some("shop/old".to_owned()));
+        coverage.cover(&Who::of(&old), Covered::default());
+        assert_eq!(applied_by(&coverage, &young, "a"), None, "its own credential does not see it");
+        assert!(coverage.lock().by_group.is_empty());
     }
 }

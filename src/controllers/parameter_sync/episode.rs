@@ -150,7 +150,8 @@ impl Row {
             Some((reason, message)) => Outcome::Unavailable { reason, message },
         };
         let elsewhere = Elsewhere { applied_by: entry.applied_by.clone(), asked_at: None };
-        let target = Target { id: entry.id.clone(), name: entry.name.clone(), outcome, elsewhere };
+        let (id, name) = (entry.id.clone(), entry.name.clone());
+        let target = Target { id, name, outcome, elsewhere, last_known: None };
         Self::new(&target, Some(entry), renewed, policy)
     }
 
@@ -401,7 +402,7 @@ fn waiting_phase(entry: &ClusterSync) -> SyncPhase {
     if entry.attempts > 0 || entry.last_error.is_some() { SyncPhase::BackingOff } else { SyncPhase::Waiting }
 }
 
-fn is_in_sync(word: &str) -> bool {
+pub(super) fn is_in_sync(word: &str) -> bool {
     word.trim().eq_ignore_ascii_case("In-Sync")
 }
 

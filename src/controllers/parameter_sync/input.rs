@@ -20,6 +20,10 @@ pub struct Input<'a> {
     pub previous: Option<&'a RedisParameterSyncStatus>,
     /// The clusters, in any order, or what keeps the operator from telling which they are.
     pub targets: Result<&'a [Target], &'a Problem>,
+    /// Clusters that the spec means and that are not among the targets, because an object covers no more than `most`.
+    pub beyond: usize,
+    /// How many clusters one object covers.
+    pub most: usize,
     /// The time of this pass.
     pub now: Timestamp,
     /// How often the clusters are looked at when nothing is under way.
@@ -41,6 +45,17 @@ pub struct Target {
     pub outcome: Outcome,
     /// What other objects have to do with it.
     pub elsewhere: Elsewhere,
+    /// What the status of its RedisClusterRef shows, which goes on standing while the cloud cannot be read.
+    pub last_known: Option<LastKnown>,
+}
+
+/// A parameter group as the status of a RedisClusterRef shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastKnown {
+    /// ID of the parameter group.
+    pub group_id: Option<String>,
+    /// Sync status in the provider's word.
+    pub sync_status: Option<String>,
 }
 
 /// What other objects have to do with a cluster.

@@ -14,18 +14,22 @@ pub mod coverage;
 mod episode;
 mod events;
 mod input;
+pub mod membership;
 mod plan;
 mod reconcile;
+pub mod reminders;
 mod status;
-mod targets;
+pub(super) mod targets;
 mod text;
 pub mod turns;
 
 pub use backoff::delay;
 pub use events::{Event, EventType};
-pub use input::{ApplyResult, CloudProblem, Elsewhere, ErrorKind, Input, Observation, Outcome, Problem, Target};
+pub use input::{
+    ApplyResult, CloudProblem, Elsewhere, ErrorKind, Input, LastKnown, Observation, Outcome, Problem, Target,
+};
 pub use plan::{Apply, MAX_APPLIES_PER_PASS, Plan, plan};
-pub use status::MAX_CLUSTERS_SHOWN;
+pub use status::{MAX_CLUSTERS_SHOWN, SHOWN_WHOLE};
 
 #[cfg(test)]
 mod tests;

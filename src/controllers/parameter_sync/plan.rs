@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::backoff::after;
-use super::episode::{Policy, Row};
+use super::episode::{Policy, Row, is_in_sync};
 use super::events::{self, Event};
 use super::input::{ApplyResult, Input, Outcome, Problem, Target};
-use super::status::{MAX_CLUSTERS_SHOWN, Report};
+use super::status::{Counts, MAX_CLUSTERS_SHOWN, Report};
 use crate::api::parameter_sync::{ClusterSync, RedisParameterSyncStatus, SyncPhase};
 
 /// How many clusters are asked for in one pass; the rest waits for the next one, a moment later.
@@ -150,8 +150,16 @@ fn rows(input: &Input<'_>, previous: &RedisParameterSyncStatus, policy: &Policy)
         Ok(targets) => {
             let known: HashMap<&str, &ClusterSync> =
                 previous.clusters.iter().map(|entry| (entry.id.as_str(), entry)).collect();
-            let targets = unique(targets).into_values();
-            targets.map(|target| Row::new(target, known.get(target.id.as_str()).copied(), renewed, policy)).collect()
+            let mut unshown = Counts::hidden(previous).in_sync;
+            let row = |target: &Target| match known.get(target.id.as_str()) {
+                Some(entry) => Row::new(target, Some(entry), renewed, policy),
+                None => {
+                    let entry = (unshown > 0).then(|| was_in_sync(target)).flatten();
+                    unshown -= usize::from(entry.is_some());
+                    Row::new(target, entry.as_ref(), renewed, policy)
+                }
+            };
+            unique(targets).into_values().map(row).collect()
         }
         Err(Problem::Pending) => {
             previous.clusters.iter().map(|entry| Row::carried(entry, renewed, None, policy)).collect()
@@ -168,13 +176,31 @@ fn rows(input: &Input<'_>, previous: &RedisParameterSyncStatus, policy: &Policy)
     rows
 }
 
+/// The entry of a cluster that the status counts as In-Sync without showing it, if it cannot be read just now: what stands in
+/// the reference's status goes on standing.
+fn was_in_sync(target: &Target) -> Option<ClusterSync> {
+    let last = target.last_known.as_ref()?;
+    let is_unread = matches!(target.outcome, Outcome::Pending | Outcome::Unavailable { .. });
+    (is_unread && last.sync_status.as_deref().is_some_and(is_in_sync)).then(|| ClusterSync {
+        id: target.id.clone(),
+        name: target.name.clone(),
+        parameter_group_id: last.group_id.clone(),
+        sync_status: last.sync_status.clone(),
+        phase: SyncPhase::InSync,
+        ..ClusterSync::default()
+    })
+}
+
 /// Several references may mean one cluster: it is one target, and the best knowledge of it counts.
 fn unique(targets: &[Target]) -> BTreeMap<&str, &Target> {
     let mut best: BTreeMap<&str, &Target> = BTreeMap::new();
     for target in targets {
         best.entry(&target.id)
             .and_modify(|known| {
-                if knowledge(target) > knowledge(known) {
+                // The text decides between equals, so that the order of the targets never shows.
+                let text = |target: &Target| format!("{target:?}");
+                let order = knowledge(target).cmp(&knowledge(known));
+                if order.then_with(|| text(target).cmp(&text(known))).is_gt() {
                     *known = target;
                 }
             })
@@ -183,15 +209,13 @@ fn unique(targets: &[Target]) -> BTreeMap<&str, &Target> {
     best
 }
 
-fn knowledge(target: &Target) -> (u8, Timestamp, String) {
-    // The text decides between equals, so that the order of the targets never shows.
-    let text = format!("{target:?}");
+fn knowledge(target: &Target) -> (u8, Timestamp) {
     match &target.outcome {
-        Outcome::Observed(seen) => (4, seen.observed_at, text),
-        Outcome::NotFound { .. } => (3, Timestamp::MIN, text),
-        Outcome::NotSupported { .. } => (2, Timestamp::MIN, text),
-        Outcome::Unavailable { .. } => (1, Timestamp::MIN, text),
-        Outcome::Pending => (0, Timestamp::MIN, text),
+        Outcome::Observed(seen) => (4, seen.observed_at),
+        Outcome::NotFound { .. } => (3, Timestamp::MIN),
+        Outcome::NotSupported { .. } => (2, Timestamp::MIN),
+        Outcome::Unavailable { .. } => (1, Timestamp::MIN),
+        Outcome::Pending => (0, Timestamp::MIN),
     }
 }
 

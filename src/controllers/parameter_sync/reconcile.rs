@@ -30,7 +30,9 @@ const SOON: Duration = Duration::from_secs(1);
 /// A pass begins no request later than this.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
-impl Watched for RedisParameterSync {}
+impl Watched for RedisParameterSync {
+    const PACKED: bool = true;
+}
 
 impl Reconcile for RedisParameterSync {
     const KIND: &'static str = "RedisParameterSync";
@@ -41,6 +43,7 @@ impl Reconcile for RedisParameterSync {
 
     async fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> Result<Outcome, ReconcileError> {
         let who = subscriber(&self);
+        ctx.wakers.reminders.begin(&who.namespace, &who.name);
         if self.metadata.deletion_timestamp.is_some() {
             ctx.inventory.forget(&who);
             leave(&ctx, &who);
@@ -77,6 +80,7 @@ impl Reconcile for RedisParameterSync {
 
     fn forget(ctx: &Context, namespace: &str, name: &str) {
         ctx.metrics.forget_parameter_sync(namespace, name);
+        ctx.wakers.reminders.forget(namespace, name);
         let who =
             Subscriber { kind: SubscriberKind::ParameterSync, namespace: namespace.to_owned(), name: name.to_owned() };
         ctx.inventory.forget(&who);
@@ -102,6 +106,8 @@ fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved, held: &
         requested_at: requested_at.as_deref(),
         previous: sync.status.as_ref(),
         targets: resolved.targets.as_deref(),
+        beyond: resolved.beyond,
+        most: usize::from(ctx.settings.max_clusters_per_sync),
         now: Timestamp::now(),
         poll_interval: ctx.settings.poll_interval,
         jitter: rand::random(),

@@ -15,6 +15,11 @@ use crate::api::parameter_sync::{ClusterSync, RedisParameterSyncStatus, SyncPhas
 
 /// How many clusters the status holds.
 pub const MAX_CLUSTERS_SHOWN: usize = 1000;
+/// Up to this many clusters the status shows them all; of more, those that are In-Sync and never had to be asked for are only
+/// counted.
+pub const SHOWN_WHOLE: usize = 20;
+/// Reason of Ready and Stalled when there are more clusters than an object covers.
+const TOO_MANY: &str = "TooManyClusters";
 /// Reason of a Synced condition while nothing was read.
 const NOT_READ: &str = "NotRead";
 /// Longest text of somebody else in a condition's sentence, in bytes.
@@ -38,7 +43,7 @@ impl Counts {
     }
 
     /// The clusters a status counts but does not show.
-    fn hidden(status: &RedisParameterSyncStatus) -> Self {
+    pub fn hidden(status: &RedisParameterSyncStatus) -> Self {
         let shown = Self::of(status.clusters.iter());
         let beyond =
             |count: Option<i32>, shown: usize| usize::try_from(count.unwrap_or(0)).unwrap_or(0).saturating_sub(shown);
@@ -184,6 +189,11 @@ pub(super) struct Report {
     problem: Option<Problem>,
     /// Clusters that are counted though they are not among the rows.
     hidden: Counts,
+    /// Clusters that the spec means beside the rows, and how many an object covers.
+    beyond: usize,
+    most: usize,
+    /// Whether nothing new is known of the clusters.
+    carried: bool,
     /// An empty list of a parameter group is an answer of the cloud.
     listed: bool,
     stale_after: Duration,
@@ -198,7 +208,11 @@ impl Report {
             existing: previous.conditions.clone(),
             problem: input.targets.err().cloned(),
             hidden: if carried { Counts::hidden(previous) } else { Counts::default() },
-            listed: input.spec.parameter_group.is_some() && input.targets.is_ok(),
+            beyond: input.beyond,
+            most: input.most,
+            carried,
+            listed: input.spec.parameter_group.is_some()
+                && matches!(input.targets, Ok(_) | Err(Problem::NoClusters { .. })),
             stale_after: input.poll_interval.saturating_mul(3),
         }
     }
@@ -225,7 +239,8 @@ impl Report {
     }
 
     pub fn status(&self, rows: &[Row], policy: &Policy) -> RedisParameterSyncStatus {
-        let counts = Counts::of(rows.iter().map(|row| &row.entry)).plus(self.hidden);
+        let mut counts = Counts::of(rows.iter().map(|row| &row.entry)).plus(self.hidden);
+        counts.total += self.beyond;
         let number = |count: usize| Some(i32::try_from(count).unwrap_or(i32::MAX));
         let mut desired = self.progress(rows, counts, policy);
         desired.extend(self.synced(rows));
@@ -253,22 +268,28 @@ impl Report {
 
     /// Ready, and Reconciling or Stalled.
     fn progress(&self, rows: &[Row], counts: Counts, policy: &Policy) -> Vec<Desired> {
-        let concern = rows.iter().filter_map(Concern::of).min();
-        if let Some(concern) = concern {
+        let too_many = self.too_many(counts);
+        // What passes by itself is of less interest than what needs a person.
+        let is_first = |concern: &Concern| concern.stalls() || too_many.is_none();
+        if let Some(concern) = rows.iter().filter_map(Concern::of).min().filter(is_first) {
             let concerned: Vec<&Row> = rows.iter().filter(|row| Concern::of(row) == Some(concern)).collect();
             let mut message = concern.sentence(&concerned, policy);
-            if counts.total > 1 {
-                message = format!("{message} {} of {} clusters are In-Sync.", counts.in_sync, counts.total);
+            if let Some(too_many) = &too_many {
+                message = format!("{message} {too_many}");
+            } else if counts.total > 1 {
+                message = format!("{message} {}", share(counts));
             }
             let second = if concern.stalls() { STALLED } else { RECONCILING };
             return not_ready(concern.reason(), &message, Some(second));
+        }
+        if let Some(message) = too_many {
+            return not_ready(TOO_MANY, &message, Some(STALLED));
         }
         if counts.total == 0 {
             return self.nothing();
         }
         if counts.in_sync < counts.total {
-            let message = format!("{} of {} clusters are In-Sync.", counts.in_sync, counts.total);
-            return not_ready("Waiting", &message, Some(RECONCILING));
+            return not_ready("Waiting", &share(counts), Some(RECONCILING));
         }
         if self.is_stale(rows, policy.now) {
             let message = "The clusters were In-Sync when the cloud was last read, which is too long ago to say.";
@@ -279,6 +300,24 @@ impl Report {
             _ => format!("All {} clusters are In-Sync.", counts.total),
         };
         vec![Desired::new(READY, Truth::True, "InSync", message)]
+    }
+
+    /// That there are more clusters than an object covers, if so. Before it is known again, what was said of it stands.
+    fn too_many(&self, counts: Counts) -> Option<String> {
+        if self.beyond > 0 {
+            return Some(format!(
+                "It is about {} clusters, and one RedisParameterSync keeps {} in sync at most: {} of them are left out. Split it \
+                 into several, each with a clusterSelector for a part of them. {}",
+                counts.total,
+                self.most,
+                self.beyond,
+                share(counts),
+            ));
+        }
+        let stands = |stalled: &&Condition| {
+            self.carried && stalled.reason == TOO_MANY && stalled.observed_generation == Some(self.generation)
+        };
+        conditions::find(&self.existing, STALLED).filter(stands).map(|stalled| stalled.message.clone())
     }
 
     /// Ready without any cluster to speak about.
@@ -316,6 +355,15 @@ impl Report {
         if self.listed || rows.iter().any(|row| row.read) {
             return Some(Desired::new(SYNCED, Truth::True, "ObserveSucceeded", "The cloud was read."));
         }
+        if !self.carried && rows.iter().all(Row::not_supported) {
+            // An error of clusters that it is not about any more would stand for ever.
+            return Some(Desired::new(
+                SYNCED,
+                Truth::Unknown,
+                NOT_READ,
+                "There is no cluster with a parameter group to be read.",
+            ));
+        }
         conditions::find(&self.existing, SYNCED)
             .is_none()
             .then(|| Desired::new(SYNCED, Truth::Unknown, NOT_READ, "The cloud has not been read yet."))
@@ -327,11 +375,18 @@ fn not_ready(reason: &'static str, message: &str, second: Option<&'static str>) 
     [Desired::new(READY, Truth::False, reason, message)].into_iter().chain(also).collect()
 }
 
+/// `200 of 1000 clusters are In-Sync.`
+fn share(counts: Counts) -> String {
+    format!("{} of {} clusters are In-Sync.", counts.in_sync, counts.total)
+}
+
 /// The clusters to show: what must be remembered first, then what is not In-Sync, then the rest, at most
-/// [`MAX_CLUSTERS_SHOWN`]; of these, those that are not In-Sync first, then by name.
+/// [`MAX_CLUSTERS_SHOWN`]; of these, those that are not In-Sync first, then by name. Of many clusters, those in sync that need no
+/// memory are left out; when one was last asked for is memory, for it keeps the next request at a distance.
 fn shown(rows: &[Row], policy: &Policy) -> Vec<ClusterSync> {
     let in_sync = |row: &Row| row.entry.phase == SyncPhase::InSync;
-    let mut kept: Vec<&Row> = rows.iter().collect();
+    let is_shown = |row: &&Row| rows.len() <= SHOWN_WHOLE || !in_sync(row) || row.entry.last_attempt_time.is_some();
+    let mut kept: Vec<&Row> = rows.iter().filter(is_shown).collect();
     kept.sort_by_key(|row| (!row.remembers(), in_sync(row)));
     kept.truncate(MAX_CLUSTERS_SHOWN);
     kept.sort_by(|a, b| (in_sync(a), a.label(), &a.entry.id).cmp(&(in_sync(b), b.label(), &b.entry.id)));

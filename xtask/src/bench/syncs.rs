@@ -19,7 +19,7 @@ use crate::output::say;
 
 const NAMESPACE: &str = "bench-syncs";
 const APPLY: Operation = Operation::KakaoParameterGroupApply;
-/// The status of one object holds no more.
+/// One object covers no more, and its status holds no more.
 const MOST: u32 = 1000;
 const MAX_ATTEMPTS: u32 = 3;
 const WITHIN: Duration = Duration::from_secs(1200);
@@ -125,7 +125,8 @@ pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchErr
     api.create(&PostParams::default(), &object()?).await?;
     // Group members are looked at as often as other objects of the connection.
     let begun = Instant::now();
-    let running = stage.launch(NAMESPACE, &cloud.url(), &["--poll-interval", "10s"])?;
+    let running =
+        stage.launch(NAMESPACE, &cloud.url(), &["--poll-interval", "10s", "--max-clusters-per-sync", "1000"])?;
     let settled = tokio::time::timeout(WITHIN, settles(&api, clusters)).await;
     let took = begun.elapsed().as_secs_f64();
     let memory = running.memory()?;
@@ -169,9 +170,14 @@ fn object() -> Result<RedisParameterSync, BenchError> {
 async fn settles(api: &Api<RedisParameterSync>, clusters: u32) -> Result<(), BenchError> {
     let wanted: HashMap<String, SyncPhase> =
         (1..=clusters).map(|number| (id(number), Trouble::of(number).predicted().1)).collect();
+    let in_sync = wanted.values().filter(|phase| **phase == SyncPhase::InSync).count();
     let is_settled = |status: &RedisParameterSyncStatus| {
         let as_predicted = |entry: &ClusterSync| wanted.get(&entry.id) == Some(&entry.phase);
-        status.clusters.len() == wanted.len() && status.clusters.iter().all(as_predicted)
+        let count = |number: Option<i32>| number.and_then(|number| usize::try_from(number).ok());
+        // Clusters that are In-Sync and never had to be asked for are only counted.
+        count(status.total) == Some(wanted.len())
+            && count(status.in_sync) == Some(in_sync)
+            && status.clusters.iter().all(as_predicted)
     };
     let mut objects = watcher(api.clone(), watcher::Config::default()).default_backoff().applied_objects().boxed();
     let mut last = 0;

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::references::{instance, kakao};
 use super::scenes::{Scene, scene};
 use super::table::Kind::{Reference, Sync};
-use super::world::{FAILING, World, WorldError, merge};
+use super::world::{COVERED, FAILING, World, WorldError, merge};
 
 /// Every state but those for which the operator must not run, or the cloud must fail at a certain moment.
-pub const SCENES: [Scene; 15] = [
+pub const SCENES: [Scene; 16] = [
     scene!(Sync, "in-sync", |world| with_word(world, "in-sync", "In-Sync").await),
     scene!(Sync, "waiting", |world| with_word(world, "waiting", "Pending").await),
     scene!(Sync, "not-running", |world| {
@@ -31,6 +31,15 @@ pub const SCENES: [Scene; 15] = [
     }),
     scene!(Sync, "no-reference", |world| {
         world.apply(Sync, "no-reference", json!({ "clusterRef": { "name": "no-such-reference" } })).await
+    }),
+    scene!(Sync, "too-many", |world| {
+        for number in 0..=COVERED {
+            let id = format!("too-many-{number}");
+            let cluster = KakaoCluster::instance_set(&id, &id);
+            world.cloud().add_kakao_cluster(KakaoCluster { parameter_group_id: Some("too-many".into()), ..cluster })?;
+        }
+        let group = json!({ "id": "too-many", "credentialsSecretRef": { "name": "kakaocloud" } });
+        world.apply(Sync, "too-many", json!({ "parameterGroup": { "kakaoCloud": group } })).await
     }),
     scene!(Sync, "no-clusters", |world| {
         let selector = json!({ "matchLabels": { "tier": "none" } });

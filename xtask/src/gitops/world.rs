@@ -20,6 +20,9 @@ use super::table::{Kind, Shown};
 use crate::demo::operator::{Operator, OperatorError, Surroundings};
 use crate::generate::{self, GenerateError};
 
+/// How many clusters one parameter sync covers here.
+pub const COVERED: u16 = 2;
+
 /// Who applies, for server-side apply.
 const FIELD_MANAGER: &str = "xtask-gitops";
 /// Where the objects are.
@@ -151,6 +154,7 @@ impl World {
             format!("--poll-interval={POLL}"),
             "--cloud-qps=100".to_owned(),
             "--cloud-burst=100".to_owned(),
+            format!("--max-clusters-per-sync={COVERED}"),
         ];
         flags.extend(further.iter().map(|flag| (*flag).to_owned()));
         let kubeconfig = self.server.kubeconfig_path();

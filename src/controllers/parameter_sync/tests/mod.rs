@@ -1,5 +1,6 @@
 //! Tests of the plan through its public face only: inputs in, statuses out.
 
+mod bounds;
 mod clusters;
 mod conditions;
 mod fleet;
@@ -51,7 +52,8 @@ fn observation(word: Option<&str>, second: i64) -> Observation {
 }
 
 fn target(id: &str, outcome: Outcome) -> Target {
-    Target { id: id.into(), name: Some(format!("name-{id}")), outcome, elsewhere: Elsewhere::default() }
+    let name = Some(format!("name-{id}"));
+    Target { id: id.into(), name, outcome, elsewhere: Elsewhere::default(), last_known: None }
 }
 
 fn seen(id: &str, word: &str, second: i64) -> Target {
@@ -65,11 +67,13 @@ struct Story {
     requested_at: Option<String>,
     status: Option<RedisParameterSyncStatus>,
     poll: Duration,
+    /// Clusters that it is about and does not cover.
+    beyond: usize,
 }
 
 impl Story {
     fn new() -> Self {
-        Self { spec: spec(), generation: 1, requested_at: None, status: None, poll: Duration::from_secs(60) }
+        Self { spec: spec(), generation: 1, requested_at: None, status: None, poll: Duration::from_secs(60), beyond: 0 }
     }
 
     fn plan(&self, targets: Result<&[Target], &Problem>, second: i64) -> Plan {
@@ -84,6 +88,8 @@ impl Story {
             requested_at: self.requested_at.as_deref(),
             previous: self.status.as_ref(),
             targets,
+            beyond: self.beyond,
+            most: 200,
             now: at(second),
             poll_interval: self.poll,
             jitter: 0.5,
