@@ -1,31 +1,27 @@
 //! Does one effect of the plan and reports what came of it. Everything of this kind that touches the world is here.
 
+mod claims;
+mod cloud;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 use tracing::{info, warn};
 
+pub(super) use self::claims::{delete_claim, request_of};
 use super::FINALIZER;
-use super::claim::{Claim, ClaimKey, HeldClaim, REQUEST_UID_LABEL};
-use super::outcome::{FailureKind, FlushReply, NotSent, SendError, SendOutcome};
-use super::plan::{Effect, SEND_WITHIN};
-use super::session::{ClaimView, CloudView, Instance, Others, Reference, Report, Session, Snapshot, Target};
+use super::plan::Effect;
+use super::session::{Others, Reference, Report, Session, Snapshot, Target};
 use super::status::{Note, StatusWrite};
 use crate::api::conditions::{self, READY, STALLED};
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest};
-use crate::cloud::ncp::NcpClient;
-use crate::cloud::{CloudError, ErrorKind, Executed, ncp};
-use crate::controllers::cluster_ref::target;
 use crate::controllers::context::Context;
 use crate::controllers::guard::Guarded;
-use crate::controllers::problem::Problem;
 use crate::controllers::report;
 use crate::controllers::runner::ReconcileError;
-use crate::inventory::Source;
 
 /// The hands of one reconcile.
 pub(super) struct Executor {
@@ -62,6 +58,7 @@ impl Executor {
             Effect::ReadObject => self.read_object(session).await?,
             Effect::ReadReference => Report::Reference(self.read_reference().await?),
             Effect::ReadClaim(key) => Report::Claim(self.read_claim(session, key.as_ref()).await),
+            Effect::ReadHolder(claim) => Report::Holder(claim.clone(), self.read_holder(claim).await),
             Effect::ReadCloud(target) => Report::Cloud(self.read_cloud(target).await),
             Effect::ReadOthers(target) => Report::Others(self.read_others(session, target)),
             Effect::AddFinalizer => self.set_finalizer(session, true).await,
@@ -81,10 +78,6 @@ impl Executor {
 
     fn requests(&self) -> Api<RedisFlushRequest> {
         Api::namespaced(self.ctx.client.clone(), &self.object.namespace().unwrap_or_default())
-    }
-
-    fn claims(&self) -> Api<Lease> {
-        Api::namespaced(self.ctx.client.clone(), &self.ctx.settings.operator_namespace)
     }
 
     async fn read_object(&mut self, session: &Session) -> Result<Report, ReconcileError> {
@@ -115,61 +108,6 @@ impl Executor {
         let resolved = resolve(&reference);
         self.reference = Some(reference);
         Ok(resolved)
-    }
-
-    async fn read_claim(&self, session: &Session, key: Option<&ClaimKey>) -> ClaimView {
-        tokio::time::sleep(pause_after(self.failed_writes)).await;
-        let failed = |error: &kube::Error| {
-            ClaimView::Failed(format!(
-                "the claims in namespace {} cannot be read ({error}).",
-                self.ctx.settings.operator_namespace
-            ))
-        };
-        if let Some(key) = key {
-            match self.claims().get_opt(&key.lease_name()).await {
-                Ok(Some(lease)) => return ClaimView::Present(HeldClaim::from_lease(&lease)),
-                Ok(None) => {}
-                Err(error) => return failed(&error),
-            }
-        }
-        let mine = ListParams::default().labels(&format!("{REQUEST_UID_LABEL}={}", session.object.uid));
-        match self.claims().list(&mine).await {
-            Ok(leases) => {
-                leases.items.first().map_or(ClaimView::Absent, |lease| ClaimView::Present(HeldClaim::from_lease(lease)))
-            }
-            Err(error) => failed(&error),
-        }
-    }
-
-    async fn read_cloud(&self, target: &Target) -> CloudView {
-        let client = match self.client(false).await {
-            Ok(client) => client,
-            Err(problem) => return CloudView::Failed { reason: problem.reason, message: sentence(&problem.message) },
-        };
-        let mut seen = client.instance(&target.instance_no).await;
-        if matches!(&seen, Err(error) if error.kind == ErrorKind::CredentialsRejected) {
-            // The Secret may have changed meanwhile.
-            if let Ok(client) = self.client(true).await {
-                seen = client.instance(&target.instance_no).await;
-            }
-        }
-        match seen {
-            Ok(found) => CloudView::Instances(found.into_iter().map(|instance| entry(&instance, target)).collect()),
-            Err(error) => {
-                let problem = Problem::from(&error);
-                CloudView::Failed { reason: problem.reason, message: sentence(&problem.message) }
-            }
-        }
-    }
-
-    /// The client of the reference's connection.
-    async fn client(&self, anew: bool) -> Result<NcpClient, Problem> {
-        let gone = || Problem::stalled("ReferenceNotFound", "the reference is gone");
-        let reference = self.reference.as_ref().ok_or_else(gone)?;
-        match target::client(&self.ctx, reference, anew).await? {
-            Source::Ncp(client) => Ok(client),
-            Source::Kakao(_) => Err(Problem::stalled("NotSupported", "the reference is not one of NCP")),
-        }
     }
 
     fn read_others(&self, session: &Session, target: &Target) -> Others {
@@ -267,34 +205,6 @@ impl Executor {
         }
     }
 
-    async fn create_claim(&mut self, claim: &Claim) -> Report {
-        let lease = claim.to_lease(&self.ctx.settings.operator_namespace);
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match self.claims().create(&params, &lease).await {
-            Ok(created) => Report::Claim(ClaimView::Present(HeldClaim::from_lease(&created))),
-            Err(kube::Error::Api(status)) if !status.is_already_exists() && (400..500).contains(&status.code) => {
-                let namespace = &self.ctx.settings.operator_namespace;
-                let why = format!("the claim cannot be created in namespace {namespace} ({}).", status.message);
-                Report::Claim(ClaimView::Failed(why))
-            }
-            Err(error) => {
-                if !matches!(&error, kube::Error::Api(status) if status.is_already_exists()) {
-                    self.failed_writes = self.failed_writes.saturating_add(1);
-                }
-                warn!(%error, "the claim was not created, or nobody knows; reading it");
-                Report::ClaimUncertain
-            }
-        }
-    }
-
-    async fn release_claim(&self, claim: &HeldClaim) -> Report {
-        match delete_claim(&self.claims(), claim).await {
-            Ok(true) => Report::Released,
-            Ok(false) => Report::ClaimUncertain,
-            Err(error) => Report::Claim(ClaimView::Failed(format!("the claim cannot be deleted ({error})."))),
-        }
-    }
-
     async fn delete(&self, session: &Session) -> Report {
         let params = DeleteParams::default().preconditions(Preconditions {
             uid: Some(session.object.uid.clone()),
@@ -309,46 +219,11 @@ impl Executor {
             }
         }
     }
-
-    /// The one send of an attempt.
-    async fn send(&self, session: &Session, target: &Target, attempt_id: &str) -> SendOutcome {
-        let client = match self.client(false).await {
-            Ok(client) => client,
-            Err(problem) => return not_sent_for(&problem),
-        };
-        // A process that is about to end could be cut off before the answer; another one sends instead.
-        if self.ctx.stopping.is_cancelled() {
-            return SendOutcome::NotSent(NotSent::Stopping);
-        }
-        // Last look before the request leaves: a process that stood still in between must not send.
-        if self.attempt_began.is_none_or(|began| began.elapsed() > SEND_WITHIN) {
-            return SendOutcome::NotSent(NotSent::Paused);
-        }
-        info!(instance = %target.instance_no, attempt = attempt_id, request = %session.object.request_id(), "sending the flush");
-        let outcome = match client.flush(&target.instance_no).await {
-            Ok(reply) => SendOutcome::Replied(of_reply(reply, target)),
-            Err(error) => SendOutcome::Failed(of_error(error)),
-        };
-        info!(instance = %target.instance_no, attempt = attempt_id, outcome = outcome.reason(), "the flush came back");
-        outcome
-    }
 }
 
 /// `<namespace>/<name>`.
 pub(super) fn request_key(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
-}
-
-/// Deletes exactly this claim; false if another one stands in its place.
-pub(super) async fn delete_claim(claims: &Api<Lease>, claim: &HeldClaim) -> Result<bool, kube::Error> {
-    let uid = Some(claim.lease_uid.clone());
-    let params = DeleteParams::default().preconditions(Preconditions { uid, resource_version: None });
-    match claims.delete(&claim.lease_name, &params).await {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// What a reference leads to. Its instance is taken from a status that belongs to its present spec.
@@ -377,65 +252,6 @@ fn resolve(reference: &RedisClusterRef) -> Reference {
 /// Ends a text with a full stop.
 fn sentence(text: &str) -> String {
     format!("{}.", text.trim_end_matches('.'))
-}
-
-fn entry(instance: &ncp::Instance, target: &Target) -> Instance {
-    Instance {
-        instance_no: instance.no.clone().unwrap_or_else(|| target.instance_no.clone()),
-        service_name: instance.service_name.clone(),
-        state: instance.status.clone().unwrap_or_default(),
-    }
-}
-
-/// There was no client to send with, so nothing was sent.
-fn not_sent_for(problem: &Problem) -> SendOutcome {
-    let kind = match problem.reason {
-        "CredentialsNotFound" | "CredentialsRejected" => FailureKind::CredentialsRejected,
-        _ => FailureKind::Unavailable,
-    };
-    SendOutcome::Failed(SendError {
-        kind,
-        maybe_executed: false,
-        http_status: None,
-        code: None,
-        message: problem.message.clone(),
-        trace_id: None,
-        retry_after: None,
-    })
-}
-
-fn of_reply(reply: ncp::FlushReply, target: &Target) -> FlushReply {
-    let is_it = |instance: &&ncp::Instance| instance.no.as_ref() == Some(&target.instance_no);
-    FlushReply {
-        http_status: Some(reply.http_status),
-        state: reply.instances.iter().find(is_it).and_then(|instance| instance.status.clone()),
-        trace_id: reply.trace_id,
-        return_code: Some(reply.return_code),
-        return_message: reply.return_message,
-        total_rows: reply.total_rows.and_then(|rows| i32::try_from(rows).ok()),
-    }
-}
-
-fn of_error(error: CloudError) -> SendError {
-    let kind = match error.kind {
-        ErrorKind::CredentialsRejected => FailureKind::CredentialsRejected,
-        ErrorKind::PermissionDenied => FailureKind::PermissionDenied,
-        ErrorKind::NotFound => FailureKind::NotFound,
-        ErrorKind::RateLimited => FailureKind::RateLimited,
-        ErrorKind::Busy => FailureKind::Busy,
-        ErrorKind::BadRequest => FailureKind::BadRequest,
-        ErrorKind::Unavailable => FailureKind::Unavailable,
-        ErrorKind::UnexpectedResponse => FailureKind::UnexpectedResponse,
-    };
-    SendError {
-        kind,
-        maybe_executed: error.executed == Executed::Unknown,
-        http_status: error.http_status,
-        code: error.code,
-        message: error.message,
-        trace_id: error.trace_id,
-        retry_after: error.retry_after,
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::api::flush_request::FlushPhase;
 use super::claim::{Claim, ClaimKey, HeldClaim};
 use super::outcome::{Consequence, NotSent};
 use super::sentences as say;
-use super::session::{ClaimView, Clock, CloudView, Instance, Others, OwnAttempt, Reference, Session, Target};
+use super::session::{ClaimView, Clock, CloudView, Holder, Instance, Others, OwnAttempt, Reference, Session, Target};
 use super::status::{self, Draft, Note, StatusWrite};
 
 /// From the first write of Sending to the send: a process that needs longer stood still, and does not send any more.
@@ -39,6 +39,8 @@ pub enum Effect {
     /// Read the claim by its key from the API server; without a key, or if there is none, any claim with the label of this
     /// request's UID.
     ReadClaim(Option<ClaimKey>),
+    /// Read the other request that holds the claim from the API server.
+    ReadHolder(HeldClaim),
     /// Read the cloud's list for the target's number.
     ReadCloud(Target),
     /// Look whether another request for the target is Sending or Accepted.
@@ -113,6 +115,10 @@ fn pending(s: &Session, now: Timestamp) -> Effect {
     match &s.claim {
         ClaimView::NotRead => Effect::ReadClaim(Some(s.claim_key(target))),
         ClaimView::Failed(why) => wait_for(s, now, "ClaimUnavailable", say::claim_unavailable(why), None),
+        ClaimView::Present(claim) if !claim.is_of(&s.object.uid) => {
+            let message = say::claim_held(&s.object.request_id(), claim, s.holder_of(claim));
+            wait_for(s, now, "ClaimHeld", message, None)
+        }
         // Of this request and this attempt, or one of the verdicts above would have been reached.
         ClaimView::Present(claim) => Effect::ReleaseClaim(claim.clone()),
         ClaimView::Absent => ready_to_send(s, now, target),
@@ -123,8 +129,14 @@ fn pending(s: &Session, now: Timestamp) -> Effect {
 fn verdict_of_claim(s: &Session, now: Timestamp) -> Option<Effect> {
     let ClaimView::Present(claim) = &s.claim else { return None };
     if !claim.is_of(&s.object.uid) {
-        let message = say::already_executed(&s.object.request_id(), claim);
-        return Some(finish(s, now, FlushPhase::Rejected, "AlreadyExecuted", message));
+        return match s.holder_of(claim) {
+            None => Some(Effect::ReadHolder(claim.clone())),
+            Some(Holder::Open | Holder::Failed(_)) => None,
+            Some(Holder::Spent) => {
+                let message = say::already_executed(&s.object.request_id(), claim);
+                Some(finish(s, now, FlushPhase::Rejected, "AlreadyExecuted", message))
+            }
+        };
     }
     // A claim of this request for an attempt that the status does not know as not executed: the status was lost or set
     // back after something may have been sent.
@@ -203,7 +215,6 @@ fn sending(s: &Session, clock: Clock) -> Effect {
             Consequence::Accepted => status::accept(s, now, outcome),
             Consequence::TryAgain(after) => status::try_again(s, now, outcome, after),
             Consequence::Refused => status::refuse(s, now, outcome),
-            Consequence::Rejected => status::reject(s, now, outcome),
             Consequence::Unknown => status::lose(s, now, outcome),
         };
     }
@@ -249,7 +260,7 @@ fn claim_then_send(s: &Session, now: Timestamp, own: &OwnAttempt, target: &Targe
             finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_lost(&s.object, claim))
         }
         ClaimView::Present(claim) => {
-            Effect::GiveUp(NotSent::ClaimedByAnother(say::already_executed(&s.object.request_id(), claim)))
+            Effect::GiveUp(NotSent::ClaimedByAnother(say::claimed_first(&s.object.request_id(), claim)))
         }
     }
 }

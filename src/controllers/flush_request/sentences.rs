@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::claim::HeldClaim;
 use super::outcome::{NotSent, SendError, SendOutcome};
-use super::session::{Deadline, Instance, Snapshot, Target};
+use super::session::{Deadline, Holder, Instance, Snapshot, Target};
 
 pub(super) const CANCELLED: &str = "Deleted before anything was sent: nothing was flushed, and nothing will be.";
 
@@ -70,16 +70,35 @@ pub(super) fn confirm_mismatch(object: &Snapshot, instance_no: &str) -> String {
 }
 
 pub(super) fn already_executed(request_id: &str, claim: &HeldClaim) -> String {
-    let when = claim.claimed_at.map_or_else(|| "at an unknown time".to_owned(), |time| format!("at {time:.0}"));
-    let by = if claim.name.is_empty() {
-        "an unknown request".to_owned()
-    } else {
-        format!("RedisFlushRequest {}/{} (UID {})", claim.namespace, claim.name, claim.request_uid)
-    };
     format!(
-        "Refused, nothing was sent: the flush {request_id} of this instance was claimed {when} by {by}, and one request ID \
-         flushes an instance once. {ASK_AGAIN}"
+        "Refused, nothing was sent: the flush {request_id} of this instance was {}, and one request ID flushes an instance \
+         once. {ASK_AGAIN}",
+        claimed(claim)
     )
+}
+
+pub(super) fn claim_held(request_id: &str, claim: &HeldClaim, holder: Option<&Holder>) -> String {
+    let what_next = match holder {
+        Some(Holder::Failed(why)) => format!("That request cannot be read now: {why}"),
+        Some(Holder::Open | Holder::Spent) | None => {
+            "If that request was not executed, this one goes on; if it was, or if nobody can tell, this one is refused."
+                .to_owned()
+        }
+    };
+    format!("Waiting: the flush {request_id} of this instance was {}. {what_next}", claimed(claim))
+}
+
+pub(super) fn claimed_first(request_id: &str, claim: &HeldClaim) -> String {
+    format!("the flush {request_id} of this instance was {}, before this request could claim it.", claimed(claim))
+}
+
+/// When a claim was made, and by which request.
+fn claimed(claim: &HeldClaim) -> String {
+    let when = claim.claimed_at.map_or_else(|| "at an unknown time".to_owned(), |time| format!("at {time:.0}"));
+    if claim.name.is_empty() {
+        return format!("claimed {when} by an unknown request");
+    }
+    format!("claimed {when} by RedisFlushRequest {}/{} (UID {})", claim.namespace, claim.name, claim.request_uid)
 }
 
 pub(super) fn expired(object: &Snapshot, deadline: Deadline) -> String {

@@ -6,11 +6,8 @@ use kube::api::{Api, ListParams};
 use tracing::info;
 
 use super::claim::{CLAIM_KIND, CLAIM_LABEL, HeldClaim, expired, still_open};
-use super::executor::delete_claim;
-use super::session::Snapshot;
-use crate::api::RedisFlushRequest;
+use super::executor::{delete_claim, request_of};
 use crate::controllers::context::Context;
-use crate::controllers::guard::Guarded;
 
 /// Claims read at once.
 const PAGE: u32 = 500;
@@ -44,7 +41,7 @@ async fn may_go(ctx: &Context, claim: &HeldClaim) -> bool {
     let old = expired(claim, now, retention, false);
     let request = match request_of(ctx, claim).await {
         Ok(request) => request,
-        Err(Unreadable) => return false,
+        Err(_) => return false,
     };
     match request {
         Some(request) => {
@@ -52,17 +49,4 @@ async fn may_go(ctx: &Context, claim: &HeldClaim) -> bool {
         }
         None => old,
     }
-}
-
-/// The request of a claim exists, or may exist, but cannot be read.
-struct Unreadable;
-
-async fn request_of(ctx: &Context, claim: &HeldClaim) -> Result<Option<Snapshot>, Unreadable> {
-    if claim.namespace.is_empty() || claim.name.is_empty() {
-        return Ok(None);
-    }
-    let api: Api<Guarded<RedisFlushRequest>> = Api::namespaced(ctx.client.clone(), &claim.namespace);
-    let Some(found) = api.get_opt(&claim.name).await.map_err(|_| Unreadable)? else { return Ok(None) };
-    let request = found.0.map_err(|_| Unreadable)?;
-    Ok(Snapshot::of(&request).filter(|request| request.uid == claim.request_uid))
 }

@@ -73,6 +73,8 @@ fn what_is_waited_for() {
         ("ReferenceNotFound", |s| s.reference = Reference::Missing),
         ("ReferenceNotReady", |s| s.reference = Reference::NotReady("no such service".to_owned())),
         ("ReferenceSuspended", |s| s.reference = Reference::Suspended),
+        ("ClaimHeld", |s| *s = held_by("another-uid", Holder::Open)),
+        ("ClaimHeld", |s| *s = held_by("another-uid", Holder::Failed("it timed out.".to_owned()))),
         ("ClaimUnavailable", |s| s.claim = ClaimView::Failed("forbidden".to_owned())),
         ("CredentialsRejected", |s| {
             s.cloud = CloudView::Failed { reason: "CredentialsRejected", message: "wrong key".to_owned() };
@@ -110,8 +112,8 @@ fn verdicts_before_anything_is_sent() {
     let table: Vec<(FlushPhase, &str, Session)> = vec![
         (Rejected, "NotSupported", Session { reference: Reference::NotNcp, ..all_clear() }),
         (Rejected, "ConfirmMismatch", Session { reference: elsewhere(), ..all_clear() }),
-        (Rejected, "AlreadyExecuted", Session { claim: held("another-uid", "x"), ..all_clear() }),
-        (Rejected, "AlreadyExecuted", Session { claim: held("", ""), ..all_clear() }),
+        (Rejected, "AlreadyExecuted", held_by("another-uid", Holder::Spent)),
+        (Rejected, "AlreadyExecuted", held_by("", Holder::Spent)),
         (Unknown, "StatusLost", Session { claim: held(UID, "x"), ..all_clear() }),
         (Unknown, "StatusLost", Session { claim: held(UID, ""), ..all_clear() }),
         // Also while the reference leads nowhere: the claim is found by the request's UID.
@@ -152,10 +154,11 @@ fn a_status_that_lost_a_part_is_not_taken_for_a_fresh_one() {
 
 #[test]
 fn the_rejection_names_the_earlier_request() {
-    let session = Session { claim: held("another-uid", "x"), ..all_clear() };
-    let message = written(plan(&session, clock(1))).status.message.unwrap();
-    assert!(message.contains("shop/earlier") && message.contains("another-uid"), "{message}");
-    assert!(message.contains(&format!("{:.0}", at(-3600))), "{message}");
+    for holder in [Holder::Spent, Holder::Open] {
+        let message = written(plan(&held_by("another-uid", holder), clock(1))).status.message.unwrap();
+        assert!(message.contains("shop/earlier") && message.contains("another-uid"), "{message}");
+        assert!(message.contains(&format!("{:.0}", at(-3600))), "{message}");
+    }
 }
 
 #[test]

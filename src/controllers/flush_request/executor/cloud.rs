@@ -1,0 +1,128 @@
+//! The calls of the cloud: the list, and the one send of an attempt.
+
+use tracing::info;
+
+use super::super::outcome::{FailureKind, FlushReply, NotSent, SendError, SendOutcome};
+use super::super::plan::SEND_WITHIN;
+use super::super::session::{CloudView, Instance, Session, Target};
+use super::{Executor, sentence};
+use crate::cloud::ncp::NcpClient;
+use crate::cloud::{CloudError, ErrorKind, Executed, ncp};
+use crate::controllers::cluster_ref::target;
+use crate::controllers::problem::Problem;
+use crate::inventory::Source;
+
+impl Executor {
+    pub(super) async fn read_cloud(&self, target: &Target) -> CloudView {
+        let client = match self.client(false).await {
+            Ok(client) => client,
+            Err(problem) => return CloudView::Failed { reason: problem.reason, message: sentence(&problem.message) },
+        };
+        let mut seen = client.instance(&target.instance_no).await;
+        if matches!(&seen, Err(error) if error.kind == ErrorKind::CredentialsRejected) {
+            // The Secret may have changed meanwhile.
+            if let Ok(client) = self.client(true).await {
+                seen = client.instance(&target.instance_no).await;
+            }
+        }
+        match seen {
+            Ok(found) => CloudView::Instances(found.into_iter().map(|instance| entry(&instance, target)).collect()),
+            Err(error) => {
+                let problem = Problem::from(&error);
+                CloudView::Failed { reason: problem.reason, message: sentence(&problem.message) }
+            }
+        }
+    }
+
+    /// The client of the reference's connection.
+    async fn client(&self, anew: bool) -> Result<NcpClient, Problem> {
+        let gone = || Problem::stalled("ReferenceNotFound", "the reference is gone");
+        let reference = self.reference.as_ref().ok_or_else(gone)?;
+        match target::client(&self.ctx, reference, anew).await? {
+            Source::Ncp(client) => Ok(client),
+            Source::Kakao(_) => Err(Problem::stalled("NotSupported", "the reference is not one of NCP")),
+        }
+    }
+
+    /// The one send of an attempt.
+    pub(super) async fn send(&self, session: &Session, target: &Target, attempt_id: &str) -> SendOutcome {
+        let client = match self.client(false).await {
+            Ok(client) => client,
+            Err(problem) => return not_sent_for(&problem),
+        };
+        // A process that is about to end could be cut off before the answer; another one sends instead.
+        if self.ctx.stopping.is_cancelled() {
+            return SendOutcome::NotSent(NotSent::Stopping);
+        }
+        // Last look before the request leaves: a process that stood still in between must not send.
+        if self.attempt_began.is_none_or(|began| began.elapsed() > SEND_WITHIN) {
+            return SendOutcome::NotSent(NotSent::Paused);
+        }
+        info!(instance = %target.instance_no, attempt = attempt_id, request = %session.object.request_id(), "sending the flush");
+        let outcome = match client.flush(&target.instance_no).await {
+            Ok(reply) => SendOutcome::Replied(of_reply(reply, target)),
+            Err(error) => SendOutcome::Failed(of_error(error)),
+        };
+        info!(instance = %target.instance_no, attempt = attempt_id, outcome = outcome.reason(), "the flush came back");
+        outcome
+    }
+}
+
+fn entry(instance: &ncp::Instance, target: &Target) -> Instance {
+    Instance {
+        instance_no: instance.no.clone().unwrap_or_else(|| target.instance_no.clone()),
+        service_name: instance.service_name.clone(),
+        state: instance.status.clone().unwrap_or_default(),
+    }
+}
+
+/// There was no client to send with, so nothing was sent.
+fn not_sent_for(problem: &Problem) -> SendOutcome {
+    let kind = match problem.reason {
+        "CredentialsNotFound" | "CredentialsRejected" => FailureKind::CredentialsRejected,
+        _ => FailureKind::Unavailable,
+    };
+    SendOutcome::Failed(SendError {
+        kind,
+        maybe_executed: false,
+        http_status: None,
+        code: None,
+        message: problem.message.clone(),
+        trace_id: None,
+        retry_after: None,
+    })
+}
+
+fn of_reply(reply: ncp::FlushReply, target: &Target) -> FlushReply {
+    let is_it = |instance: &&ncp::Instance| instance.no.as_ref() == Some(&target.instance_no);
+    FlushReply {
+        http_status: Some(reply.http_status),
+        state: reply.instances.iter().find(is_it).and_then(|instance| instance.status.clone()),
+        trace_id: reply.trace_id,
+        return_code: Some(reply.return_code),
+        return_message: reply.return_message,
+        total_rows: reply.total_rows.and_then(|rows| i32::try_from(rows).ok()),
+    }
+}
+
+fn of_error(error: CloudError) -> SendError {
+    let kind = match error.kind {
+        ErrorKind::CredentialsRejected => FailureKind::CredentialsRejected,
+        ErrorKind::PermissionDenied => FailureKind::PermissionDenied,
+        ErrorKind::NotFound => FailureKind::NotFound,
+        ErrorKind::RateLimited => FailureKind::RateLimited,
+        ErrorKind::Busy => FailureKind::Busy,
+        ErrorKind::BadRequest => FailureKind::BadRequest,
+        ErrorKind::Unavailable => FailureKind::Unavailable,
+        ErrorKind::UnexpectedResponse => FailureKind::UnexpectedResponse,
+    };
+    SendError {
+        kind,
+        maybe_executed: error.executed == Executed::Unknown,
+        http_status: error.http_status,
+        code: error.code,
+        message: error.message,
+        trace_id: error.trace_id,
+        retry_after: error.retry_after,
+    }
+}
