@@ -18,3 +18,4 @@ pub mod report;
 pub mod requeue;
 pub mod runner;
 pub mod wake;
+pub mod workers;

@@ -25,6 +25,7 @@ use super::objects::{Change, Intake, Objects, Unreadable, Watched};
 use super::queue::{Key, Lane, Queue};
 use super::requeue;
 use super::wake::Wakes;
+use super::workers::{Worker, Workers};
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Desired, READY, STALLED, Truth};
 
@@ -60,6 +61,10 @@ pub enum ReconcileError {
     /// The Kubernetes API did not do as asked.
     #[error("the Kubernetes API: {0}")]
     Kube(#[from] kube::Error),
+    /// The Kubernetes API refuses to record what the reconcile came to, and will do so again: an invalid object, an admission
+    /// webhook, a quota.
+    #[error("the Kubernetes API refuses the write: {0}")]
+    Refused(String),
     /// It took too long.
     #[error("the reconcile took longer than {} s", DEADLINE.as_secs())]
     Deadline,
@@ -76,8 +81,12 @@ pub trait Reconcile: Watched + Debug {
     /// Its objects in the context.
     fn objects(ctx: &Context) -> &Objects<Self>;
 
-    /// Brings one object up to date.
-    fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> impl Future<Output = Result<Outcome, ReconcileError>> + Send;
+    /// Brings one object up to date. The worker is held until the end, unless the reconcile leaves it before.
+    fn reconcile(
+        self: Arc<Self>,
+        ctx: Arc<Context>,
+        worker: Worker,
+    ) -> impl Future<Output = Result<Outcome, ReconcileError>> + Send;
 
     /// An object was created, changed, or deleted: what else should look again.
     fn changed(_ctx: &Context, _namespace: &str, _name: &str) {}
@@ -127,13 +136,14 @@ pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes
     });
     let mut events = futures::stream::select_all(streams);
     let mut queue = Queue::default();
+    let workers = Workers::new(ctx.settings.workers);
     let mut running = JoinSet::new();
     while !shutdown.is_cancelled() {
         let now = Instant::now();
-        while running.len() < usize::from(ctx.settings.workers)
+        while let Some(worker) = workers.take()
             && let Some(key) = queue.pop(now)
         {
-            running.spawn(reconcile::<K>(key, Arc::clone(&ctx)));
+            running.spawn(reconcile::<K>(key, Arc::clone(&ctx), worker));
         }
         let due = queue.next_due().unwrap_or(now + requeue::WHEN_CHANGED);
         tokio::select! {
@@ -157,6 +167,7 @@ pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes
                     queue.done(&key, Instant::now() + again);
                 }
             }
+            () = workers.one_is_left() => {}
             () = tokio::time::sleep_until(due.into()) => {}
             () = shutdown.cancelled() => {}
         }
@@ -181,13 +192,13 @@ fn take_in<K: Reconcile>(ctx: &Context, queue: &mut Queue, change: Change) {
 }
 
 /// Reconciles an object; after how long it is looked at again.
-async fn reconcile<K: Reconcile>(key: Key, ctx: Arc<Context>) -> (Key, Duration) {
+async fn reconcile<K: Reconcile>(key: Key, ctx: Arc<Context>, worker: Worker) -> (Key, Duration) {
     let (namespace, name) = (key.namespace(), key.name());
     let span = info_span!("reconcile", kind = K::KIND, %namespace, %name);
     let started = Instant::now();
     let work = async {
         match K::objects(&ctx).get(namespace, name) {
-            Some(Ok(object)) => object.reconcile(Arc::clone(&ctx)).await,
+            Some(Ok(object)) => object.reconcile(Arc::clone(&ctx), worker).await,
             Some(Err(Unreadable)) => report_invalid::<K>(&ctx, namespace, name).await,
             None => Ok(Outcome::settled(requeue::WHEN_CHANGED)),
         }
@@ -206,8 +217,13 @@ async fn reconcile<K: Reconcile>(key: Key, ctx: Arc<Context>) -> (Key, Duration)
             outcome.requeue_after
         }
         Err(error) => {
-            span.in_scope(|| warn!(%error, "reconcile failed"));
             let failures = ctx.failures.add(K::KIND, namespace, name);
+            // What goes on failing is told ever less often.
+            if failures.is_power_of_two() {
+                span.in_scope(|| warn!(%error, failures, "reconcile failed"));
+            } else {
+                span.in_scope(|| debug!(%error, failures, "reconcile failed"));
+            }
             requeue::jittered(requeue::after_failures(failures))
         }
     };

@@ -17,6 +17,7 @@ mod command_line;
 mod connection_map;
 mod crds;
 mod flush;
+mod flush_isolation;
 mod harness;
 mod invalid;
 mod many;

@@ -6,6 +6,7 @@ mod cloud;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
@@ -13,21 +14,34 @@ use tracing::{info, warn};
 
 pub(super) use self::claims::{delete_claim, request_of};
 use super::FINALIZER;
-use super::plan::Effect;
+use super::plan::{Effect, SEND_WITHIN, WATCH_LIMIT};
+use super::sentences as say;
 use super::session::{Others, Reference, Report, Session, Snapshot, Target};
+use super::slots::Slot;
 use super::status::{Note, StatusWrite};
+use super::targets::AtTarget;
 use crate::api::conditions::{self, READY, STALLED};
+use crate::api::flush_request::{FlushPhase, RedisFlushRequestStatus};
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest};
 use crate::controllers::context::Context;
 use crate::controllers::guard::Guarded;
 use crate::controllers::report;
 use crate::controllers::runner::ReconcileError;
+use crate::controllers::workers::Worker;
 
 /// The hands of one reconcile.
 pub(super) struct Executor {
     ctx: Arc<Context>,
     object: RedisFlushRequest,
     reference: Option<RedisClusterRef>,
+    /// Its worker, until it has to wait for a cloud.
+    worker: Option<Worker>,
+    /// Its slot, from its first question to a cloud on.
+    slot: Option<Slot>,
+    /// Whether it waits for a slot.
+    pub(super) queued: bool,
+    /// The target, from the look at others on.
+    at_target: Option<AtTarget>,
     /// When this reconcile first began to write Sending, on a clock that never stands still or jumps.
     pub(super) attempt_began: Option<Instant>,
     /// Events still to be published.
@@ -35,6 +49,17 @@ pub(super) struct Executor {
     /// Writes that failed in a row, for other reasons than a change by somebody else.
     failed_writes: u32,
 }
+
+/// The reason of the event about a write that is refused.
+const WRITE_REFUSED: &str = "WriteRefused";
+
+/// Failed writes in a row after which a reconcile ends.
+const MAX_FAILED_WRITES: u32 = 5;
+
+/// A request that is Sending or Accepted for longer than this is not waited for any more: what ended it is not written down, and
+/// perhaps cannot be.
+const LONGEST_FLUSH: (Duration, Duration) =
+    (Duration::from_mins(10), WATCH_LIMIT.saturating_add(Duration::from_mins(10)));
 
 /// The pause before what a failed write came to is read, so that a server that refuses a write for long, whatever the
 /// reason, is not asked in a tight loop. The first one is short: an answer that got lost is the rule.
@@ -48,8 +73,19 @@ fn pause_after(failed_writes: u32) -> Duration {
 }
 
 impl Executor {
-    pub(super) fn new(ctx: Arc<Context>, object: RedisFlushRequest) -> Self {
-        Self { ctx, object, reference: None, attempt_began: None, notes: Vec::new(), failed_writes: 0 }
+    pub(super) fn new(ctx: Arc<Context>, object: RedisFlushRequest, worker: Worker) -> Self {
+        Self {
+            ctx,
+            object,
+            reference: None,
+            worker: Some(worker),
+            slot: None,
+            queued: false,
+            at_target: None,
+            attempt_began: None,
+            notes: Vec::new(),
+            failed_writes: 0,
+        }
     }
 
     /// Does what the plan wants; `Wait` and `Done` are the caller's.
@@ -59,19 +95,19 @@ impl Executor {
             Effect::ReadReference => Report::Reference(self.read_reference().await?),
             Effect::ReadClaim(key) => Report::Claim(self.read_claim(session, key.as_ref()).await),
             Effect::ReadHolder(claim) => Report::Holder(claim.clone(), self.read_holder(claim).await),
-            Effect::ReadCloud(target) => Report::Cloud(self.read_cloud(target).await),
+            Effect::ReadCloud(target) => Report::Cloud(self.ask_cloud(session, target).await),
             Effect::ReadOthers(target) => Report::Others(self.read_others(session, target)),
-            Effect::AddFinalizer => self.set_finalizer(session, true).await,
+            Effect::AddFinalizer => self.set_finalizer(session, true).await?,
             Effect::RemoveFinalizer(note) => {
-                let report = self.set_finalizer(session, false).await;
+                let report = self.set_finalizer(session, false).await?;
                 self.note_if_done(&report, note.as_ref());
                 report
             }
-            Effect::WriteStatus(write) => self.write_status(session, write).await,
+            Effect::WriteStatus(write) => self.write_status(session, write).await?,
             Effect::CreateClaim(claim) => self.create_claim(claim).await,
             Effect::Send { target, attempt_id } => Report::Sent(self.send(session, target, attempt_id).await),
             Effect::ReleaseClaim(claim) => self.release_claim(claim).await,
-            Effect::Delete => self.delete(session).await,
+            Effect::Delete => self.delete(session).await?,
             Effect::GiveUp(_) | Effect::Wait(_) | Effect::Done => Report::Nothing,
         })
     }
@@ -110,19 +146,23 @@ impl Executor {
         Ok(resolved)
     }
 
-    fn read_others(&self, session: &Session, target: &Target) -> Others {
-        let me = request_key(&session.object.namespace, &session.object.name);
-        if let Err(other) = self.ctx.flush_targets.take(target, &me) {
-            return Others::Busy(other);
+    /// Whether a flush of this request is under way, which its target is kept for.
+    pub(super) fn flushing(&mut self, flushing: bool) {
+        if let Some(at_target) = &mut self.at_target {
+            at_target.flushing = flushing;
         }
+    }
+
+    fn read_others(&mut self, session: &Session, target: &Target) -> Others {
+        let me = request_key(&session.object.namespace, &session.object.name);
+        match self.ctx.flush_targets.take(target, &me, Instant::now()) {
+            Ok(at_target) => self.at_target = Some(at_target),
+            Err(other) => return Others::Busy(other),
+        }
+        let now = Timestamp::now();
         let at_it = |request: &RedisFlushRequest| {
-            let status = request.status.as_ref();
-            let phase = status.and_then(|status| status.phase);
-            let no = status.and_then(|status| status.target.as_ref()?.cloud_db_instance_no.as_deref());
-            use crate::api::flush_request::FlushPhase::{Accepted, Sending};
             request.uid().as_deref() != Some(&session.object.uid)
-                && matches!(phase, Some(Sending | Accepted))
-                && no == Some(&target.instance_no)
+                && request.status.as_ref().is_some_and(|status| is_flushing(status, target, now))
         };
         match self.ctx.flush_requests.filter(at_it).first() {
             Some(other) => Others::Busy(request_key(&other.namespace().unwrap_or_default(), &other.name_any())),
@@ -131,7 +171,7 @@ impl Executor {
     }
 
     /// A write of the finalizer that carries the resourceVersion.
-    async fn set_finalizer(&mut self, session: &Session, wanted: bool) -> Report {
+    async fn set_finalizer(&mut self, session: &Session, wanted: bool) -> Result<Report, ReconcileError> {
         let mut finalizers: Vec<&str> =
             self.object.finalizers().iter().map(String::as_str).filter(|have| *have != FINALIZER).collect();
         if wanted {
@@ -141,11 +181,10 @@ impl Executor {
         let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let written = self.requests().patch(&session.object.name, &params, &Patch::Merge(&patch)).await;
-        self.after_write("finalizer", written)
+        self.after_write("finalizer", session, written)
     }
 
-    async fn write_status(&mut self, session: &Session, write: &StatusWrite) -> Report {
-        use crate::api::flush_request::FlushPhase;
+    async fn write_status(&mut self, session: &Session, write: &StatusWrite) -> Result<Report, ReconcileError> {
         if write.status.phase == Some(FlushPhase::Sending) && self.attempt_began.is_none() {
             self.attempt_began = Some(Instant::now());
         }
@@ -161,7 +200,7 @@ impl Executor {
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let written = self.requests().patch_status(&session.object.name, &params, &Patch::Apply(&patch)).await;
-        let report = self.after_write("status", written);
+        let report = self.after_write("status", session, written)?;
         if matches!(report, Report::Object(_)) {
             self.ctx.metrics.status_written("RedisFlushRequest");
             if let Some(phase) = write.status.phase.filter(|phase| *phase != session.object.phase()) {
@@ -170,31 +209,52 @@ impl Executor {
             }
         }
         self.note_if_done(&report, write.note.as_ref());
-        report
+        Ok(report)
     }
 
-    /// A refused write, and one of which nobody knows whether it was done, are settled by reading the request again.
-    fn after_write(&mut self, what: &str, written: Result<RedisFlushRequest, kube::Error>) -> Report {
-        match written {
+    /// A write of which nobody knows whether it was done, and one that came too late, are settled by reading the request again.
+    /// One that is refused, or fails again and again, ends the reconcile.
+    fn after_write(
+        &mut self,
+        what: &str,
+        session: &Session,
+        written: Result<RedisFlushRequest, kube::Error>,
+    ) -> Result<Report, ReconcileError> {
+        let error = match written {
             Ok(object) => {
                 self.failed_writes = 0;
-                self.now_at(object)
+                return Ok(self.now_at(object));
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() => Report::Gone,
-            Err(error) => {
-                if !matches!(&error, kube::Error::Api(status) if status.is_conflict()) {
-                    self.failed_writes = self.failed_writes.saturating_add(1);
-                }
-                warn!(what, %error, "a write of the request failed; reading it again");
-                Report::ObjectUncertain
-            }
+            Err(error) => error,
+        };
+        match &error {
+            kube::Error::Api(status) if status.is_not_found() => return Ok(Report::Gone),
+            kube::Error::Api(status) if status.is_conflict() => {}
+            _ => self.failed_writes = self.failed_writes.saturating_add(1),
         }
+        if let Some(sentence) = refusal(&error) {
+            return Err(ReconcileError::Refused(sentence.to_owned()));
+        }
+        // An attempt that is begun is given all the time in which it may still be sent.
+        let may_send = session.own.is_some() && self.attempt_began.is_some_and(|began| began.elapsed() <= SEND_WITHIN);
+        if self.failed_writes >= MAX_FAILED_WRITES && !may_send {
+            return Err(error.into());
+        }
+        warn!(what, %error, "a write of the request failed; reading it again");
+        Ok(Report::ObjectUncertain)
     }
 
     fn note_if_done(&mut self, report: &Report, note: Option<&Note>) {
         let (Report::Object(_), Some(note)) = (report, note) else { return };
         let (reason, message) = (note.reason.to_owned(), note.note.clone());
         self.notes.push(report::Note { warning: note.warning, reason, message });
+    }
+
+    /// Says in an event that the API server refuses to record the request's state: there is no other place left to say it.
+    pub(super) fn announce_refusal(&self, sentence: &str) {
+        let note =
+            report::Note { warning: true, reason: WRITE_REFUSED.to_owned(), message: say::write_refused(sentence) };
+        self.ctx.announcer.announce(&self.object, note);
     }
 
     /// Publishes the events of the transitions made so far. Not while a flush is being sent: nothing that can take its time
@@ -205,20 +265,45 @@ impl Executor {
         }
     }
 
-    async fn delete(&self, session: &Session) -> Report {
+    async fn delete(&mut self, session: &Session) -> Result<Report, ReconcileError> {
         let params = DeleteParams::default().preconditions(Preconditions {
             uid: Some(session.object.uid.clone()),
             resource_version: Some(session.object.resource_version.clone()),
         });
-        match self.requests().delete(&session.object.name, &params).await {
-            Ok(_) => Report::Gone,
-            Err(kube::Error::Api(status)) if status.is_not_found() => Report::Gone,
-            Err(error) => {
-                warn!(%error, "the finished request cannot be deleted; it is tried again");
-                Report::ObjectUncertain
-            }
-        }
+        let deleted = self.requests().delete(&session.object.name, &params).await;
+        // Whatever it is, the object is not there any more, or has to be looked at again.
+        self.after_write("deletion", session, deleted.map(|_| self.object.clone())).map(|report| match report {
+            Report::Object(_) => Report::Gone,
+            other => other,
+        })
     }
+}
+
+/// What the API server says if it refuses a write as it is, so that another try comes to the same; none for a conflict, or an
+/// error of its own.
+fn refusal(error: &kube::Error) -> Option<&str> {
+    match error {
+        kube::Error::Api(status)
+            if matches!(status.code, 400..=499) && !matches!(status.code, 404 | 408 | 409 | 429) =>
+        {
+            Some(&status.message)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a request's status says that it flushes this target.
+fn is_flushing(status: &RedisFlushRequestStatus, target: &Target, now: Timestamp) -> bool {
+    let no = status.target.as_ref().and_then(|target| target.cloud_db_instance_no.as_ref());
+    let began = status.attempt.as_ref().map(|attempt| attempt.started_at.0);
+    let for_less_than =
+        |longest: Duration| began.and_then(|began| began.checked_add(longest).ok()).is_none_or(|latest| now < latest);
+    no == Some(&target.instance_no)
+        && match status.phase {
+            Some(FlushPhase::Sending) => for_less_than(LONGEST_FLUSH.0),
+            Some(FlushPhase::Accepted) => for_less_than(LONGEST_FLUSH.1),
+            _ => false,
+        }
 }
 
 /// `<namespace>/<name>`.

@@ -107,6 +107,8 @@ pub enum NotSent {
     Paused,
     /// The process was told to stop.
     Stopping,
+    /// Other flushes of the connection were under way, for longer than a send may wait.
+    Queued,
     /// The deadline passed in between.
     DeadlinePassed,
     /// The request was deleted in between.
@@ -178,6 +180,7 @@ impl SendOutcome {
         match self {
             Self::NotSent(NotSent::Paused) => "ProcessPaused",
             Self::NotSent(NotSent::Stopping) => "OperatorStopping",
+            Self::NotSent(NotSent::Queued) => "Queued",
             Self::NotSent(NotSent::DeadlinePassed) => "DeadlinePassed",
             Self::NotSent(NotSent::Deleted) => "Deleted",
             Self::NotSent(NotSent::ReferenceChanged) => "ReferenceChanged",

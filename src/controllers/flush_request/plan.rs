@@ -27,6 +27,8 @@ pub const RELEASE_LIMIT: Duration = Duration::from_mins(10);
 const POLL: Duration = Duration::from_secs(10);
 const POLL_ACCEPTED: Duration = Duration::from_secs(5);
 const POLL_STALLED: Duration = Duration::from_secs(60);
+/// A request that waits for its turn is woken when it comes; the poll is only a net below that.
+const POLL_QUEUED: Duration = Duration::from_secs(300);
 const MIN_WAIT: Duration = Duration::from_secs(1);
 
 /// One thing to do. Everything that touches the world is here; the shell does it and reports what came of it.
@@ -184,6 +186,7 @@ fn ready_to_send(s: &Session, now: Timestamp, target: &Target) -> Effect {
     let instance = match only_instance(s, target) {
         Ok(instance) => instance,
         Err(Unseen::NotRead) => return Effect::ReadCloud(target.clone()),
+        Err(Unseen::Queued) => return wait_for_turn(s, now),
         Err(Unseen::Because(reason, message)) => return wait_for(s, now, reason, message, None),
     };
     if !is_running(&instance.state) {
@@ -277,6 +280,7 @@ fn accepted(s: &Session, now: Timestamp) -> Effect {
         Err((_, message)) => Err(message),
         Ok(target) => match only_instance(s, target) {
             Err(Unseen::NotRead) => return Effect::ReadCloud(target.clone()),
+            Err(Unseen::Queued) => Err(say::QUEUED.to_owned()),
             Err(Unseen::Because(_, message)) => Err(message),
             Ok(instance) => Ok(instance),
         },
@@ -296,6 +300,9 @@ fn accepted(s: &Session, now: Timestamp) -> Effect {
     };
     if age >= WATCH_LIMIT {
         return finish(s, now, FlushPhase::Unknown, "NotRunningAgain", say::not_running_again(&s.object, &doubt));
+    }
+    if s.cloud == CloudView::Queued {
+        return Effect::Wait((WATCH_LIMIT - age).clamp(MIN_WAIT, POLL_QUEUED));
     }
     let stalled = age >= STALLED_AFTER;
     let poll = if stalled { POLL_STALLED } else { POLL_ACCEPTED };
@@ -384,12 +391,20 @@ fn wait_for(s: &Session, now: Timestamp, reason: &'static str, message: String, 
     status::wait(draft, reason, message).unwrap_or_else(|| wait_until(s, now, next))
 }
 
+/// Waits for its turn to ask the cloud. What the request waited for before stays said.
+fn wait_for_turn(s: &Session, now: Timestamp) -> Effect {
+    let said = s.object.status.message.is_some();
+    let news = if said { None } else { status::wait(Draft::of(s, now), "Queued", say::QUEUED.to_owned()) };
+    news.unwrap_or_else(|| wait_until(s, now, now.checked_add(POLL_QUEUED).unwrap_or(Timestamp::MAX)))
+}
+
 fn wait_until(s: &Session, now: Timestamp, next: Timestamp) -> Effect {
     Effect::Wait(since(now, next.min(s.object.deadline().at)).max(MIN_WAIT))
 }
 
 enum Unseen {
     NotRead,
+    Queued,
     Because(&'static str, String),
 }
 
@@ -397,6 +412,7 @@ enum Unseen {
 fn only_instance<'a>(s: &'a Session, target: &Target) -> Result<&'a Instance, Unseen> {
     let listed = match &s.cloud {
         CloudView::NotRead => return Err(Unseen::NotRead),
+        CloudView::Queued => return Err(Unseen::Queued),
         CloudView::Failed { reason, message } => return Err(Unseen::Because(reason, say::cloud_failed(message))),
         CloudView::Instances(listed) => listed,
     };

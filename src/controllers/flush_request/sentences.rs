@@ -9,6 +9,9 @@ use super::session::{Deadline, Holder, Instance, Snapshot, Target};
 
 pub(super) const CANCELLED: &str = "Deleted before anything was sent: nothing was flushed, and nothing will be.";
 
+pub(super) const QUEUED: &str = "Waiting: other flush requests of this namespace are waiting for the same cloud, and this one \
+                                 follows them. If this takes long, look at what they wait for.";
+
 pub(super) const STILL_RUNNING: &str = "The instance has not been seen to leave the state running yet.";
 
 const CHECK: &str = "Look whether the keys are still in the cache, or at the instance's events in the NCP console.";
@@ -99,6 +102,13 @@ fn claimed(claim: &HeldClaim) -> String {
         return format!("claimed {when} by an unknown request");
     }
     format!("claimed {when} by RedisFlushRequest {}/{} (UID {})", claim.namespace, claim.name, claim.request_uid)
+}
+
+pub(super) fn write_refused(sentence: &str) -> String {
+    format!(
+        "The Kubernetes API refuses to record the state of this request, so it does not go on: {sentence} It is tried again, \
+         ever less often. Remove what refuses it, or delete this request and create it anew with a spec that is accepted."
+    )
 }
 
 pub(super) fn expired(object: &Snapshot, deadline: Deadline) -> String {
@@ -223,6 +233,7 @@ fn not_sent(why: &NotSent) -> String {
     match why {
         NotSent::Paused => "the operator process stood still before it could send, so it did not.".to_owned(),
         NotSent::Stopping => "the operator process was told to stop, so it did not begin to send.".to_owned(),
+        NotSent::Queued => "other flushes of the same connection were under way, so it was not sent.".to_owned(),
         NotSent::DeadlinePassed => "the deadline passed before it could be sent.".to_owned(),
         NotSent::Deleted => "the request was deleted before it could be sent.".to_owned(),
         NotSent::ReferenceChanged => "the reference changed before it could be sent.".to_owned(),

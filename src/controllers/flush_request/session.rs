@@ -205,6 +205,8 @@ pub struct Instance {
 pub enum CloudView {
     /// Not read yet, or read before the flush.
     NotRead,
+    /// It is not the request's turn to ask: it is woken when it is.
+    Queued,
     /// It could not be read.
     Failed {
         /// Condition reason, such as `CloudUnavailable` or `CredentialsNotFound`.

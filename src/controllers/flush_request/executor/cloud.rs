@@ -1,10 +1,13 @@
 //! The calls of the cloud: the list, and the one send of an attempt.
 
+use std::time::Duration;
+
 use tracing::info;
 
 use super::super::outcome::{FailureKind, FlushReply, NotSent, SendError, SendOutcome};
 use super::super::plan::SEND_WITHIN;
 use super::super::session::{CloudView, Instance, Session, Target};
+use super::super::slots::Subject;
 use super::{Executor, sentence};
 use crate::cloud::ncp::NcpClient;
 use crate::cloud::{CloudError, ErrorKind, Executed, ncp};
@@ -12,16 +15,50 @@ use crate::controllers::cluster_ref::target;
 use crate::controllers::problem::Problem;
 use crate::inventory::Source;
 
+/// The longest that a read of the list may take, tries and waits included: a reconcile that sends afterwards has to end before its
+/// own deadline.
+const READ_WITHIN: Duration = Duration::from_secs(45);
+
 impl Executor {
-    pub(super) async fn read_cloud(&self, target: &Target) -> CloudView {
+    /// Reads the cloud's list when it is the request's turn. From then on the request waits outside of the workers.
+    pub(super) async fn ask_cloud(&mut self, session: &Session, target: &Target) -> CloudView {
+        if self.slot.is_none() {
+            let Some(ncp) = self.reference.as_ref().and_then(|reference| reference.spec.ncp.as_ref()) else {
+                return CloudView::Queued;
+            };
+            let subject = Subject {
+                site: target.site.as_str(),
+                secret: ncp.credentials_secret_ref.name.clone(),
+                instance_no: target.instance_no.clone(),
+            };
+            self.slot = self.ctx.flush_slots.take(&session.object.namespace, &session.object.name, subject);
+            self.queued = self.slot.is_none();
+        }
+        if self.queued {
+            return CloudView::Queued;
+        }
+        if let Some(worker) = self.worker.take() {
+            worker.leave();
+        }
+        tokio::select! {
+            seen = tokio::time::timeout(READ_WITHIN, self.read_cloud(target)) => seen.unwrap_or_else(|_| CloudView::Failed {
+                reason: "CloudUnavailable",
+                message: format!("no complete answer came within {} s.", READ_WITHIN.as_secs()),
+            }),
+            // Another process asks instead.
+            () = self.ctx.stopping.cancelled() => CloudView::Queued,
+        }
+    }
+
+    async fn read_cloud(&self, target: &Target) -> CloudView {
         let client = match self.client(false).await {
-            Ok(client) => client,
+            Ok((client, _)) => client,
             Err(problem) => return CloudView::Failed { reason: problem.reason, message: sentence(&problem.message) },
         };
         let mut seen = client.instance(&target.instance_no).await;
         if matches!(&seen, Err(error) if error.kind == ErrorKind::CredentialsRejected) {
             // The Secret may have changed meanwhile.
-            if let Ok(client) = self.client(true).await {
+            if let Ok((client, _)) = self.client(true).await {
                 seen = client.instance(&target.instance_no).await;
             }
         }
@@ -34,21 +71,25 @@ impl Executor {
         }
     }
 
-    /// The client of the reference's connection.
-    async fn client(&self, anew: bool) -> Result<NcpClient, Problem> {
+    /// The client of the reference's connection, and the connection's label.
+    async fn client(&self, anew: bool) -> Result<(NcpClient, String), Problem> {
         let gone = || Problem::stalled("ReferenceNotFound", "the reference is gone");
         let reference = self.reference.as_ref().ok_or_else(gone)?;
         match target::client(&self.ctx, reference, anew).await? {
-            Source::Ncp(client) => Ok(client),
-            Source::Kakao(_) => Err(Problem::stalled("NotSupported", "the reference is not one of NCP")),
+            (Source::Ncp(client), connection) => Ok((client, connection)),
+            (Source::Kakao(_), _) => Err(Problem::stalled("NotSupported", "the reference is not one of NCP")),
         }
     }
 
     /// The one send of an attempt.
     pub(super) async fn send(&self, session: &Session, target: &Target, attempt_id: &str) -> SendOutcome {
-        let client = match self.client(false).await {
-            Ok(client) => client,
+        let (client, connection) = match self.client(false).await {
+            Ok(found) => found,
             Err(problem) => return not_sent_for(&problem),
+        };
+        let time_left = self.attempt_began.map(|began| SEND_WITHIN.saturating_sub(began.elapsed())).unwrap_or_default();
+        let Some(_turn) = self.ctx.flush_sends.take(&connection, time_left).await else {
+            return SendOutcome::NotSent(NotSent::Queued);
         };
         // A process that is about to end could be cut off before the answer; another one sends instead.
         if self.ctx.stopping.is_cancelled() {

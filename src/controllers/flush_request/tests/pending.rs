@@ -106,6 +106,30 @@ fn what_is_waited_for() {
 }
 
 #[test]
+fn a_request_that_waits_for_its_turn_says_so_only_if_it_said_nothing_before() {
+    let mut session = Session { cloud: CloudView::Queued, ..all_clear() };
+    let write = written(plan(&session, clock(1)));
+    assert_eq!((write.status.phase.unwrap(), reason(&write.status)), (FlushPhase::Pending, "Queued"));
+    assert_well_formed(&write.status);
+    session.object.status = write.status;
+    // It is woken; the poll is only a net below, and never comes after the deadline.
+    assert_eq!(plan(&session, clock(9)), Effect::Wait(Duration::from_secs(300)));
+    assert_eq!(plan(&session, clock(500)), Effect::Wait(Duration::from_secs(100)));
+    assert_eq!(phase_and_reason(plan(&session, clock(600))).0, FlushPhase::Expired);
+
+    let mut waited = Session { cloud: CloudView::Instances(vec![instance("settingup")]), ..all_clear() };
+    waited.object.status = written(plan(&waited, clock(1))).status;
+    waited.cloud = CloudView::Queued;
+    assert_eq!(plan(&waited, clock(11)), Effect::Wait(Duration::from_secs(300)), "what it waits for stays said");
+
+    let accepted = Session { cloud: CloudView::Queued, ..in_phase(FlushPhase::Accepted, ATTEMPT) };
+    assert_eq!(plan(&accepted, clock(60)), Effect::Wait(Duration::from_secs(300)));
+    let day = 24 * 3600;
+    assert_eq!(plan(&accepted, clock(5 + day - 100)), Effect::Wait(Duration::from_secs(100)));
+    assert_eq!(phase_and_reason(plan(&accepted, clock(5 + day))).0, FlushPhase::Unknown);
+}
+
+#[test]
 fn verdicts_before_anything_is_sent() {
     use FlushPhase::{Expired, Rejected, Unknown};
     let elsewhere = || Reference::Target(Target { instance_no: "999".to_owned(), ..target() });

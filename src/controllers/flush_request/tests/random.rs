@@ -45,6 +45,7 @@ fn holders() -> impl Strategy<Value = Option<(String, Holder)>> {
 fn clouds() -> impl Strategy<Value = CloudView> {
     prop::sample::select(vec![
         CloudView::NotRead,
+        CloudView::Queued,
         CloudView::Failed { reason: "CloudUnavailable", message: "timeout".to_owned() },
         CloudView::Instances(Vec::new()),
         CloudView::Instances(vec![instance("running")]),
