@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
+use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use super::context::Context;
 use super::guard::Guarded;
 use super::objects::{Change, Intake, Objects, Unreadable, Watched};
 use super::queue::{Key, Lane, Queue};
+use super::report::Note;
 use super::requeue;
 use super::wake::Wakes;
 use super::workers::{Worker, Workers};
@@ -250,7 +251,16 @@ async fn report_invalid<K: Reconcile>(ctx: &Context, namespace: &str, name: &str
         "metadata": { "name": name, "uid": object.metadata.uid },
         "status": after,
     });
-    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await?;
+    let written = api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await;
+    if let Err(kube::Error::Api(status)) = &written
+        && status.code == 422
+    {
+        // The status has no room for it, so an event says it.
+        let message = format!("{}. The API server refuses to write this into its status.", invalid_message(&error));
+        let note = Note { warning: true, reason: "InvalidObject".to_owned(), message };
+        ctx.announcer.announce_about(object.object_ref(&ApiResource::erase::<K>(&())), note);
+    }
+    written?;
     ctx.metrics.status_written(K::KIND);
     Ok(Outcome::applied(requeue::WHEN_CHANGED))
 }
@@ -276,13 +286,17 @@ async fn release<K: Reconcile>(api: &Api<DynamicObject>, object: &DynamicObject)
     api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
 }
 
+fn invalid_message(error: &str) -> String {
+    format!(
+        "the object cannot be read, it may have been written for another version of its CRD: {error}; \
+         correct its spec or create it anew"
+    )
+}
+
 fn invalid_status(before: &Value, generation: i64, error: &str, now: Timestamp) -> Value {
     let existing: Option<Vec<Condition>> =
         before.get("conditions").cloned().and_then(|have| serde_json::from_value(have).ok());
-    let message = format!(
-        "the object cannot be read, it may have been written for another version of its CRD: {error}; \
-         correct its spec or create it anew"
-    );
+    let message = invalid_message(error);
     let desired = vec![
         Desired::new(READY, Truth::False, "InvalidObject", message.clone()),
         Desired::new(STALLED, Truth::True, "InvalidObject", message),

@@ -12,7 +12,7 @@ use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 use tracing::{info, warn};
 
-pub(super) use self::claims::{delete_claim, request_of};
+pub(super) use self::claims::{Unreadable, delete_claim, request_of};
 use super::FINALIZER;
 use super::plan::{Effect, SEND_WITHIN, WATCH_LIMIT};
 use super::sentences as say;

@@ -19,6 +19,9 @@ use crate::inventory::Source;
 /// own deadline.
 const READ_WITHIN: Duration = Duration::from_secs(45);
 
+/// Characters of one text of the cloud that the status keeps.
+const MAX_TEXT_CHARS: usize = 300;
+
 impl Executor {
     /// Reads the cloud's list when it is the request's turn. From then on the request waits outside of the workers.
     pub(super) async fn ask_cloud(&mut self, session: &Session, target: &Target) -> CloudView {
@@ -101,8 +104,8 @@ impl Executor {
         }
         info!(instance = %target.instance_no, attempt = attempt_id, request = %session.object.request_id(), "sending the flush");
         let outcome = match client.flush(&target.instance_no).await {
-            Ok(reply) => SendOutcome::Replied(of_reply(reply, target)),
-            Err(error) => SendOutcome::Failed(of_error(error)),
+            Ok(reply) => SendOutcome::Replied(of_reply(&reply, target)),
+            Err(error) => SendOutcome::Failed(of_error(&error)),
         };
         info!(instance = %target.instance_no, attempt = attempt_id, outcome = outcome.reason(), "the flush came back");
         outcome
@@ -112,8 +115,8 @@ impl Executor {
 fn entry(instance: &ncp::Instance, target: &Target) -> Instance {
     Instance {
         instance_no: instance.no.clone().unwrap_or_else(|| target.instance_no.clone()),
-        service_name: instance.service_name.clone(),
-        state: instance.status.clone().unwrap_or_default(),
+        service_name: instance.service_name.as_deref().map(short),
+        state: instance.status.as_deref().map(short).unwrap_or_default(),
     }
 }
 
@@ -134,19 +137,25 @@ fn not_sent_for(problem: &Problem) -> SendOutcome {
     })
 }
 
-fn of_reply(reply: ncp::FlushReply, target: &Target) -> FlushReply {
+/// A text of the cloud that goes into the status, cut to a length at which the API server still takes the whole: a status that
+/// cannot be written is a verdict that is lost.
+fn short(text: &str) -> String {
+    text.chars().take(MAX_TEXT_CHARS).collect()
+}
+
+fn of_reply(reply: &ncp::FlushReply, target: &Target) -> FlushReply {
     let is_it = |instance: &&ncp::Instance| instance.no.as_ref() == Some(&target.instance_no);
     FlushReply {
         http_status: Some(reply.http_status),
-        state: reply.instances.iter().find(is_it).and_then(|instance| instance.status.clone()),
-        trace_id: reply.trace_id,
-        return_code: Some(reply.return_code),
-        return_message: reply.return_message,
+        state: reply.instances.iter().find(is_it).and_then(|instance| instance.status.as_deref().map(short)),
+        trace_id: reply.trace_id.as_deref().map(short),
+        return_code: Some(short(&reply.return_code)),
+        return_message: reply.return_message.as_deref().map(short),
         total_rows: reply.total_rows.and_then(|rows| i32::try_from(rows).ok()),
     }
 }
 
-fn of_error(error: CloudError) -> SendError {
+fn of_error(error: &CloudError) -> SendError {
     let kind = match error.kind {
         ErrorKind::CredentialsRejected => FailureKind::CredentialsRejected,
         ErrorKind::PermissionDenied => FailureKind::PermissionDenied,
@@ -161,9 +170,44 @@ fn of_error(error: CloudError) -> SendError {
         kind,
         maybe_executed: error.executed == Executed::Unknown,
         http_status: error.http_status,
-        code: error.code,
-        message: error.message,
-        trace_id: error.trace_id,
+        code: error.code.as_deref().map(short),
+        message: short(&error.message),
+        trace_id: error.trace_id.as_deref().map(short),
         retry_after: error.retry_after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::cluster_ref::NcpSite;
+
+    #[test]
+    fn no_text_of_the_cloud_makes_a_status_too_large() {
+        let target = Target { site: NcpSite::Public, instance_no: "1".to_owned(), service_name: None };
+        let long = "가".repeat(100_000);
+        let reply = ncp::FlushReply {
+            http_status: 200,
+            trace_id: Some(long.clone()),
+            return_code: long.clone(),
+            return_message: Some(long.clone()),
+            total_rows: Some(i64::MAX),
+            instances: Vec::new(),
+        };
+        let stored = serde_json::to_string(&SendOutcome::Replied(of_reply(&reply, &target)).response()).unwrap();
+        assert!(stored.len() < 4096, "{} bytes", stored.len());
+        let error = CloudError {
+            provider: crate::cloud::Provider::Ncp,
+            operation: "flushCloudDBInstance",
+            kind: ErrorKind::Busy,
+            executed: Executed::No,
+            http_status: Some(400),
+            code: Some(long.clone()),
+            message: long.clone(),
+            trace_id: Some(long),
+            retry_after: None,
+        };
+        let stored = serde_json::to_string(&SendOutcome::Failed(of_error(&error)).response()).unwrap();
+        assert!(stored.len() < 4096, "{} bytes", stored.len());
     }
 }
