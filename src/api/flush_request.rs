@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shared::{CommonStatus, Duration, LocalRef, conditions_schema, duration_schema, time_schema};
+use super::shared::{
+    CommonStatus, Duration, LocalRef, conditions_schema, duration_schema, time_schema, time_text_schema,
+};
 
 /// Asks for one flush of an NCP Redis, at most once.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,9 +41,14 @@ pub struct RedisFlushRequestSpec {
     #[serde(rename = "requestID", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"))]
     pub request_id: Option<String>,
-    /// Past this time nothing is sent.
+    /// Past this time nothing is sent: RFC 3339, such as 2026-11-27T00:00:00Z or 2026-11-27T09:00:00+09:00.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "time_schema")]
+    #[schemars(schema_with = "time_text_schema")]
+    #[x_kube(validation = Rule::new(
+        "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$') \
+         && timestamp(self) < timestamp('9999-01-01T00:00:00Z')"
+    ).message("notAfter must be a time such as 2026-11-27T00:00:00Z or 2026-11-27T09:00:00+09:00 (RFC 3339, with a capital \
+        T and Z), before the year 9999"))]
     pub not_after: Option<Time>,
     /// Counted from the creation of this object: past it nothing is sent, 1s to 168h.
     #[serde(default = "default_start_deadline")]

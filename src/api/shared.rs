@@ -68,6 +68,15 @@ pub fn time_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }
 
+/// Schema of an RFC 3339 time in a spec that has a transition rule; the field needs a CEL rule of its own that reads it.
+///
+/// It has no `format: date-time`. That format takes texts that CEL cannot read as a time (a lower-case `t`, an offset of 99
+/// hours), and a rule such as `self == oldSelf`, which has CEL read the whole spec, then refuses every later write. As plain
+/// text any value can be compared, also one that an older CRD let in.
+pub fn time_text_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 64 })
+}
+
 /// Schema of `status.conditions`: the fields of metav1.Condition, a map by type, each condition written as a whole.
 pub fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -37,7 +37,12 @@ impl Announcer {
 
     /// Publishes an event about an object soon.
     pub fn announce<K: Resource<DynamicType = ()>>(&self, object: &K, note: Note) {
-        if self.0.try_send((object.object_ref(&()), note)).is_err() {
+        self.announce_about(object.object_ref(&()), note);
+    }
+
+    /// As [`Announcer::announce`], about an object by its reference.
+    pub fn announce_about(&self, about: ObjectReference, note: Note) {
+        if self.0.try_send((about, note)).is_err() {
             debug!("too many events at once; one is dropped");
         }
     }

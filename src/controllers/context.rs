@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::announcer::Announcer;
 use super::credentials::Secrets;
+use super::flush_request::sends::Sends;
+use super::flush_request::slots::Slots;
 use super::flush_request::targets::Targets;
 use super::objects::Objects;
 use super::pace::Pace;
@@ -83,6 +85,10 @@ pub struct Context {
     pub flush_requests: Objects<RedisFlushRequest>,
     /// Which flush request is at which target.
     pub flush_targets: Targets,
+    /// Which flush requests talk with a cloud now.
+    pub flush_slots: Slots,
+    /// The flushes under way, by connection.
+    pub flush_sends: Sends,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Publishes events at once.
@@ -131,6 +137,8 @@ impl Context {
             parameter_syncs: Objects::default(),
             flush_requests: Objects::default(),
             flush_targets: Targets::default(),
+            flush_slots: Slots::new(wakers.flush_requests.clone()),
+            flush_sends: Sends::default(),
             metrics,
             failures: Failures::default(),
             coverage: Coverage::default(),

@@ -19,3 +19,4 @@ pub mod requeue;
 pub mod runner;
 pub mod wake;
 pub mod watch_time;
+pub mod workers;

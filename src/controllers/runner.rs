@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
+use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,9 +23,11 @@ use super::context::Context;
 use super::guard::Guarded;
 use super::objects::{Change, Intake, Objects, Unreadable, Watched};
 use super::queue::{Key, Lane, Queue};
+use super::report::Note;
 use super::requeue;
 use super::wake::Wakes;
 use super::watch_time;
+use super::workers::{Worker, Workers};
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Desired, READY, STALLED, Truth};
 
@@ -62,6 +64,10 @@ pub enum ReconcileError {
     /// The Kubernetes API did not do as asked.
     #[error("the Kubernetes API: {0}")]
     Kube(#[from] kube::Error),
+    /// The Kubernetes API refuses to record what the reconcile came to, and will do so again: an invalid object, an admission
+    /// webhook, a quota.
+    #[error("the Kubernetes API refuses the write: {0}")]
+    Refused(String),
     /// It took too long.
     #[error("the reconcile took longer than {} s", DEADLINE.as_secs())]
     Deadline,
@@ -78,8 +84,12 @@ pub trait Reconcile: Watched + Debug {
     /// Its objects in the context.
     fn objects(ctx: &Context) -> &Objects<Self>;
 
-    /// Brings one object up to date.
-    fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> impl Future<Output = Result<Outcome, ReconcileError>> + Send;
+    /// Brings one object up to date. The worker is held until the end, unless the reconcile leaves it before.
+    fn reconcile(
+        self: Arc<Self>,
+        ctx: Arc<Context>,
+        worker: Worker,
+    ) -> impl Future<Output = Result<Outcome, ReconcileError>> + Send;
 
     /// An object was created, changed, or deleted: what else should look again.
     fn changed(_ctx: &Context, _namespace: &str, _name: &str) {}
@@ -130,13 +140,14 @@ pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes
     });
     let mut events = futures::stream::select_all(streams);
     let mut queue = Queue::default();
+    let workers = Workers::new(ctx.settings.workers);
     let mut running = JoinSet::new();
     while !shutdown.is_cancelled() {
         let now = Instant::now();
-        while running.len() < usize::from(ctx.settings.workers)
+        while let Some(worker) = workers.take()
             && let Some(key) = queue.pop(now)
         {
-            running.spawn(reconcile::<K>(key, Arc::clone(&ctx)));
+            running.spawn(reconcile::<K>(key, Arc::clone(&ctx), worker));
         }
         let due = queue.next_due().unwrap_or(now + requeue::WHEN_CHANGED);
         tokio::select! {
@@ -160,6 +171,7 @@ pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes
                     queue.done(&key, Instant::now() + again);
                 }
             }
+            () = workers.one_is_left() => {}
             () = tokio::time::sleep_until(due.into()) => {}
             () = shutdown.cancelled() => {}
         }
@@ -184,13 +196,13 @@ fn take_in<K: Reconcile>(ctx: &Context, queue: &mut Queue, change: Change) {
 }
 
 /// Reconciles an object; after how long it is looked at again.
-async fn reconcile<K: Reconcile>(key: Key, ctx: Arc<Context>) -> (Key, Duration) {
+async fn reconcile<K: Reconcile>(key: Key, ctx: Arc<Context>, worker: Worker) -> (Key, Duration) {
     let (namespace, name) = (key.namespace(), key.name());
     let span = info_span!("reconcile", kind = K::KIND, %namespace, %name);
     let started = Instant::now();
     let work = async {
         match K::objects(&ctx).get(namespace, name) {
-            Some(Ok(object)) => object.reconcile(Arc::clone(&ctx)).await,
+            Some(Ok(object)) => object.reconcile(Arc::clone(&ctx), worker).await,
             Some(Err(Unreadable)) => report_invalid::<K>(&ctx, namespace, name).await,
             None => Ok(Outcome::settled(requeue::WHEN_CHANGED)),
         }
@@ -209,10 +221,15 @@ async fn reconcile<K: Reconcile>(key: Key, ctx: Arc<Context>) -> (Key, Duration)
             outcome.requeue_after
         }
         Err(error) => {
-            span.in_scope(|| warn!(%error, "reconcile failed"));
             // Of an object that is gone by now nothing is remembered.
             let is_there = K::objects(&ctx).contains(namespace, name);
             let failures = if is_there { ctx.failures.add(K::KIND, namespace, name) } else { 1 };
+            // What goes on failing is told ever less often.
+            if failures.is_power_of_two() {
+                span.in_scope(|| warn!(%error, failures, "reconcile failed"));
+            } else {
+                span.in_scope(|| debug!(%error, failures, "reconcile failed"));
+            }
             requeue::jittered(requeue::after_failures(failures))
         }
     };
@@ -239,7 +256,16 @@ async fn report_invalid<K: Reconcile>(ctx: &Context, namespace: &str, name: &str
         "metadata": { "name": name, "uid": object.metadata.uid },
         "status": after,
     });
-    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await?;
+    let written = api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await;
+    if let Err(kube::Error::Api(status)) = &written
+        && status.code == 422
+    {
+        // The status has no room for it, so an event says it.
+        let message = format!("{}. The API server refuses to write this into its status.", invalid_message(&error));
+        let note = Note { warning: true, reason: "InvalidObject".to_owned(), message };
+        ctx.announcer.announce_about(object.object_ref(&ApiResource::erase::<K>(&())), note);
+    }
+    written?;
     ctx.metrics.status_written(K::KIND);
     Ok(Outcome::applied(requeue::WHEN_CHANGED))
 }
@@ -265,13 +291,17 @@ async fn release<K: Reconcile>(api: &Api<DynamicObject>, object: &DynamicObject)
     api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
 }
 
+fn invalid_message(error: &str) -> String {
+    format!(
+        "the object cannot be read, it may have been written for another version of its CRD: {error}; \
+         correct its spec or create it anew"
+    )
+}
+
 fn invalid_status(before: &Value, generation: i64, error: &str, now: Timestamp) -> Value {
     let existing: Option<Vec<Condition>> =
         before.get("conditions").cloned().and_then(|have| serde_json::from_value(have).ok());
-    let message = format!(
-        "the object cannot be read, it may have been written for another version of its CRD: {error}; \
-         correct its spec or create it anew"
-    );
+    let message = invalid_message(error);
     let desired = vec![
         Desired::new(READY, Truth::False, "InvalidObject", message.clone()),
         Desired::new(STALLED, Truth::True, "InvalidObject", message),

@@ -161,7 +161,10 @@ async fn bad_flush_requests_are_refused_with_a_sentence() {
         (with(&good, json!({ "confirm": null })), "spec.confirm: Required value"),
         (with(&good, json!({ "clusterRef": null })), "spec.clusterRef: Required value"),
         (with(&good, json!({ "requestID": "two words" })), "spec.requestID in body should match"),
-        (with(&good, json!({ "notAfter": "tomorrow" })), "spec.notAfter in body must be of type date-time"),
+        (with(&good, json!({ "notAfter": "tomorrow" })), "notAfter must be a time such as"),
+        (with(&good, json!({ "notAfter": "2027-02-30T00:00:00Z" })), "notAfter must be a time such as"),
+        (with(&good, json!({ "notAfter": "2027-01-01t00:00:00z" })), "with a capital T and Z"),
+        (with(&good, json!({ "notAfter": "9999-12-31T23:59:59Z" })), "before the year 9999"),
         (with(&good, json!({ "startDeadline": "169h" })), "startDeadline must be between 1s and 168h"),
         (with(&good, json!({ "startDeadline": "0s" })), "startDeadline must be between 1s and 168h"),
         (with(&good, json!({ "ttlAfterFinished": "8761h" })), "ttlAfterFinished must not be longer than 8760h"),
@@ -270,4 +273,120 @@ async fn kubectl_get_shows_the_columns_that_help() {
     let row =
         ["redisclusterref.managedredis.dev/carts", "True", "Running", "Standalone", "7.2.11", endpoint, "In-Sync"];
     assert_eq!(lines[1][..7], row);
+}
+
+/// What the API server admits, this program reads, and the API server lets it write a status.
+async fn stays_writable(env: &Env, kind: &str, number: usize, spec: &Value) -> Result<(), String> {
+    let api = untyped(env, kind).await;
+    let name = format!("tried-{}-{number}", kind.to_lowercase());
+    let object = json!({
+        "apiVersion": "managedredis.dev/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec,
+    });
+    let stored = match api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await {
+        Ok(stored) => serde_json::to_value(stored).unwrap(),
+        Err(kube::Error::Api(_)) => return Ok(()),
+        Err(error) => panic!("{error}"),
+    };
+    let read = match kind {
+        CLUSTER_REF => serde_json::from_value::<RedisClusterRef>(stored).err(),
+        PARAMETER_SYNC => serde_json::from_value::<RedisParameterSync>(stored).err(),
+        _ => serde_json::from_value::<RedisFlushRequest>(stored).err(),
+    };
+    if let Some(error) = read {
+        return Err(format!("it is admitted, and cannot be read: {error}"));
+    }
+    let status = json!({ "status": { "observedGeneration": 1 } });
+    let written = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await;
+    let edited = json!({ "metadata": { "finalizers": ["managedredis.dev/flush"] } });
+    let held = api.patch(&name, &PatchParams::default(), &Patch::Merge(&edited)).await;
+    let edited = json!({ "metadata": { "finalizers": null } });
+    let freed = api.patch(&name, &PatchParams::default(), &Patch::Merge(&edited)).await;
+    let refused = [written.err(), held.err(), freed.err()].into_iter().flatten().next();
+    refused.map_or(Ok(()), |error| Err(format!("it is admitted, and cannot be written: {error}")))
+}
+
+#[tokio::test]
+async fn what_is_admitted_can_be_read_and_written() {
+    let env = Env::without_operator("crd-writable").await;
+    let times = [
+        "2027-01-01T00:00:00Z",
+        "2027-01-01t00:00:00z",
+        "2027-01-01T00:00:00z",
+        "2027-01-01 00:00:00Z",
+        "2027-01-01T00:00:00+09:00",
+        "2027-01-01T00:00:00-13:59",
+        "2027-01-01T00:00:00+14:00",
+        "2027-01-01T00:00:00+23:59",
+        "2027-01-01T00:00:00+24:00",
+        "2027-01-01T00:00:00+99:99",
+        "2027-01-01T00:00:00-00:00",
+        "2027-01-01T00:00:00.5Z",
+        "2027-01-01T00:00:00.123456789Z",
+        "2027-01-01T00:00:00.123456789012Z",
+        "2027-01-01T00:00:00,5Z",
+        "2027-01-01T00:00:00x5Z",
+        "2027-01-01T24:00:00Z",
+        "2027-01-01T23:59:60Z",
+        "2027-02-29T00:00:00Z",
+        "2028-02-29T00:00:00Z",
+        "2027-04-31T00:00:00Z",
+        "2027-13-01T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+01:00",
+        "1969-12-31T23:59:59Z",
+        "9998-12-31T23:59:59Z",
+        "9999-12-30T22:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-01:00",
+        "10000-01-01T00:00:00Z",
+        "2027-01-01",
+        "tomorrow",
+        "",
+    ];
+    let lengths = [
+        "10s",
+        "0s",
+        "1.5h",
+        "0.5m",
+        "1h30m",
+        "90000ms",
+        "1.000000001s",
+        "1.0000000001s",
+        "0.00000000000000001h",
+        "00000060s",
+        "60s60s60s",
+        "24h0.0000000000000001ms",
+        "9223372036s",
+        "2562047h47m16.854775807s",
+        "2562048h",
+        "99999999999999999999h",
+        "0.99999999999999999999999999h",
+        "1h1h",
+        "3600000.000001ms",
+        "1ms1ms1ms1ms1ms1ms1ms1ms1ms1ms",
+        "10.s",
+        "1d",
+    ];
+    let flush = json!({ "clusterRef": { "name": "cart" }, "confirm": "882731" });
+    let sync = json!({ "clusterRef": { "name": "sessions" } });
+    let mut specs: Vec<(&str, Value)> =
+        times.iter().map(|time| (FLUSH_REQUEST, with(&flush, json!({ "notAfter": time })))).collect();
+    for length in lengths {
+        specs.extend([
+            (FLUSH_REQUEST, with(&flush, json!({ "startDeadline": length }))),
+            (FLUSH_REQUEST, with(&flush, json!({ "ttlAfterFinished": length }))),
+            (CLUSTER_REF, with(&by_id(), json!({ "pollInterval": length }))),
+            (PARAMETER_SYNC, with(&sync, json!({ "stuckAfter": length }))),
+            (PARAMETER_SYNC, with(&sync, json!({ "retry": { "initialBackoff": length } }))),
+            (PARAMETER_SYNC, with(&sync, json!({ "retry": { "maxBackoff": length } }))),
+        ]);
+    }
+    let mut wrong = Vec::new();
+    for (number, (kind, spec)) in specs.iter().enumerate() {
+        if let Err(why) = stays_writable(&env, kind, number, spec).await {
+            wrong.push(format!("{kind} {spec}: {why}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -18,6 +18,7 @@ mod connection_map;
 mod crds;
 mod crowd;
 mod flush;
+mod flush_isolation;
 mod harness;
 mod invalid;
 mod leading;

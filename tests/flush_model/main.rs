@@ -42,6 +42,10 @@ pub enum Flaw {
     Latch,
     /// The claim is deleted without its UID as precondition.
     ReleasePrecondition,
+    /// Every claim of another request counts as one under which something was sent.
+    Holder,
+    /// The claim is not read again after the request that holds it.
+    ClaimNotReadAgain,
 }
 
 /// What is checked.
@@ -61,11 +65,12 @@ pub struct Model {
 const ONE_FLUSH: &str = "at most one flush is executed";
 const FINAL: &str = "a final phase is never left";
 const CLAIMED: &str = "nothing is sent without the claim";
+const REFUSED_WITH_CAUSE: &str = "a request is refused as executed already only if that is so, or nobody can tell";
 const TRUE_NO: &str = "a request said not to be executed was not";
 const TRUE_YES: &str = "a request said to be executed was";
 const VERDICT: &str = "every request comes to a verdict once trouble ends";
 
-const PROPERTIES: [&str; 6] = [ONE_FLUSH, FINAL, CLAIMED, TRUE_NO, TRUE_YES, VERDICT];
+const PROPERTIES: [&str; 7] = [ONE_FLUSH, FINAL, CLAIMED, REFUSED_WITH_CAUSE, TRUE_NO, TRUE_YES, VERDICT];
 /// Ends that must be reachable, or the rest would say little.
 const GOALS: [&str; 6] = ["Succeeded", "Expired", "Unknown", "Rejected", "Failed", "Succeeded at the second attempt"];
 
@@ -83,7 +88,9 @@ impl stateright::Model for Model {
             match &world.workers[worker] {
                 None => self.starts(world, worker, trouble, actions),
                 Some(busy) => {
-                    let fates = self.fates(&busy.effect).iter().filter(|fate| trouble || **fate == Fate::Works);
+                    let can_be =
+                        |fate: &Fate| trouble || *fate == Fate::Works || is_refusal(world, &busy.effect, *fate);
+                    let fates = self.fates(&busy.effect).iter().filter(|fate| can_be(fate));
                     actions.extend(fates.map(|fate| Action::Step { worker, fate: *fate }));
                     if trouble {
                         actions.push(Action::Crash { worker });
@@ -110,7 +117,14 @@ impl stateright::Model for Model {
 
     fn next_state(&self, last: &World, action: Action) -> Option<World> {
         let mut world = last.clone();
+        let refused = match action {
+            Action::Step { worker, fate } => {
+                last.workers[worker].as_ref().is_some_and(|process| is_refusal(last, &process.effect, fate))
+            }
+            _ => false,
+        };
         let cost = match action {
+            _ if refused => false,
             Action::Start { back, .. } => back > 0,
             Action::Step { fate, .. } => fate != Fate::Works,
             Action::StartMisled { .. } | Action::Crash { .. } | Action::Pause { .. } | Action::Strip { .. } => true,
@@ -123,6 +137,7 @@ impl stateright::Model for Model {
             | Action::LosePhase { .. } => false,
         };
         world.budget.faults -= u8::from(cost);
+        world.budget.refusals -= u8::from(refused);
         self.act(&mut world, action);
         world.forget();
         Some(world)
@@ -133,6 +148,7 @@ impl stateright::Model for Model {
             Property::always(ONE_FLUSH, |_, world: &World| world.executed.len() <= 1),
             Property::always(FINAL, |_, world: &World| !world.final_phase_left),
             Property::always(CLAIMED, |_, world: &World| !world.sent_without_claim),
+            Property::always(REFUSED_WITH_CAUSE, |_, world: &World| !world.refused_in_vain),
             Property::always(TRUE_NO, |_, world: &World| {
                 // A restored status can say anything of an attempt that it does not know.
                 world.restored
@@ -156,6 +172,13 @@ impl stateright::Model for Model {
             Property::sometimes(GOALS[5], |_, world: &World| world.retried && reached(world, FlushPhase::Succeeded)),
         ]
     }
+}
+
+/// Whether this is a refusal by the cloud that costs no fault.
+fn is_refusal(world: &World, effect: &Effect, fate: Fate) -> bool {
+    world.budget.refusals > 0
+        && matches!(effect, Effect::Send { .. })
+        && matches!(fate, Fate::RefusedForNow | Fate::RefusedForGood)
 }
 
 fn reached(world: &World, phase: FlushPhase) -> bool {
@@ -274,7 +297,7 @@ impl Model {
 }
 
 /// Nothing that can be taken away or added.
-const CALM: Budget = Budget { faults: 0, deletions: 0, creations: 0, restores: 0 };
+const CALM: Budget = Budget { faults: 0, refusals: 0, deletions: 0, creations: 0, restores: 0 };
 
 fn model(processes: usize, requests: usize, budget: Budget, flaw: Flaw) -> Model {
     Model { processes, requests, budget, flaw, settled: Mutex::default() }
@@ -300,9 +323,10 @@ fn check(name: &str, processes: usize, requests: usize, budget: Budget) {
         panic!("{name}: it does not hold that {property}:\n{}", told(&path.clone().into_actions()));
     }
     let needs_trouble = ["Failed", "Succeeded at the second attempt"];
+    let trouble = budget.faults > 0 || budget.refusals > 0;
     let rejects = budget.faults > 0 || budget.creations > 0 || requests > 1;
     for goal in GOALS {
-        let possible = if goal == "Rejected" { rejects } else { budget.faults > 0 || !needs_trouble.contains(&goal) };
+        let possible = if goal == "Rejected" { rejects } else { trouble || !needs_trouble.contains(&goal) };
         assert_eq!(discoveries.contains_key(goal), possible, "{name}: reaches {goal}");
     }
 }
@@ -346,13 +370,24 @@ fn overlapping_leaders_and_two_requests_of_one_id() {
 }
 
 #[test]
+#[ignore = "takes many minutes: for changes of the protocol"]
+fn overlapping_leaders_two_requests_of_one_id_and_a_refusal() {
+    check("overlapping leaders, two requests, a refusal", 2, 2, Budget { refusals: 1, ..CALM });
+}
+
+#[test]
+fn one_fault_two_requests_of_one_id_and_a_refusal() {
+    check("one fault, two requests, a refusal", 1, 2, Budget { faults: 1, refusals: 1, ..CALM });
+}
+
+#[test]
 fn three_faults() {
     check("three faults", 1, 1, Budget { faults: 3, ..CALM });
 }
 
 #[test]
 fn two_faults_and_a_request_created_again() {
-    check("two faults, created again", 1, 1, Budget { faults: 2, deletions: 1, creations: 1, restores: 0 });
+    check("two faults, created again", 1, 1, Budget { faults: 2, deletions: 1, creations: 1, restores: 0, ..CALM });
 }
 
 #[test]
@@ -361,7 +396,7 @@ fn one_fault_a_request_created_again_and_a_restored_status() {
         "one fault, created again, restored status",
         1,
         1,
-        Budget { faults: 1, deletions: 1, creations: 1, restores: 1 },
+        Budget { faults: 1, deletions: 1, creations: 1, restores: 1, ..CALM },
     );
 }
 
@@ -371,7 +406,7 @@ fn one_fault_and_two_requests_of_one_id_created_again() {
         "one fault, two requests, created again",
         1,
         2,
-        Budget { faults: 1, deletions: 1, creations: 1, restores: 0 },
+        Budget { faults: 1, deletions: 1, creations: 1, restores: 0, ..CALM },
     );
 }
 
@@ -390,7 +425,7 @@ fn overlapping_leaders_a_fault_and_a_restored_status() {
 #[test]
 #[ignore = "takes many minutes: for changes of the protocol"]
 fn overlapping_leaders_a_fault_and_a_request_created_again() {
-    let budget = Budget { faults: 1, deletions: 1, creations: 1, restores: 0 };
+    let budget = Budget { faults: 1, deletions: 1, creations: 1, restores: 0, ..CALM };
     check("overlapping leaders, one fault, created again", 2, 1, budget);
 }
 
@@ -434,6 +469,16 @@ fn without_the_latch_a_second_flush_is_found() {
 #[ignore = "takes minutes: it needs a fault, two leaders and two requests to go wrong"]
 fn without_the_precondition_of_the_release_a_second_flush_is_found() {
     finds(Flaw::ReleasePrecondition, 2, 2, Budget { faults: 1, ..CALM }, ONE_FLUSH);
+}
+
+#[test]
+fn without_a_look_at_the_holder_a_refusal_in_vain_is_found() {
+    finds(Flaw::Holder, 2, 2, Budget { refusals: 1, ..CALM }, REFUSED_WITH_CAUSE);
+}
+
+#[test]
+fn without_a_second_look_at_the_claim_a_refusal_in_vain_is_found() {
+    finds(Flaw::ClaimNotReadAgain, 2, 2, Budget { refusals: 1, deletions: 1, ..CALM }, REFUSED_WITH_CAUSE);
 }
 
 /// The resourceVersion guards the verdict; what keeps a flush from being sent twice is the claim.

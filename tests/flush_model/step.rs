@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use managed_redis_operator::api::cluster_ref::NcpSite;
+use managed_redis_operator::api::conditions::{self, READY};
 use managed_redis_operator::api::flush_request::FlushPhase;
 use managed_redis_operator::controllers::flush_request::session::OwnAttempt;
 use managed_redis_operator::controllers::flush_request::{
-    Claim, ClaimView, CloudView, Effect, FailureKind, FlushReply, HeldClaim, Instance, Others, Reference, Report,
-    SendError, SendOutcome, Session, Snapshot, Target, plan,
+    Claim, ClaimView, CloudView, Effect, FailureKind, FlushReply, HeldClaim, Holder, Instance, Others, Reference,
+    Report, SendError, SendOutcome, Session, Snapshot, Target, plan,
 };
 
 use crate::world::{Flight, INSTANCE, Version, Worker, World};
@@ -105,7 +106,7 @@ impl Model {
             Effect::CreateClaim(_) => &[Works, AnswerLost, Dropped, Late, RefusedForNow],
             Effect::ReleaseClaim(_) => &[Works, AnswerLost, Dropped, RefusedForNow],
             Effect::ReadObject => &[Works, Stale],
-            Effect::ReadClaim(_) => &[Works, Stale, RefusedForNow],
+            Effect::ReadClaim(_) | Effect::ReadHolder(_) => &[Works, Stale, RefusedForNow],
             _ => &[Works],
         }
     }
@@ -154,11 +155,16 @@ impl Model {
                 }
             },
             Effect::ReadClaim(_) => Report::Claim(match fate {
+                Fate::Stale if world.claim.is_none() && world.claim_before.is_some() => {
+                    world.claim_read_stale = true;
+                    view(world.claim_before.as_ref())
+                }
                 Fate::RefusedForNow => ClaimView::Failed("forbidden".to_owned()),
                 _ if self.flaw == Flaw::Claim => ClaimView::Absent,
                 Fate::Stale => view(world.claim_before.as_ref()),
                 _ => view(world.claim.as_ref()),
             }),
+            Effect::ReadHolder(claim) => Report::Holder(claim.clone(), self.holder(world, claim, fate)),
             Effect::AddFinalizer => self.write(world, &mut worker, fate, |object| object.finalizer = true),
             Effect::RemoveFinalizer(_) => self.write(world, &mut worker, fate, |object| object.finalizer = false),
             Effect::WriteStatus(write) => {
@@ -169,8 +175,28 @@ impl Model {
             Effect::Send { .. } => self.send(world, &worker, fate),
             Effect::ReadReference | Effect::ReadCloud(_) | Effect::ReadOthers(_) | Effect::GiveUp(_) => Report::Nothing,
         };
+        let claim = (self.flaw == Flaw::ClaimNotReadAgain && matches!(report, Report::Holder(..)))
+            .then(|| worker.session.claim.clone());
         worker.session.absorb(report);
+        if let Some(claim) = claim {
+            worker.session.claim = claim;
+        }
         Some(worker)
+    }
+
+    /// What the request that holds a claim is seen to say.
+    fn holder(&self, world: &World, claim: &HeldClaim, fate: Fate) -> Holder {
+        if self.flaw == Flaw::Holder {
+            return Holder::Spent;
+        }
+        if fate == Fate::RefusedForNow {
+            return Holder::Failed("forbidden".to_owned());
+        }
+        let of = |version: &&Version| version.snapshot.uid == claim.request_uid;
+        let slot = world.slots.iter().find(|slot| slot.current.iter().any(|version| of(&version)));
+        let earlier = slot.and_then(|slot| slot.earlier.first()).filter(|_| fate == Fate::Stale);
+        let version = earlier.or(slot.and_then(|slot| slot.current.as_ref()));
+        Holder::of(claim, version.map(|version| &*version.snapshot))
     }
 
     fn write(&self, world: &mut World, worker: &mut Worker, fate: Fate, edit: impl FnOnce(&mut Snapshot)) -> Report {
@@ -204,6 +230,10 @@ impl Model {
         // What the writer cannot know or set.
         next.deleted_at = current.snapshot.deleted_at;
         let before = current.snapshot.phase();
+        let ready = conditions::find(&next.status.conditions, READY);
+        world.refused_in_vain |= !before.is_terminal()
+            && ready.is_some_and(|ready| ready.reason == "AlreadyExecuted")
+            && !world.may_have_flushed();
         world.final_phase_left |= before.is_terminal() && next.phase() != before;
         world.retried |= before == FlushPhase::Pending
             && next.phase() == FlushPhase::Sending

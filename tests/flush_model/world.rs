@@ -114,6 +114,8 @@ pub enum Flight {
 pub struct Budget {
     /// Crashes, pauses, lost answers, stale reads, refusals: all of them together.
     pub faults: u8,
+    /// Flushes that the cloud refuses with proof, which is no fault of anybody.
+    pub refusals: u8,
     pub deletions: u8,
     pub creations: u8,
     /// Restores of an earlier status, of none, or of one without its phase into the living object.
@@ -138,6 +140,11 @@ pub struct World {
     pub final_phase_left: bool,
     /// Whether a flush was ever sent that did not hold the claim for its own attempt at that moment.
     pub sent_without_claim: bool,
+    /// Whether a request was ever refused as executed already, though nothing was and that could be told.
+    pub refused_in_vain: bool,
+    /// Whether a read ever showed a claim that was released: the API server is assumed not to do that, and whoever believes it
+    /// refuses in vain, though nothing worse.
+    pub claim_read_stale: bool,
     /// Whether a status was ever restored.
     pub restored: bool,
     /// Whether a request was ever sent again after an attempt proven not to be executed.
@@ -185,6 +192,8 @@ impl World {
             executed: Vec::new(),
             final_phase_left: false,
             sent_without_claim: false,
+            refused_in_vain: false,
+            claim_read_stale: false,
             restored: false,
             retried: false,
         };
@@ -299,6 +308,17 @@ impl World {
         self.slots.iter().flat_map(|slot| &slot.current).map(|version| (version.snapshot.phase(), &*version.snapshot))
     }
 
+    /// Whether something was flushed, or nobody can tell: the request that holds the claim is gone, or has a verdict without
+    /// proof that its attempt was not executed.
+    pub fn may_have_flushed(&self) -> bool {
+        let flying = self.flights.iter().any(|flight| matches!(flight, Flight::Flush { .. }));
+        let held_by = |claim: &HeldClaim| self.phases().find(|(_, request)| request.uid == claim.request_uid);
+        let in_doubt = self.claim.as_ref().is_some_and(|claim| {
+            held_by(claim).is_none_or(|(phase, request)| phase.is_terminal() && !claim.is_unused(request))
+        });
+        flying || in_doubt || self.claim_read_stale || self.restored || !self.executed.is_empty()
+    }
+
     pub fn executed_by(&self, uid: &str) -> usize {
         self.executed.iter().filter(|by| *by == uid).count()
     }
@@ -365,7 +385,7 @@ impl Hash for Worker {
         let session = &self.session;
         (self.slot, self.version, self.paused, session.object_is_stale, session.gone).hash(state);
         hash_snapshot(&session.object, state);
-        (&session.reference, &session.claim, &session.own).hash(state);
+        (&session.reference, &session.claim, &session.holder, &session.own).hash(state);
         if session.object.phase() != FlushPhase::Sending {
             (&session.cloud, &session.others).hash(state);
         }
@@ -380,6 +400,7 @@ impl Hash for World {
         }
         (&self.claim, &self.claim_before, &self.workers, &self.flights).hash(state);
         (self.stage, self.settling, self.budget, &self.executed).hash(state);
-        (self.final_phase_left, self.sent_without_claim, self.restored, self.retried).hash(state);
+        (self.final_phase_left, self.sent_without_claim, self.refused_in_vain, self.claim_read_stale).hash(state);
+        (self.restored, self.retried).hash(state);
     }
 }

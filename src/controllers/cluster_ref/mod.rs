@@ -20,6 +20,7 @@ use super::runner::{Outcome, Reconcile, ReconcileError};
 use crate::api::conditions::{READY, is_true};
 use crate::api::shared::generation;
 use crate::api::{RedisClusterRef, RedisClusterRefStatus, reconcile_requested_at};
+use crate::controllers::workers::Worker;
 use crate::inventory::{Subscriber, SubscriberKind};
 
 impl Watched for RedisClusterRef {
@@ -40,7 +41,7 @@ impl Reconcile for RedisClusterRef {
         &ctx.cluster_refs
     }
 
-    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> Result<Outcome, ReconcileError> {
+    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, _worker: Worker) -> Result<Outcome, ReconcileError> {
         let who = subscriber(&self);
         if self.metadata.deletion_timestamp.is_some() {
             ctx.inventory.forget(&who);

@@ -76,14 +76,15 @@ pub async fn ask(
 }
 
 /// A client of a reference's cloud, for reads and mutations beside the shared list. `anew` reads the Secret even if it was read a
-/// moment ago.
+/// moment ago. With it comes the connection's label.
 ///
 /// # Errors
 /// As [`ask`].
-pub async fn client(ctx: &Context, reference: &RedisClusterRef, anew: bool) -> Result<Source, Problem> {
+pub async fn client(ctx: &Context, reference: &RedisClusterRef, anew: bool) -> Result<(Source, String), Problem> {
     let freshness = if anew { Freshness::Anew } else { Freshness::Recent };
     let line = dial(ctx, &address(reference)?, freshness).await?;
-    ctx.inventory.source(&line.place, || line.build(ctx)).map_err(|error| Problem::from(&error))
+    let source = ctx.inventory.source(&line.place, || line.build(ctx)).map_err(|error| Problem::from(&error))?;
+    Ok((source, line.place.label()))
 }
 
 /// Whether the status shows a picture of what the spec names now: after a restart that goes on standing until there is news.

@@ -1,37 +1,47 @@
 //! Does one effect of the plan and reports what came of it. Everything of this kind that touches the world is here.
 
+mod claims;
+mod cloud;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use jiff::Timestamp;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 use tracing::{info, warn};
 
+pub(super) use self::claims::{Unreadable, delete_claim, request_of};
 use super::FINALIZER;
-use super::claim::{Claim, ClaimKey, HeldClaim, REQUEST_UID_LABEL};
-use super::outcome::{FailureKind, FlushReply, NotSent, SendError, SendOutcome};
-use super::plan::{Effect, SEND_WITHIN};
-use super::session::{ClaimView, CloudView, Instance, Others, Reference, Report, Session, Snapshot, Target};
+use super::plan::{Effect, SEND_WITHIN, WATCH_LIMIT};
+use super::sentences as say;
+use super::session::{Others, Reference, Report, Session, Snapshot, Target};
+use super::slots::Slot;
 use super::status::{Note, StatusWrite};
+use super::targets::AtTarget;
 use crate::api::conditions::{self, READY, STALLED};
+use crate::api::flush_request::{FlushPhase, RedisFlushRequestStatus};
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest};
-use crate::cloud::ncp::NcpClient;
-use crate::cloud::{CloudError, ErrorKind, Executed, ncp};
-use crate::controllers::cluster_ref::target;
 use crate::controllers::context::Context;
 use crate::controllers::guard::Guarded;
-use crate::controllers::problem::Problem;
 use crate::controllers::report;
 use crate::controllers::runner::ReconcileError;
-use crate::inventory::Source;
+use crate::controllers::workers::Worker;
 
 /// The hands of one reconcile.
 pub(super) struct Executor {
     ctx: Arc<Context>,
     object: RedisFlushRequest,
     reference: Option<RedisClusterRef>,
+    /// Its worker, until it has to wait for a cloud.
+    worker: Option<Worker>,
+    /// Its slot, from its first question to a cloud on.
+    slot: Option<Slot>,
+    /// Whether it waits for a slot.
+    pub(super) queued: bool,
+    /// The target, from the look at others on.
+    at_target: Option<AtTarget>,
     /// When this reconcile first began to write Sending, on a clock that never stands still or jumps.
     pub(super) attempt_began: Option<Instant>,
     /// Events still to be published.
@@ -39,6 +49,17 @@ pub(super) struct Executor {
     /// Writes that failed in a row, for other reasons than a change by somebody else.
     failed_writes: u32,
 }
+
+/// The reason of the event about a write that is refused.
+const WRITE_REFUSED: &str = "WriteRefused";
+
+/// Failed writes in a row after which a reconcile ends.
+const MAX_FAILED_WRITES: u32 = 5;
+
+/// A request that is Sending or Accepted for longer than this is not waited for any more: what ended it is not written down, and
+/// perhaps cannot be.
+const LONGEST_FLUSH: (Duration, Duration) =
+    (Duration::from_mins(10), WATCH_LIMIT.saturating_add(Duration::from_mins(10)));
 
 /// The pause before what a failed write came to is read, so that a server that refuses a write for long, whatever the
 /// reason, is not asked in a tight loop. The first one is short: an answer that got lost is the rule.
@@ -52,8 +73,19 @@ fn pause_after(failed_writes: u32) -> Duration {
 }
 
 impl Executor {
-    pub(super) fn new(ctx: Arc<Context>, object: RedisFlushRequest) -> Self {
-        Self { ctx, object, reference: None, attempt_began: None, notes: Vec::new(), failed_writes: 0 }
+    pub(super) fn new(ctx: Arc<Context>, object: RedisFlushRequest, worker: Worker) -> Self {
+        Self {
+            ctx,
+            object,
+            reference: None,
+            worker: Some(worker),
+            slot: None,
+            queued: false,
+            at_target: None,
+            attempt_began: None,
+            notes: Vec::new(),
+            failed_writes: 0,
+        }
     }
 
     /// Does what the plan wants; `Wait` and `Done` are the caller's.
@@ -62,29 +94,26 @@ impl Executor {
             Effect::ReadObject => self.read_object(session).await?,
             Effect::ReadReference => Report::Reference(self.read_reference().await?),
             Effect::ReadClaim(key) => Report::Claim(self.read_claim(session, key.as_ref()).await),
-            Effect::ReadCloud(target) => Report::Cloud(self.read_cloud(target).await),
+            Effect::ReadHolder(claim) => Report::Holder(claim.clone(), self.read_holder(claim).await),
+            Effect::ReadCloud(target) => Report::Cloud(self.ask_cloud(session, target).await),
             Effect::ReadOthers(target) => Report::Others(self.read_others(session, target)),
-            Effect::AddFinalizer => self.set_finalizer(session, true).await,
+            Effect::AddFinalizer => self.set_finalizer(session, true).await?,
             Effect::RemoveFinalizer(note) => {
-                let report = self.set_finalizer(session, false).await;
+                let report = self.set_finalizer(session, false).await?;
                 self.note_if_done(&report, note.as_ref());
                 report
             }
-            Effect::WriteStatus(write) => self.write_status(session, write).await,
+            Effect::WriteStatus(write) => self.write_status(session, write).await?,
             Effect::CreateClaim(claim) => self.create_claim(claim).await,
             Effect::Send { target, attempt_id } => Report::Sent(self.send(session, target, attempt_id).await),
             Effect::ReleaseClaim(claim) => self.release_claim(claim).await,
-            Effect::Delete => self.delete(session).await,
+            Effect::Delete => self.delete(session).await?,
             Effect::GiveUp(_) | Effect::Wait(_) | Effect::Done => Report::Nothing,
         })
     }
 
     fn requests(&self) -> Api<RedisFlushRequest> {
         Api::namespaced(self.ctx.client.clone(), &self.object.namespace().unwrap_or_default())
-    }
-
-    fn claims(&self) -> Api<Lease> {
-        Api::namespaced(self.ctx.client.clone(), &self.ctx.settings.operator_namespace)
     }
 
     async fn read_object(&mut self, session: &Session) -> Result<Report, ReconcileError> {
@@ -117,74 +146,23 @@ impl Executor {
         Ok(resolved)
     }
 
-    async fn read_claim(&self, session: &Session, key: Option<&ClaimKey>) -> ClaimView {
-        tokio::time::sleep(pause_after(self.failed_writes)).await;
-        let failed = |error: &kube::Error| {
-            ClaimView::Failed(format!(
-                "the claims in namespace {} cannot be read ({error}).",
-                self.ctx.settings.operator_namespace
-            ))
-        };
-        if let Some(key) = key {
-            match self.claims().get_opt(&key.lease_name()).await {
-                Ok(Some(lease)) => return ClaimView::Present(HeldClaim::from_lease(&lease)),
-                Ok(None) => {}
-                Err(error) => return failed(&error),
-            }
-        }
-        let mine = ListParams::default().labels(&format!("{REQUEST_UID_LABEL}={}", session.object.uid));
-        match self.claims().list(&mine).await {
-            Ok(leases) => {
-                leases.items.first().map_or(ClaimView::Absent, |lease| ClaimView::Present(HeldClaim::from_lease(lease)))
-            }
-            Err(error) => failed(&error),
+    /// Whether a flush of this request is under way, which its target is kept for.
+    pub(super) fn flushing(&mut self, flushing: bool) {
+        if let Some(at_target) = &mut self.at_target {
+            at_target.flushing = flushing;
         }
     }
 
-    async fn read_cloud(&self, target: &Target) -> CloudView {
-        let client = match self.client(false).await {
-            Ok(client) => client,
-            Err(problem) => return CloudView::Failed { reason: problem.reason, message: sentence(&problem.message) },
-        };
-        let mut seen = client.instance(&target.instance_no).await;
-        if matches!(&seen, Err(error) if error.kind == ErrorKind::CredentialsRejected) {
-            // The Secret may have changed meanwhile.
-            if let Ok(client) = self.client(true).await {
-                seen = client.instance(&target.instance_no).await;
-            }
-        }
-        match seen {
-            Ok(found) => CloudView::Instances(found.into_iter().map(|instance| entry(&instance, target)).collect()),
-            Err(error) => {
-                let problem = Problem::from(&error);
-                CloudView::Failed { reason: problem.reason, message: sentence(&problem.message) }
-            }
-        }
-    }
-
-    /// The client of the reference's connection.
-    async fn client(&self, anew: bool) -> Result<NcpClient, Problem> {
-        let gone = || Problem::stalled("ReferenceNotFound", "the reference is gone");
-        let reference = self.reference.as_ref().ok_or_else(gone)?;
-        match target::client(&self.ctx, reference, anew).await? {
-            Source::Ncp(client) => Ok(client),
-            Source::Kakao(_) => Err(Problem::stalled("NotSupported", "the reference is not one of NCP")),
-        }
-    }
-
-    fn read_others(&self, session: &Session, target: &Target) -> Others {
+    fn read_others(&mut self, session: &Session, target: &Target) -> Others {
         let me = request_key(&session.object.namespace, &session.object.name);
-        if let Err(other) = self.ctx.flush_targets.take(target, &me) {
-            return Others::Busy(other);
+        match self.ctx.flush_targets.take(target, &me, Instant::now()) {
+            Ok(at_target) => self.at_target = Some(at_target),
+            Err(other) => return Others::Busy(other),
         }
+        let now = Timestamp::now();
         let at_it = |request: &RedisFlushRequest| {
-            let status = request.status.as_ref();
-            let phase = status.and_then(|status| status.phase);
-            let no = status.and_then(|status| status.target.as_ref()?.cloud_db_instance_no.as_deref());
-            use crate::api::flush_request::FlushPhase::{Accepted, Sending};
             request.uid().as_deref() != Some(&session.object.uid)
-                && matches!(phase, Some(Sending | Accepted))
-                && no == Some(&target.instance_no)
+                && request.status.as_ref().is_some_and(|status| is_flushing(status, target, now))
         };
         match self.ctx.flush_requests.filter(at_it).first() {
             Some(other) => Others::Busy(request_key(&other.namespace().unwrap_or_default(), &other.name_any())),
@@ -193,7 +171,7 @@ impl Executor {
     }
 
     /// A write of the finalizer that carries the resourceVersion.
-    async fn set_finalizer(&mut self, session: &Session, wanted: bool) -> Report {
+    async fn set_finalizer(&mut self, session: &Session, wanted: bool) -> Result<Report, ReconcileError> {
         let mut finalizers: Vec<&str> =
             self.object.finalizers().iter().map(String::as_str).filter(|have| *have != FINALIZER).collect();
         if wanted {
@@ -203,11 +181,10 @@ impl Executor {
         let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let written = self.requests().patch(&session.object.name, &params, &Patch::Merge(&patch)).await;
-        self.after_write("finalizer", written)
+        self.after_write("finalizer", session, written)
     }
 
-    async fn write_status(&mut self, session: &Session, write: &StatusWrite) -> Report {
-        use crate::api::flush_request::FlushPhase;
+    async fn write_status(&mut self, session: &Session, write: &StatusWrite) -> Result<Report, ReconcileError> {
         if write.status.phase == Some(FlushPhase::Sending) && self.attempt_began.is_none() {
             self.attempt_began = Some(Instant::now());
         }
@@ -223,7 +200,7 @@ impl Executor {
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let written = self.requests().patch_status(&session.object.name, &params, &Patch::Apply(&patch)).await;
-        let report = self.after_write("status", written);
+        let report = self.after_write("status", session, written)?;
         if matches!(report, Report::Object(_)) {
             self.ctx.metrics.status_written("RedisFlushRequest");
             if let Some(phase) = write.status.phase.filter(|phase| *phase != session.object.phase()) {
@@ -232,31 +209,52 @@ impl Executor {
             }
         }
         self.note_if_done(&report, write.note.as_ref());
-        report
+        Ok(report)
     }
 
-    /// A refused write, and one of which nobody knows whether it was done, are settled by reading the request again.
-    fn after_write(&mut self, what: &str, written: Result<RedisFlushRequest, kube::Error>) -> Report {
-        match written {
+    /// A write of which nobody knows whether it was done, and one that came too late, are settled by reading the request again.
+    /// One that is refused, or fails again and again, ends the reconcile.
+    fn after_write(
+        &mut self,
+        what: &str,
+        session: &Session,
+        written: Result<RedisFlushRequest, kube::Error>,
+    ) -> Result<Report, ReconcileError> {
+        let error = match written {
             Ok(object) => {
                 self.failed_writes = 0;
-                self.now_at(object)
+                return Ok(self.now_at(object));
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() => Report::Gone,
-            Err(error) => {
-                if !matches!(&error, kube::Error::Api(status) if status.is_conflict()) {
-                    self.failed_writes = self.failed_writes.saturating_add(1);
-                }
-                warn!(what, %error, "a write of the request failed; reading it again");
-                Report::ObjectUncertain
-            }
+            Err(error) => error,
+        };
+        match &error {
+            kube::Error::Api(status) if status.is_not_found() => return Ok(Report::Gone),
+            kube::Error::Api(status) if status.is_conflict() => {}
+            _ => self.failed_writes = self.failed_writes.saturating_add(1),
         }
+        if let Some(sentence) = refusal(&error) {
+            return Err(ReconcileError::Refused(sentence.to_owned()));
+        }
+        // An attempt that is begun is given all the time in which it may still be sent.
+        let may_send = session.own.is_some() && self.attempt_began.is_some_and(|began| began.elapsed() <= SEND_WITHIN);
+        if self.failed_writes >= MAX_FAILED_WRITES && !may_send {
+            return Err(error.into());
+        }
+        warn!(what, %error, "a write of the request failed; reading it again");
+        Ok(Report::ObjectUncertain)
     }
 
     fn note_if_done(&mut self, report: &Report, note: Option<&Note>) {
         let (Report::Object(_), Some(note)) = (report, note) else { return };
         let (reason, message) = (note.reason.to_owned(), note.note.clone());
         self.notes.push(report::Note { warning: note.warning, reason, message });
+    }
+
+    /// Says in an event that the API server refuses to record the request's state: there is no other place left to say it.
+    pub(super) fn announce_refusal(&self, sentence: &str) {
+        let note =
+            report::Note { warning: true, reason: WRITE_REFUSED.to_owned(), message: say::write_refused(sentence) };
+        self.ctx.announcer.announce(&self.object, note);
     }
 
     /// Publishes the events of the transitions made so far. Not while a flush is being sent: nothing that can take its time
@@ -267,88 +265,50 @@ impl Executor {
         }
     }
 
-    async fn create_claim(&mut self, claim: &Claim) -> Report {
-        let lease = claim.to_lease(&self.ctx.settings.operator_namespace);
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match self.claims().create(&params, &lease).await {
-            Ok(created) => Report::Claim(ClaimView::Present(HeldClaim::from_lease(&created))),
-            Err(kube::Error::Api(status)) if !status.is_already_exists() && (400..500).contains(&status.code) => {
-                let namespace = &self.ctx.settings.operator_namespace;
-                let why = format!("the claim cannot be created in namespace {namespace} ({}).", status.message);
-                Report::Claim(ClaimView::Failed(why))
-            }
-            Err(error) => {
-                if !matches!(&error, kube::Error::Api(status) if status.is_already_exists()) {
-                    self.failed_writes = self.failed_writes.saturating_add(1);
-                }
-                warn!(%error, "the claim was not created, or nobody knows; reading it");
-                Report::ClaimUncertain
-            }
-        }
-    }
-
-    async fn release_claim(&self, claim: &HeldClaim) -> Report {
-        match delete_claim(&self.claims(), claim).await {
-            Ok(true) => Report::Released,
-            Ok(false) => Report::ClaimUncertain,
-            Err(error) => Report::Claim(ClaimView::Failed(format!("the claim cannot be deleted ({error})."))),
-        }
-    }
-
-    async fn delete(&self, session: &Session) -> Report {
+    async fn delete(&mut self, session: &Session) -> Result<Report, ReconcileError> {
         let params = DeleteParams::default().preconditions(Preconditions {
             uid: Some(session.object.uid.clone()),
             resource_version: Some(session.object.resource_version.clone()),
         });
-        match self.requests().delete(&session.object.name, &params).await {
-            Ok(_) => Report::Gone,
-            Err(kube::Error::Api(status)) if status.is_not_found() => Report::Gone,
-            Err(error) => {
-                warn!(%error, "the finished request cannot be deleted; it is tried again");
-                Report::ObjectUncertain
-            }
-        }
+        let deleted = self.requests().delete(&session.object.name, &params).await;
+        // Whatever it is, the object is not there any more, or has to be looked at again.
+        self.after_write("deletion", session, deleted.map(|_| self.object.clone())).map(|report| match report {
+            Report::Object(_) => Report::Gone,
+            other => other,
+        })
     }
+}
 
-    /// The one send of an attempt.
-    async fn send(&self, session: &Session, target: &Target, attempt_id: &str) -> SendOutcome {
-        let client = match self.client(false).await {
-            Ok(client) => client,
-            Err(problem) => return not_sent_for(&problem),
-        };
-        // A process that is about to end could be cut off before the answer; another one sends instead.
-        if self.ctx.stopping.is_cancelled() {
-            return SendOutcome::NotSent(NotSent::Stopping);
+/// What the API server says if it refuses a write as it is, so that another try comes to the same; none for a conflict, or an
+/// error of its own.
+fn refusal(error: &kube::Error) -> Option<&str> {
+    match error {
+        kube::Error::Api(status)
+            if matches!(status.code, 400..=499) && !matches!(status.code, 404 | 408 | 409 | 429) =>
+        {
+            Some(&status.message)
         }
-        // Last look before the request leaves: a process that stood still in between must not send.
-        if self.attempt_began.is_none_or(|began| began.elapsed() > SEND_WITHIN) {
-            return SendOutcome::NotSent(NotSent::Paused);
-        }
-        info!(instance = %target.instance_no, attempt = attempt_id, request = %session.object.request_id(), "sending the flush");
-        let outcome = match client.flush(&target.instance_no).await {
-            Ok(reply) => SendOutcome::Replied(of_reply(reply, target)),
-            Err(error) => SendOutcome::Failed(of_error(error)),
-        };
-        info!(instance = %target.instance_no, attempt = attempt_id, outcome = outcome.reason(), "the flush came back");
-        outcome
+        _ => None,
     }
+}
+
+/// Whether a request's status says that it flushes this target.
+fn is_flushing(status: &RedisFlushRequestStatus, target: &Target, now: Timestamp) -> bool {
+    let no = status.target.as_ref().and_then(|target| target.cloud_db_instance_no.as_ref());
+    let began = status.attempt.as_ref().map(|attempt| attempt.started_at.0);
+    let for_less_than =
+        |longest: Duration| began.and_then(|began| began.checked_add(longest).ok()).is_none_or(|latest| now < latest);
+    no == Some(&target.instance_no)
+        && match status.phase {
+            Some(FlushPhase::Sending) => for_less_than(LONGEST_FLUSH.0),
+            Some(FlushPhase::Accepted) => for_less_than(LONGEST_FLUSH.1),
+            _ => false,
+        }
 }
 
 /// `<namespace>/<name>`.
 pub(super) fn request_key(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
-}
-
-/// Deletes exactly this claim; false if another one stands in its place.
-pub(super) async fn delete_claim(claims: &Api<Lease>, claim: &HeldClaim) -> Result<bool, kube::Error> {
-    let uid = Some(claim.lease_uid.clone());
-    let params = DeleteParams::default().preconditions(Preconditions { uid, resource_version: None });
-    match claims.delete(&claim.lease_name, &params).await {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// What a reference leads to. Its instance is taken from a status that belongs to its present spec.
@@ -377,65 +337,6 @@ fn resolve(reference: &RedisClusterRef) -> Reference {
 /// Ends a text with a full stop.
 fn sentence(text: &str) -> String {
     format!("{}.", text.trim_end_matches('.'))
-}
-
-fn entry(instance: &ncp::Instance, target: &Target) -> Instance {
-    Instance {
-        instance_no: instance.no.clone().unwrap_or_else(|| target.instance_no.clone()),
-        service_name: instance.service_name.clone(),
-        state: instance.status.clone().unwrap_or_default(),
-    }
-}
-
-/// There was no client to send with, so nothing was sent.
-fn not_sent_for(problem: &Problem) -> SendOutcome {
-    let kind = match problem.reason {
-        "CredentialsNotFound" | "CredentialsRejected" => FailureKind::CredentialsRejected,
-        _ => FailureKind::Unavailable,
-    };
-    SendOutcome::Failed(SendError {
-        kind,
-        maybe_executed: false,
-        http_status: None,
-        code: None,
-        message: problem.message.clone(),
-        trace_id: None,
-        retry_after: None,
-    })
-}
-
-fn of_reply(reply: ncp::FlushReply, target: &Target) -> FlushReply {
-    let is_it = |instance: &&ncp::Instance| instance.no.as_ref() == Some(&target.instance_no);
-    FlushReply {
-        http_status: Some(reply.http_status),
-        state: reply.instances.iter().find(is_it).and_then(|instance| instance.status.clone()),
-        trace_id: reply.trace_id,
-        return_code: Some(reply.return_code),
-        return_message: reply.return_message,
-        total_rows: reply.total_rows.and_then(|rows| i32::try_from(rows).ok()),
-    }
-}
-
-fn of_error(error: CloudError) -> SendError {
-    let kind = match error.kind {
-        ErrorKind::CredentialsRejected => FailureKind::CredentialsRejected,
-        ErrorKind::PermissionDenied => FailureKind::PermissionDenied,
-        ErrorKind::NotFound => FailureKind::NotFound,
-        ErrorKind::RateLimited => FailureKind::RateLimited,
-        ErrorKind::Busy => FailureKind::Busy,
-        ErrorKind::BadRequest => FailureKind::BadRequest,
-        ErrorKind::Unavailable => FailureKind::Unavailable,
-        ErrorKind::UnexpectedResponse => FailureKind::UnexpectedResponse,
-    };
-    SendError {
-        kind,
-        maybe_executed: error.executed == Executed::Unknown,
-        http_status: error.http_status,
-        code: error.code,
-        message: error.message,
-        trace_id: error.trace_id,
-        retry_after: error.retry_after,
-    }
 }
 
 #[cfg(test)]

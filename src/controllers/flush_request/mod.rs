@@ -18,8 +18,10 @@ mod executor;
 pub mod outcome;
 pub mod plan;
 mod reconcile;
+pub mod sends;
 pub mod sentences;
 pub mod session;
+pub mod slots;
 pub mod status;
 pub mod sweep;
 pub mod targets;
@@ -30,7 +32,9 @@ mod tests;
 pub use claim::{Claim, ClaimKey, HeldClaim};
 pub use outcome::{FailureKind, FlushReply, NotSent, SendError, SendOutcome};
 pub use plan::{Effect, plan};
-pub use session::{ClaimView, Clock, CloudView, Instance, Others, Reference, Report, Session, Snapshot, Target};
+pub use session::{
+    ClaimView, Clock, CloudView, Holder, Instance, Others, Reference, Report, Session, Snapshot, Target,
+};
 pub use status::{Note, StatusWrite};
 
 /// Holds a request in the API server from its first attempt until its verdict is written and its claim is settled.

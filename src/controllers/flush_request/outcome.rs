@@ -107,6 +107,8 @@ pub enum NotSent {
     Paused,
     /// The process was told to stop.
     Stopping,
+    /// Other flushes of the connection were under way, for longer than a send may wait.
+    Queued,
     /// The deadline passed in between.
     DeadlinePassed,
     /// The request was deleted in between.
@@ -139,8 +141,6 @@ pub enum Consequence {
     TryAgain(Duration),
     /// Proven not executed, and another attempt would end the same way.
     Refused,
-    /// Not executed, because another request has the claim.
-    Rejected,
     /// It may have been executed.
     Unknown,
 }
@@ -164,7 +164,6 @@ impl SendOutcome {
     #[must_use]
     pub fn consequence(&self) -> Consequence {
         match self {
-            Self::NotSent(NotSent::ClaimedByAnother(_)) => Consequence::Rejected,
             Self::NotSent(_) => Consequence::TryAgain(Duration::ZERO),
             Self::Replied(reply) if reply.is_success() => Consequence::Accepted,
             Self::Failed(error) if !error.maybe_executed && error.kind.is_transient() => {
@@ -181,11 +180,12 @@ impl SendOutcome {
         match self {
             Self::NotSent(NotSent::Paused) => "ProcessPaused",
             Self::NotSent(NotSent::Stopping) => "OperatorStopping",
+            Self::NotSent(NotSent::Queued) => "Queued",
             Self::NotSent(NotSent::DeadlinePassed) => "DeadlinePassed",
             Self::NotSent(NotSent::Deleted) => "Deleted",
             Self::NotSent(NotSent::ReferenceChanged) => "ReferenceChanged",
             Self::NotSent(NotSent::ClaimUnavailable(_)) => "ClaimUnavailable",
-            Self::NotSent(NotSent::ClaimedByAnother(_)) => "AlreadyExecuted",
+            Self::NotSent(NotSent::ClaimedByAnother(_)) => "ClaimHeld",
             Self::Replied(reply) if reply.is_success() => "Accepted",
             Self::Replied(_) => "UnexpectedResponse",
             Self::Failed(error) => error.kind.as_str(),

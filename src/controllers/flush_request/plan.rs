@@ -9,7 +9,7 @@ use crate::api::flush_request::FlushPhase;
 use super::claim::{Claim, ClaimKey, HeldClaim};
 use super::outcome::{Consequence, NotSent};
 use super::sentences as say;
-use super::session::{ClaimView, Clock, CloudView, Instance, Others, OwnAttempt, Reference, Session, Target};
+use super::session::{ClaimView, Clock, CloudView, Holder, Instance, Others, OwnAttempt, Reference, Session, Target};
 use super::status::{self, Draft, Note, StatusWrite};
 
 /// From the first write of Sending to the send: a process that needs longer stood still, and does not send any more.
@@ -27,6 +27,8 @@ pub const RELEASE_LIMIT: Duration = Duration::from_mins(10);
 const POLL: Duration = Duration::from_secs(10);
 const POLL_ACCEPTED: Duration = Duration::from_secs(5);
 const POLL_STALLED: Duration = Duration::from_secs(60);
+/// A request that waits for its turn is woken when it comes; the poll is only a net below that.
+const POLL_QUEUED: Duration = Duration::from_secs(300);
 const MIN_WAIT: Duration = Duration::from_secs(1);
 
 /// One thing to do. Everything that touches the world is here; the shell does it and reports what came of it.
@@ -39,6 +41,8 @@ pub enum Effect {
     /// Read the claim by its key from the API server; without a key, or if there is none, any claim with the label of this
     /// request's UID.
     ReadClaim(Option<ClaimKey>),
+    /// Read the other request that holds the claim from the API server.
+    ReadHolder(HeldClaim),
     /// Read the cloud's list for the target's number.
     ReadCloud(Target),
     /// Look whether another request for the target is Sending or Accepted.
@@ -113,6 +117,10 @@ fn pending(s: &Session, now: Timestamp) -> Effect {
     match &s.claim {
         ClaimView::NotRead => Effect::ReadClaim(Some(s.claim_key(target))),
         ClaimView::Failed(why) => wait_for(s, now, "ClaimUnavailable", say::claim_unavailable(why), None),
+        ClaimView::Present(claim) if !claim.is_of(&s.object.uid) => {
+            let message = say::claim_held(&s.object.request_id(), claim, s.holder_of(claim));
+            wait_for(s, now, "ClaimHeld", message, None)
+        }
         // Of this request and this attempt, or one of the verdicts above would have been reached.
         ClaimView::Present(claim) => Effect::ReleaseClaim(claim.clone()),
         ClaimView::Absent => ready_to_send(s, now, target),
@@ -123,8 +131,14 @@ fn pending(s: &Session, now: Timestamp) -> Effect {
 fn verdict_of_claim(s: &Session, now: Timestamp) -> Option<Effect> {
     let ClaimView::Present(claim) = &s.claim else { return None };
     if !claim.is_of(&s.object.uid) {
-        let message = say::already_executed(&s.object.request_id(), claim);
-        return Some(finish(s, now, FlushPhase::Rejected, "AlreadyExecuted", message));
+        return match s.holder_of(claim) {
+            None => Some(Effect::ReadHolder(claim.clone())),
+            Some(Holder::Open | Holder::Failed(_)) => None,
+            Some(Holder::Spent) => {
+                let message = say::already_executed(&s.object.request_id(), claim);
+                Some(finish(s, now, FlushPhase::Rejected, "AlreadyExecuted", message))
+            }
+        };
     }
     // A claim of this request for an attempt that the status does not know as not executed: the status was lost or set
     // back after something may have been sent.
@@ -172,6 +186,7 @@ fn ready_to_send(s: &Session, now: Timestamp, target: &Target) -> Effect {
     let instance = match only_instance(s, target) {
         Ok(instance) => instance,
         Err(Unseen::NotRead) => return Effect::ReadCloud(target.clone()),
+        Err(Unseen::Queued) => return wait_for_turn(s, now),
         Err(Unseen::Because(reason, message)) => return wait_for(s, now, reason, message, None),
     };
     if !is_running(&instance.state) {
@@ -203,7 +218,6 @@ fn sending(s: &Session, clock: Clock) -> Effect {
             Consequence::Accepted => status::accept(s, now, outcome),
             Consequence::TryAgain(after) => status::try_again(s, now, outcome, after),
             Consequence::Refused => status::refuse(s, now, outcome),
-            Consequence::Rejected => status::reject(s, now, outcome),
             Consequence::Unknown => status::lose(s, now, outcome),
         };
     }
@@ -249,7 +263,7 @@ fn claim_then_send(s: &Session, now: Timestamp, own: &OwnAttempt, target: &Targe
             finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_lost(&s.object, claim))
         }
         ClaimView::Present(claim) => {
-            Effect::GiveUp(NotSent::ClaimedByAnother(say::already_executed(&s.object.request_id(), claim)))
+            Effect::GiveUp(NotSent::ClaimedByAnother(say::claimed_first(&s.object.request_id(), claim)))
         }
     }
 }
@@ -266,6 +280,7 @@ fn accepted(s: &Session, now: Timestamp) -> Effect {
         Err((_, message)) => Err(message),
         Ok(target) => match only_instance(s, target) {
             Err(Unseen::NotRead) => return Effect::ReadCloud(target.clone()),
+            Err(Unseen::Queued) => Err(say::QUEUED.to_owned()),
             Err(Unseen::Because(_, message)) => Err(message),
             Ok(instance) => Ok(instance),
         },
@@ -285,6 +300,9 @@ fn accepted(s: &Session, now: Timestamp) -> Effect {
     };
     if age >= WATCH_LIMIT {
         return finish(s, now, FlushPhase::Unknown, "NotRunningAgain", say::not_running_again(&s.object, &doubt));
+    }
+    if s.cloud == CloudView::Queued {
+        return Effect::Wait((WATCH_LIMIT - age).clamp(MIN_WAIT, POLL_QUEUED));
     }
     let stalled = age >= STALLED_AFTER;
     let poll = if stalled { POLL_STALLED } else { POLL_ACCEPTED };
@@ -373,12 +391,20 @@ fn wait_for(s: &Session, now: Timestamp, reason: &'static str, message: String, 
     status::wait(draft, reason, message).unwrap_or_else(|| wait_until(s, now, next))
 }
 
+/// Waits for its turn to ask the cloud. What the request waited for before stays said.
+fn wait_for_turn(s: &Session, now: Timestamp) -> Effect {
+    let said = s.object.status.message.is_some();
+    let news = if said { None } else { status::wait(Draft::of(s, now), "Queued", say::QUEUED.to_owned()) };
+    news.unwrap_or_else(|| wait_until(s, now, now.checked_add(POLL_QUEUED).unwrap_or(Timestamp::MAX)))
+}
+
 fn wait_until(s: &Session, now: Timestamp, next: Timestamp) -> Effect {
     Effect::Wait(since(now, next.min(s.object.deadline().at)).max(MIN_WAIT))
 }
 
 enum Unseen {
     NotRead,
+    Queued,
     Because(&'static str, String),
 }
 
@@ -386,6 +412,7 @@ enum Unseen {
 fn only_instance<'a>(s: &'a Session, target: &Target) -> Result<&'a Instance, Unseen> {
     let listed = match &s.cloud {
         CloudView::NotRead => return Err(Unseen::NotRead),
+        CloudView::Queued => return Err(Unseen::Queued),
         CloudView::Failed { reason, message } => return Err(Unseen::Because(reason, say::cloud_failed(message))),
         CloudView::Instances(listed) => listed,
     };

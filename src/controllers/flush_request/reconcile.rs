@@ -17,6 +17,7 @@ use crate::controllers::context::Context;
 use crate::controllers::objects::{Objects, Watched};
 use crate::controllers::requeue;
 use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
+use crate::controllers::workers::Worker;
 
 /// More effects than any request needs in one reconcile; beyond it something goes in circles.
 const MAX_EFFECTS: usize = 200;
@@ -36,9 +37,10 @@ impl Reconcile for RedisFlushRequest {
         &ctx.flush_requests
     }
 
-    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> Result<Outcome, ReconcileError> {
+    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, worker: Worker) -> Result<Outcome, ReconcileError> {
         let namespace = self.metadata.namespace.clone().unwrap_or_default();
         let name = self.metadata.name.clone().unwrap_or_default();
+        let mut in_queue = InQueue { ctx: &ctx, namespace: &namespace, name: &name, stays: false };
         let me = request_key(&namespace, &name);
         // The cache only says that there is something to look at; what is decided on is read fresh.
         let api: Api<RedisFlushRequest> = Api::namespaced(ctx.client.clone(), &namespace);
@@ -48,12 +50,14 @@ impl Reconcile for RedisFlushRequest {
         };
         let Some(snapshot) = Snapshot::of(&current) else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
         let session = Session::new(snapshot, attempt_id(), ctx.settings.identity.clone());
-        let mut run = Run { executor: Executor::new(Arc::clone(&ctx), current), session, wrote: false };
+        let mut run = Run { executor: Executor::new(Arc::clone(&ctx), current, worker), session, wrote: false };
         let result = run.drive().await;
+        in_queue.stays = run.executor.queued;
+        if let Err(ReconcileError::Refused(sentence)) = &result {
+            run.executor.announce_refusal(sentence);
+        }
         run.executor.publish_notes().await;
-        let at_target =
-            !run.session.gone && matches!(run.session.object.phase(), FlushPhase::Sending | FlushPhase::Accepted);
-        if !at_target {
+        if !run.is_flushing() {
             ctx.flush_targets.give_back(&me);
         }
         result
@@ -61,6 +65,23 @@ impl Reconcile for RedisFlushRequest {
 
     fn forget(ctx: &Context, namespace: &str, name: &str) {
         ctx.flush_targets.give_back(&request_key(namespace, name));
+        ctx.flush_slots.leave(namespace, name);
+    }
+}
+
+/// The place of a request among those that wait for a slot: given up, however its reconcile ends, unless it says that it waits.
+struct InQueue<'a> {
+    ctx: &'a Context,
+    namespace: &'a str,
+    name: &'a str,
+    stays: bool,
+}
+
+impl Drop for InQueue<'_> {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.ctx.flush_slots.leave(self.namespace, self.name);
+        }
     }
 }
 
@@ -82,6 +103,7 @@ impl Run {
                 _ => {}
             }
             self.session.begin(&effect);
+            self.executor.flushing(self.is_flushing() || begins_to_send(&effect));
             let report = match self.executor.carry_out(&self.session, &effect).await {
                 Err(error) if !self.session.holds_answer() => return Err(error),
                 Err(error) => {
@@ -95,6 +117,7 @@ impl Run {
                 tokio::time::sleep(BETWEEN_WRITES).await;
             }
             self.session.absorb(report);
+            self.executor.flushing(self.is_flushing());
             if self.session.object.phase() != FlushPhase::Sending {
                 self.executor.publish_notes().await;
             }
@@ -103,9 +126,19 @@ impl Run {
         Ok(self.outcome(requeue::after_failures(u32::MAX)))
     }
 
+    /// Whether the request is at its target, as far as this reconcile knows.
+    fn is_flushing(&self) -> bool {
+        !self.session.gone && matches!(self.session.object.phase(), FlushPhase::Sending | FlushPhase::Accepted)
+    }
+
     fn outcome(&self, requeue_after: Duration) -> Outcome {
         if self.wrote { Outcome::applied(requeue_after) } else { Outcome::settled(requeue_after) }
     }
+}
+
+/// Whether this is the write of Sending, after which nobody knows from outside whether a flush is under way.
+fn begins_to_send(effect: &Effect) -> bool {
+    matches!(effect, Effect::WriteStatus(write) if write.status.phase == Some(FlushPhase::Sending))
 }
 
 /// 128 random bits: no two attempts ever share an ID.

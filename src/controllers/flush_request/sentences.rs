@@ -5,9 +5,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::claim::HeldClaim;
 use super::outcome::{NotSent, SendError, SendOutcome};
-use super::session::{Deadline, Instance, Snapshot, Target};
+use super::session::{Deadline, Holder, Instance, Snapshot, Target};
 
 pub(super) const CANCELLED: &str = "Deleted before anything was sent: nothing was flushed, and nothing will be.";
+
+pub(super) const QUEUED: &str = "Waiting: other flush requests of this namespace are waiting for the same cloud, and this one \
+                                 follows them. If this takes long, look at what they wait for.";
 
 pub(super) const STILL_RUNNING: &str = "The instance has not been seen to leave the state running yet.";
 
@@ -70,15 +73,41 @@ pub(super) fn confirm_mismatch(object: &Snapshot, instance_no: &str) -> String {
 }
 
 pub(super) fn already_executed(request_id: &str, claim: &HeldClaim) -> String {
-    let when = claim.claimed_at.map_or_else(|| "at an unknown time".to_owned(), |time| format!("at {time:.0}"));
-    let by = if claim.name.is_empty() {
-        "an unknown request".to_owned()
-    } else {
-        format!("RedisFlushRequest {}/{} (UID {})", claim.namespace, claim.name, claim.request_uid)
-    };
     format!(
-        "Refused, nothing was sent: the flush {request_id} of this instance was claimed {when} by {by}, and one request ID \
-         flushes an instance once. {ASK_AGAIN}"
+        "Refused, nothing was sent: the flush {request_id} of this instance was {}, and one request ID flushes an instance \
+         once. {ASK_AGAIN}",
+        claimed(claim)
+    )
+}
+
+pub(super) fn claim_held(request_id: &str, claim: &HeldClaim, holder: Option<&Holder>) -> String {
+    let what_next = match holder {
+        Some(Holder::Failed(why)) => format!("That request cannot be read now: {why}"),
+        Some(Holder::Open | Holder::Spent) | None => {
+            "If that request was not executed, this one goes on; if it was, or if nobody can tell, this one is refused."
+                .to_owned()
+        }
+    };
+    format!("Waiting: the flush {request_id} of this instance was {}. {what_next}", claimed(claim))
+}
+
+pub(super) fn claimed_first(request_id: &str, claim: &HeldClaim) -> String {
+    format!("the flush {request_id} of this instance was {}, before this request could claim it.", claimed(claim))
+}
+
+/// When a claim was made, and by which request.
+fn claimed(claim: &HeldClaim) -> String {
+    let when = claim.claimed_at.map_or_else(|| "at an unknown time".to_owned(), |time| format!("at {time:.0}"));
+    if claim.name.is_empty() {
+        return format!("claimed {when} by an unknown request");
+    }
+    format!("claimed {when} by RedisFlushRequest {}/{} (UID {})", claim.namespace, claim.name, claim.request_uid)
+}
+
+pub(super) fn write_refused(sentence: &str) -> String {
+    format!(
+        "The Kubernetes API refuses to record the state of this request, so it does not go on: {sentence} It is tried again, \
+         ever less often. Remove what refuses it, or delete this request and create it anew with a spec that is accepted."
     )
 }
 
@@ -204,6 +233,7 @@ fn not_sent(why: &NotSent) -> String {
     match why {
         NotSent::Paused => "the operator process stood still before it could send, so it did not.".to_owned(),
         NotSent::Stopping => "the operator process was told to stop, so it did not begin to send.".to_owned(),
+        NotSent::Queued => "other flushes of the same connection were under way, so it was not sent.".to_owned(),
         NotSent::DeadlinePassed => "the deadline passed before it could be sent.".to_owned(),
         NotSent::Deleted => "the request was deleted before it could be sent.".to_owned(),
         NotSent::ReferenceChanged => "the reference changed before it could be sent.".to_owned(),

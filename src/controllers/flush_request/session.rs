@@ -160,6 +160,35 @@ pub enum ClaimView {
     Present(HeldClaim),
 }
 
+/// What is known of another request that holds the claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// It cannot be read now; the sentence says why.
+    Failed(String),
+    /// It has no verdict yet, or one that proves its attempt was not executed: the claim may still be released.
+    Open,
+    /// Its flush was executed, or nobody can tell: the claim stays.
+    Spent,
+}
+
+impl Holder {
+    /// What a request says about the claim it holds; none if there is no such request, or none that can be read.
+    #[must_use]
+    pub fn of(claim: &HeldClaim, request: Option<&Snapshot>) -> Self {
+        let Some(request) = request.filter(|request| claim.is_of(&request.uid)) else { return Self::Spent };
+        match request.phase() {
+            FlushPhase::Pending | FlushPhase::Sending => Self::Open,
+            FlushPhase::Failed | FlushPhase::Rejected | FlushPhase::Expired if claim.is_unused(request) => Self::Open,
+            FlushPhase::Accepted
+            | FlushPhase::Succeeded
+            | FlushPhase::Unknown
+            | FlushPhase::Failed
+            | FlushPhase::Rejected
+            | FlushPhase::Expired => Self::Spent,
+        }
+    }
+}
+
 /// An entry of the cloud's own list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Instance {
@@ -176,6 +205,8 @@ pub struct Instance {
 pub enum CloudView {
     /// Not read yet, or read before the flush.
     NotRead,
+    /// It is not the request's turn to ask: it is woken when it is.
+    Queued,
     /// It could not be read.
     Failed {
         /// Condition reason, such as `CloudUnavailable` or `CredentialsNotFound`.
@@ -229,6 +260,9 @@ pub struct Session {
     pub reference: Reference,
     /// Its claim.
     pub claim: ClaimView,
+    /// Who holds the claim, if that is another request: the UID of the Lease and what is known of the request. The claim is read
+    /// again after this.
+    pub holder: Option<(String, Holder)>,
     /// What the cloud's list says.
     pub cloud: CloudView,
     /// Other requests at the same target.
@@ -254,6 +288,8 @@ pub enum Report {
     Reference(Reference),
     /// The claim, as a read showed it or its creation returned it.
     Claim(ClaimView),
+    /// What is known of the request that holds this claim.
+    Holder(HeldClaim, Holder),
     /// The claim could not be created because one exists, or nobody knows whether it was created.
     ClaimUncertain,
     /// The claim is gone.
@@ -278,6 +314,7 @@ impl Session {
             gone: false,
             reference: Reference::NotRead,
             claim: ClaimView::NotRead,
+            holder: None,
             cloud: CloudView::NotRead,
             others: Others::NotRead,
             own: None,
@@ -314,6 +351,14 @@ impl Session {
             Report::ObjectUncertain => self.object_is_stale = true,
             Report::Reference(reference) => self.reference = reference,
             Report::Claim(claim) => self.claim = claim,
+            Report::Holder(claim, holder) => {
+                // A request that was not executed releases its claim before it goes: that it is gone, or what it says, counts
+                // only if the claim is still there afterwards.
+                if holder == Holder::Spent {
+                    self.claim = ClaimView::NotRead;
+                }
+                self.holder = Some((claim.lease_uid, holder));
+            }
             Report::ClaimUncertain => self.claim = ClaimView::NotRead,
             Report::Released => self.claim = ClaimView::Absent,
             Report::Cloud(cloud) => self.cloud = cloud,
@@ -339,6 +384,12 @@ impl Session {
     #[must_use]
     pub fn claim_key(&self, target: &Target) -> ClaimKey {
         ClaimKey { site: target.site, instance_no: target.instance_no.clone(), request_id: self.object.request_id() }
+    }
+
+    /// What is known of the request that holds this claim; none if it was not read yet.
+    #[must_use]
+    pub fn holder_of(&self, claim: &HeldClaim) -> Option<&Holder> {
+        self.holder.as_ref().filter(|(lease_uid, _)| *lease_uid == claim.lease_uid).map(|(_, holder)| holder)
     }
 
     /// Whether this session knows what its attempt came to and the status does not: who ends now loses a verdict.

@@ -228,13 +228,6 @@ pub(super) fn refuse(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effe
     finish(draft, FlushPhase::Failed, outcome.reason(), say::refused(&s.object, outcome))
 }
 
-/// Not executed, because another request has the claim.
-pub(super) fn reject(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effect {
-    let mut draft = Draft::of(s, now);
-    draft.not_executed(outcome);
-    finish(draft, FlushPhase::Rejected, outcome.reason(), say::reason(outcome))
-}
-
 /// It may have been executed, and nobody can tell.
 pub(super) fn lose(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effect {
     let mut draft = Draft::of(s, now);

@@ -1,33 +1,41 @@
 //! Deletes claims whose time is over, and those that are proven unused.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, ListParams};
-use tracing::info;
+use tracing::{debug, info, warn};
 
 use super::claim::{CLAIM_KIND, CLAIM_LABEL, HeldClaim, expired, still_open};
-use super::executor::delete_claim;
+use super::executor::{Unreadable, delete_claim, request_of};
 use super::session::Snapshot;
-use crate::api::RedisFlushRequest;
 use crate::controllers::context::Context;
-use crate::controllers::guard::Guarded;
 
 /// Claims read at once.
 const PAGE: u32 = 500;
+/// The longest that one claim may take.
+const A_CLAIM: Duration = Duration::from_secs(10);
+/// Claims in a row that could not be settled after which a pass ends.
+const MAX_FAILURES: u32 = 10;
 
 /// One pass over all claims of the operator's namespace.
 ///
 /// # Errors
-/// When the claims cannot be listed or deleted; a request that cannot be read keeps its claim.
+/// When the claims cannot be listed. A claim whose request cannot be read, or that cannot be deleted, stays and holds up no other;
+/// after some of them in a row the pass ends, for then the API server is the matter.
 pub async fn expired_claims(ctx: &Context) -> Result<(), kube::Error> {
     let claims: Api<Lease> = Api::namespaced(ctx.client.clone(), &ctx.settings.operator_namespace);
     let mut params = ListParams::default().labels(&format!("{CLAIM_LABEL}={CLAIM_KIND}")).limit(PAGE);
     loop {
         let page = claims.list(&params).await?;
+        let mut failures = 0;
         for lease in &page.items {
             let claim = HeldClaim::from_lease(lease);
-            if may_go(ctx, &claim).await && delete_claim(&claims, &claim).await? {
-                info!(claim = %claim.lease_name, request = %claim.name, namespace = %claim.namespace, "claim deleted");
+            match tokio::time::timeout(A_CLAIM, settle(ctx, &claims, &claim)).await {
+                Ok(true) => failures = 0,
+                Ok(false) | Err(_) if failures + 1 < MAX_FAILURES => failures += 1,
+                Ok(false) | Err(_) => return Ok(()),
             }
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -37,32 +45,39 @@ pub async fn expired_claims(ctx: &Context) -> Result<(), kube::Error> {
     }
 }
 
-/// Whether a claim may be deleted; its request is read fresh, and one that cannot be read keeps its claim.
-async fn may_go(ctx: &Context, claim: &HeldClaim) -> bool {
-    let now = Timestamp::now();
-    let retention = ctx.settings.flush_claim_retention;
-    let old = expired(claim, now, retention, false);
+/// Deletes a claim if it may be deleted; false if that could not be found out or done. Its request is read fresh, and one that
+/// cannot be read keeps its claim.
+async fn settle(ctx: &Context, claims: &Api<Lease>, claim: &HeldClaim) -> bool {
     let request = match request_of(ctx, claim).await {
         Ok(request) => request,
-        Err(Unreadable) => return false,
-    };
-    match request {
-        Some(request) => {
-            claim.is_unused(&request) || (old && expired(claim, now, retention, still_open(&request, now)))
+        // That it cannot be read is that one request's matter.
+        Err(Unreadable::Object) => return true,
+        Err(Unreadable::Api(error)) => {
+            debug!(claim = %claim.lease_name, %error, "the request of a claim cannot be read");
+            return matches!(&error, kube::Error::Api(status) if (400..500).contains(&status.code));
         }
-        None => old,
+    };
+    if !may_go(ctx, claim, request.as_ref()) {
+        return true;
+    }
+    match delete_claim(claims, claim).await {
+        Ok(deleted) => {
+            if deleted {
+                info!(claim = %claim.lease_name, request = %claim.name, namespace = %claim.namespace, "claim deleted");
+            }
+            true
+        }
+        Err(error) => {
+            warn!(claim = %claim.lease_name, %error, "a claim could not be deleted; it is looked at again in a minute");
+            false
+        }
     }
 }
 
-/// The request of a claim exists, or may exist, but cannot be read.
-struct Unreadable;
-
-async fn request_of(ctx: &Context, claim: &HeldClaim) -> Result<Option<Snapshot>, Unreadable> {
-    if claim.namespace.is_empty() || claim.name.is_empty() {
-        return Ok(None);
-    }
-    let api: Api<Guarded<RedisFlushRequest>> = Api::namespaced(ctx.client.clone(), &claim.namespace);
-    let Some(found) = api.get_opt(&claim.name).await.map_err(|_| Unreadable)? else { return Ok(None) };
-    let request = found.0.map_err(|_| Unreadable)?;
-    Ok(Snapshot::of(&request).filter(|request| request.uid == claim.request_uid))
+/// Whether a claim may be deleted.
+fn may_go(ctx: &Context, claim: &HeldClaim, request: Option<&Snapshot>) -> bool {
+    let now = Timestamp::now();
+    let open = request.is_some_and(|request| still_open(request, now));
+    let unused = request.is_some_and(|request| claim.is_unused(request));
+    unused || expired(claim, now, ctx.settings.flush_claim_retention, open)
 }

@@ -21,6 +21,7 @@ use crate::controllers::objects::{Objects, Watched};
 use crate::controllers::report::{self, Note};
 use crate::controllers::requeue;
 use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
+use crate::controllers::workers::Worker;
 use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
 
 /// Requests for application of one object under way at once.
@@ -41,7 +42,7 @@ impl Reconcile for RedisParameterSync {
         &ctx.parameter_syncs
     }
 
-    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>) -> Result<Outcome, ReconcileError> {
+    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, _worker: Worker) -> Result<Outcome, ReconcileError> {
         let who = subscriber(&self);
         ctx.wakers.reminders.begin(&who.namespace, &who.name);
         if self.metadata.deletion_timestamp.is_some() {

@@ -1,22 +1,29 @@
 //! How a RedisFlushRequest is brought into each state. Every request has an instance of its own.
 
-use fake_cloud::{Fault, FaultKind, KakaoCluster, Operation};
+use std::time::Duration;
+
+use fake_cloud::{Fault, FaultKind, KakaoCluster, NcpInstance, Operation, RequestFilter};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use super::references::{instance, kakao};
+use super::references::{instance, kakao, ncp};
 use super::scenes::{Scene, scene};
 use super::table::Kind::{Flush, Reference};
-use super::world::{World, WorldError, merge};
+use super::world::{QUEUE_SECRET, World, WorldError, merge};
 
 /// How long a flush takes that is not to end while anybody looks, in seconds.
 const FOREVER: u32 = 86_400;
 /// Longer than the operator waits before it calls an accepted flush stalled.
 const LONG_AGO: SignedDuration = SignedDuration::from_mins(45);
 
+/// The ID of two requests for one flush.
+const SHARED_ID: &str = "spring-sale";
+/// How long a request of the operator may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Every state but that for which the operator must not run.
-pub const SCENES: [Scene; 13] = [
+pub const SCENES: [Scene; 15] = [
     scene!(Flush, "waiting", |world| {
         instance(world, "2001", "stopped", 0).await?;
         request(world, "waiting", "2001", json!({})).await
@@ -25,7 +32,17 @@ pub const SCENES: [Scene; 13] = [
         let kind = FaultKind::TooManyRequests { retry_after_seconds: None, error_code: None };
         with_fault(world, "retrying", "2002", kind).await
     }),
-    scene!(Flush, "sending", |world| with_fault(world, "sending", "2003", FaultKind::Hang).await),
+    scene!(Flush, "queued", |world| queued(world).await),
+    scene!(Flush, "sending", |world| {
+        world.cloud().inject(Fault::new(Operation::NcpFlush, FaultKind::Hang).target("2003"))?;
+        instance(world, "2003", "running", 1).await?;
+        request(world, "sending", "2003", json!({ "requestID": SHARED_ID })).await
+    }),
+    scene!(Flush, "claimed", |world| {
+        world.ready(Flush, "sending", "False Sending").await?;
+        world.cloud().wait_for_requests(RequestFilter::from(Operation::NcpFlush).target("2003"), 1, PATIENCE).await;
+        request(world, "claimed", "2003", json!({ "requestID": SHARED_ID })).await
+    }),
     scene!(Flush, "being-deleted", |world| {
         with_fault(world, "being-deleted", "2004", FaultKind::Hang).await?;
         world.ready(Flush, "being-deleted", "False Sending").await?;
@@ -70,6 +87,20 @@ async fn request(world: &World, name: &str, number: &str, more: Value) -> Result
     let mut spec = json!({ "clusterRef": { "name": format!("cache-{number}") }, "confirm": number });
     merge(&mut spec, more);
     world.apply(Flush, name, spec).await
+}
+
+/// A request that waits for others, whose reads of the instance hang; with a Secret of its own, so that nobody else waits too.
+async fn queued(world: &World) -> Result<DynamicObject, WorldError> {
+    let number = "2014";
+    world.cloud().add_ncp_instance(NcpInstance::single(number, "queued"))?;
+    world.apply(Reference, "cache-2014", ncp(number, json!({}), QUEUE_SECRET)).await?;
+    world.seen("cache-2014").await?;
+    world.cloud().inject(Fault::new(Operation::NcpInstancesList, FaultKind::Hang).target(number))?;
+    for name in ["queued-first", "queued-second"] {
+        request(world, name, number, json!({})).await?;
+    }
+    world.cloud().wait_for_requests(RequestFilter::from(Operation::NcpInstancesList).target(number), 2, PATIENCE).await;
+    request(world, "queued", number, json!({})).await
 }
 
 /// A request that meets nothing unusual; the flush takes so many seconds.

@@ -35,6 +35,8 @@ pub const SILENT_SITE: &str = "Fin";
 pub const POWERLESS_SECRET: &str = "ncp-powerless";
 /// Secret with an NCP key that nobody knows.
 pub const WRONG_SECRET: &str = "ncp-wrong";
+/// Secret with a key that works, for those who are to have a queue of their own.
+pub const QUEUE_SECRET: &str = "ncp-queue";
 /// How often everything is polled; the shortest that is allowed, so that a picture is stale after half a minute.
 pub const POLL: &str = "10s";
 /// How long any state may take to come about: a stale picture takes 40 s, the rest much less.
@@ -124,6 +126,7 @@ impl World {
         let ncp = |key: &'static str| [("NCLOUD_ACCESS_KEY", key), ("NCLOUD_SECRET_KEY", NCP_SECRET_KEY)];
         world.secret("kakaocloud", kakao).await?;
         world.secret("ncp", ncp(NCP_ACCESS_KEY)).await?;
+        world.secret(QUEUE_SECRET, ncp(NCP_ACCESS_KEY)).await?;
         world.secret(POWERLESS_SECRET, ncp("POWERLESSKEY00000000")).await?;
         world.secret(WRONG_SECRET, ncp("NOSUCHKEY00000000000")).await?;
         Ok(world)

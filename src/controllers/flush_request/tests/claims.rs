@@ -72,6 +72,46 @@ fn a_request_is_open_until_it_is_final_and_could_not_start_anew() {
 }
 
 #[test]
+fn a_claim_of_another_request_is_spent_once_that_was_executed_or_nobody_can_tell() {
+    use FlushPhase::*;
+    let claim = claim_of(UID, "theirs");
+    for phase in FlushPhase::ALL {
+        let open = matches!(phase, Pending | Sending | Failed | Rejected | Expired);
+        let expected = if open { Holder::Open } else { Holder::Spent };
+        assert_eq!(Holder::of(&claim, Some(&in_phase(phase, "theirs").object)), expected, "{phase:?}");
+        // A verdict that does not say it of this very attempt proves nothing.
+        let open = matches!(phase, Pending | Sending);
+        let expected = if open { Holder::Open } else { Holder::Spent };
+        assert_eq!(Holder::of(&claim, Some(&in_phase(phase, "other").object)), expected, "{phase:?}");
+        let elsewhere = claim_of("another-uid", "theirs");
+        assert_eq!(Holder::of(&elsewhere, Some(&in_phase(phase, "theirs").object)), Holder::Spent, "another UID");
+        assert_eq!(Holder::of(&claim_of("", ""), Some(&in_phase(phase, "").object)), Holder::Spent);
+    }
+    assert_eq!(Holder::of(&claim, None), Holder::Spent, "it is gone");
+}
+
+#[test]
+fn a_claim_is_read_again_after_its_holder_and_before_a_refusal() {
+    let mut session = Session { claim: held("another-uid", "x"), ..all_clear() };
+    let claim = claim_of("another-uid", "x");
+    assert_eq!(plan(&session, clock(6)), Effect::ReadHolder(claim.clone()));
+    session.absorb(Report::Holder(claim.clone(), Holder::Spent));
+    assert!(matches!(plan(&session, clock(6)), Effect::ReadClaim(Some(_))));
+    // Still there: nothing will release it.
+    let mut kept = session.clone();
+    kept.absorb(Report::Claim(ClaimView::Present(claim.clone())));
+    assert_eq!(phase_and_reason(plan(&kept, clock(6))).0, FlushPhase::Rejected);
+    // Another one in its place: its holder is another question.
+    let mut replaced = session.clone();
+    let next = HeldClaim { lease_uid: "lease-2".to_owned(), ..claim };
+    replaced.absorb(Report::Claim(ClaimView::Present(next.clone())));
+    assert_eq!(plan(&replaced, clock(6)), Effect::ReadHolder(next));
+    // Released meanwhile: it was not executed.
+    session.absorb(Report::Claim(ClaimView::Absent));
+    assert_eq!(plan(&session, clock(6)), Effect::AddFinalizer);
+}
+
+#[test]
 fn a_claim_is_unused_only_by_the_word_of_its_own_attempt() {
     use FlushPhase::*;
     for phase in [Pending, Sending, Accepted, Succeeded, Failed, Unknown, Rejected, Expired] {

@@ -125,6 +125,11 @@ fn held(uid: &str, attempt: &str) -> ClaimView {
     ClaimView::Present(claim_of(uid, attempt))
 }
 
+/// A reconcile that found the claim with another request, of which this is known.
+fn held_by(uid: &str, holder: Holder) -> Session {
+    Session { claim: held(uid, "x"), holder: Some(("lease-1".to_owned(), holder)), ..all_clear() }
+}
+
 fn failure(kind: FailureKind, maybe_executed: bool) -> SendOutcome {
     SendOutcome::Failed(SendError {
         kind,

@@ -73,6 +73,8 @@ fn what_is_waited_for() {
         ("ReferenceNotFound", |s| s.reference = Reference::Missing),
         ("ReferenceNotReady", |s| s.reference = Reference::NotReady("no such service".to_owned())),
         ("ReferenceSuspended", |s| s.reference = Reference::Suspended),
+        ("ClaimHeld", |s| *s = held_by("another-uid", Holder::Open)),
+        ("ClaimHeld", |s| *s = held_by("another-uid", Holder::Failed("it timed out.".to_owned()))),
         ("ClaimUnavailable", |s| s.claim = ClaimView::Failed("forbidden".to_owned())),
         ("CredentialsRejected", |s| {
             s.cloud = CloudView::Failed { reason: "CredentialsRejected", message: "wrong key".to_owned() };
@@ -104,14 +106,38 @@ fn what_is_waited_for() {
 }
 
 #[test]
+fn a_request_that_waits_for_its_turn_says_so_only_if_it_said_nothing_before() {
+    let mut session = Session { cloud: CloudView::Queued, ..all_clear() };
+    let write = written(plan(&session, clock(1)));
+    assert_eq!((write.status.phase.unwrap(), reason(&write.status)), (FlushPhase::Pending, "Queued"));
+    assert_well_formed(&write.status);
+    session.object.status = write.status;
+    // It is woken; the poll is only a net below, and never comes after the deadline.
+    assert_eq!(plan(&session, clock(9)), Effect::Wait(Duration::from_secs(300)));
+    assert_eq!(plan(&session, clock(500)), Effect::Wait(Duration::from_secs(100)));
+    assert_eq!(phase_and_reason(plan(&session, clock(600))).0, FlushPhase::Expired);
+
+    let mut waited = Session { cloud: CloudView::Instances(vec![instance("settingup")]), ..all_clear() };
+    waited.object.status = written(plan(&waited, clock(1))).status;
+    waited.cloud = CloudView::Queued;
+    assert_eq!(plan(&waited, clock(11)), Effect::Wait(Duration::from_secs(300)), "what it waits for stays said");
+
+    let accepted = Session { cloud: CloudView::Queued, ..in_phase(FlushPhase::Accepted, ATTEMPT) };
+    assert_eq!(plan(&accepted, clock(60)), Effect::Wait(Duration::from_secs(300)));
+    let day = 24 * 3600;
+    assert_eq!(plan(&accepted, clock(5 + day - 100)), Effect::Wait(Duration::from_secs(100)));
+    assert_eq!(phase_and_reason(plan(&accepted, clock(5 + day))).0, FlushPhase::Unknown);
+}
+
+#[test]
 fn verdicts_before_anything_is_sent() {
     use FlushPhase::{Expired, Rejected, Unknown};
     let elsewhere = || Reference::Target(Target { instance_no: "999".to_owned(), ..target() });
     let table: Vec<(FlushPhase, &str, Session)> = vec![
         (Rejected, "NotSupported", Session { reference: Reference::NotNcp, ..all_clear() }),
         (Rejected, "ConfirmMismatch", Session { reference: elsewhere(), ..all_clear() }),
-        (Rejected, "AlreadyExecuted", Session { claim: held("another-uid", "x"), ..all_clear() }),
-        (Rejected, "AlreadyExecuted", Session { claim: held("", ""), ..all_clear() }),
+        (Rejected, "AlreadyExecuted", held_by("another-uid", Holder::Spent)),
+        (Rejected, "AlreadyExecuted", held_by("", Holder::Spent)),
         (Unknown, "StatusLost", Session { claim: held(UID, "x"), ..all_clear() }),
         (Unknown, "StatusLost", Session { claim: held(UID, ""), ..all_clear() }),
         // Also while the reference leads nowhere: the claim is found by the request's UID.
@@ -152,10 +178,11 @@ fn a_status_that_lost_a_part_is_not_taken_for_a_fresh_one() {
 
 #[test]
 fn the_rejection_names_the_earlier_request() {
-    let session = Session { claim: held("another-uid", "x"), ..all_clear() };
-    let message = written(plan(&session, clock(1))).status.message.unwrap();
-    assert!(message.contains("shop/earlier") && message.contains("another-uid"), "{message}");
-    assert!(message.contains(&format!("{:.0}", at(-3600))), "{message}");
+    for holder in [Holder::Spent, Holder::Open] {
+        let message = written(plan(&held_by("another-uid", holder), clock(1))).status.message.unwrap();
+        assert!(message.contains("shop/earlier") && message.contains("another-uid"), "{message}");
+        assert!(message.contains(&format!("{:.0}", at(-3600))), "{message}");
+    }
 }
 
 #[test]

@@ -36,9 +36,16 @@ fn claims() -> impl Strategy<Value = ClaimView> {
     ])
 }
 
+fn holders() -> impl Strategy<Value = Option<(String, Holder)>> {
+    let lease = prop::sample::select(vec!["lease-1", "lease-0"]).prop_map(str::to_owned);
+    let holder = prop::sample::select(vec![Holder::Open, Holder::Spent, Holder::Failed("timeout".to_owned())]);
+    proptest::option::of((lease, holder))
+}
+
 fn clouds() -> impl Strategy<Value = CloudView> {
     prop::sample::select(vec![
         CloudView::NotRead,
+        CloudView::Queued,
         CloudView::Failed { reason: "CloudUnavailable", message: "timeout".to_owned() },
         CloudView::Instances(Vec::new()),
         CloudView::Instances(vec![instance("running")]),
@@ -69,9 +76,10 @@ prop_compose! {
         (not_executed, sent) in (prop::bool::weighted(0.7), prop::bool::weighted(0.3)),
         (next, finished, ttl) in (proptest::option::of(0_i64..900), proptest::option::of(0_i64..900), any::<bool>()),
         (reference, claim, cloud, own) in (references(), claims(), clouds(), own()),
+        holder in holders(),
         others in prop::sample::select(vec![Others::NotRead, Others::Free, Others::Busy("shop/x".to_owned())]),
     ) -> Session {
-        let mut session = Session { reference, claim, cloud, others, own, gone, ..all_clear() };
+        let mut session = Session { reference, claim, holder, cloud, others, own, gone, ..all_clear() };
         session.object_is_stale = stale && deleted;
         session.object.status = RedisFlushRequestStatus {
             phase,
@@ -94,7 +102,7 @@ fn may_follow(from: FlushPhase, to: FlushPhase) -> bool {
     use FlushPhase::*;
     match from {
         Pending => matches!(to, Pending | Sending | Rejected | Expired | Unknown),
-        Sending => matches!(to, Pending | Accepted | Failed | Unknown | Rejected),
+        Sending => matches!(to, Pending | Accepted | Failed | Unknown),
         Accepted => matches!(to, Accepted | Succeeded | Unknown),
         Succeeded | Failed | Unknown | Rejected | Expired => to == from,
     }

@@ -24,9 +24,11 @@ fn it_sends_under_its_own_claim_alone() {
     let give_up = plan(&late, clock(6));
     assert!(matches!(&give_up, Effect::GiveUp(NotSent::ClaimedByAnother(by)) if by.contains("shop/earlier")));
     late.begin(&give_up);
-    let rejected = written(plan(&late, clock(6))).status;
-    assert_eq!((rejected.phase, reason(&rejected)), (Some(FlushPhase::Rejected), "AlreadyExecuted"));
-    assert!(rejected.attempt.unwrap().not_executed && rejected.sent_time.is_none());
+    let back = written(plan(&late, clock(6))).status;
+    assert_eq!((back.phase, reason(&back)), (Some(FlushPhase::Pending), "ClaimHeld"));
+    assert!(back.attempt.as_ref().unwrap().not_executed && back.sent_time.is_none());
+    late.absorb(Report::Object(Box::new(Snapshot { status: back, ..late.object.clone() })));
+    assert!(matches!(plan(&late, clock(6)), Effect::ReadHolder(_)), "what that request comes to decides");
     assert!(matches!(plan(&with(ClaimView::NotRead), clock(6)), Effect::ReadClaim(Some(_))));
 }
 

@@ -1,0 +1,250 @@
+//! Which flush requests talk with a cloud now.
+//!
+//! A request that waits for a cloud has left its worker, so that a cloud that hangs holds up no other flush. What bounds those
+//! requests instead are slots: some for each namespace, of these fewer for one connection, and fewer still for one instance.
+//! The requests beyond them wait in their order, without a task or a connection of their own, and are woken when it is their
+//! turn. No namespace ever waits for another.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::api::RedisFlushRequest;
+use crate::controllers::wake::Waker;
+
+/// Requests of one namespace that talk with clouds at once.
+const OF_A_NAMESPACE: usize = 16;
+/// Requests of these at one site with one Secret: as many as the reads that a connection has under way at once.
+const OF_A_CONNECTION: usize = 4;
+/// Requests of these about one instance, so that one that hangs leaves room for its neighbours.
+const OF_AN_INSTANCE: usize = 2;
+
+/// What a request talks about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Site of the instance.
+    pub site: &'static str,
+    /// Name of the Secret with the credential.
+    pub secret: String,
+    /// Number of the instance.
+    pub instance_no: String,
+}
+
+/// The requests of one namespace.
+#[derive(Debug, Default)]
+struct Tenant {
+    talking: Vec<Arc<Subject>>,
+    /// By name, in the order in which they came. A request stays until it has a slot or needs none any more.
+    waiting: VecDeque<(String, Arc<Subject>)>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tenants: Mutex<HashMap<String, Tenant>>,
+    waker: Waker<RedisFlushRequest>,
+}
+
+/// The slots of all namespaces.
+#[derive(Clone, Debug)]
+pub struct Slots(Arc<Shared>);
+
+/// The slot of one request; dropped when it has nothing more to ask, which wakes who is next.
+#[derive(Debug)]
+pub struct Slot {
+    shared: Arc<Shared>,
+    namespace: String,
+    subject: Arc<Subject>,
+}
+
+impl Slots {
+    /// Nobody waits yet; `waker` wakes who is next.
+    pub fn new(waker: Waker<RedisFlushRequest>) -> Self {
+        Self(Arc::new(Shared { tenants: Mutex::default(), waker }))
+    }
+
+    /// A slot for a request, or none: then it is woken when it can try again.
+    pub fn take(&self, namespace: &str, name: &str, subject: Subject) -> Option<Slot> {
+        let subject = Arc::new(subject);
+        let mut tenants = self.0.lock();
+        let tenant = tenants.entry(namespace.to_owned()).or_default();
+        if !tenant.may_go(name, &subject) {
+            match tenant.waiting.iter_mut().find(|(waiting, _)| waiting == name) {
+                Some((_, about)) => *about = subject,
+                None => tenant.waiting.push_back((name.to_owned(), subject)),
+            }
+            return None;
+        }
+        tenant.waiting.retain(|(waiting, _)| waiting != name);
+        tenant.talking.push(Arc::clone(&subject));
+        Some(Slot { shared: Arc::clone(&self.0), namespace: namespace.to_owned(), subject })
+    }
+
+    /// A request waits for no slot any more.
+    pub fn leave(&self, namespace: &str, name: &str) {
+        self.0.change(namespace, |tenant| tenant.waiting.retain(|(waiting, _)| waiting != name));
+    }
+}
+
+impl Tenant {
+    /// Those that wait and whose turn it is, in order, and the slots that are then taken. Who is woken keeps its place for as
+    /// long as it takes to come, so that nobody who comes later overtakes it.
+    fn next(&self, until: Option<&str>) -> (Vec<&str>, Vec<Arc<Subject>>) {
+        let (mut next, mut taken) = (Vec::new(), self.talking.clone());
+        for (name, subject) in &self.waiting {
+            if taken.len() >= OF_A_NAMESPACE || until == Some(name.as_str()) {
+                break;
+            }
+            if fits(&taken, subject) {
+                taken.push(Arc::clone(subject));
+                next.push(name.as_str());
+            }
+        }
+        (next, taken)
+    }
+
+    fn may_go(&self, name: &str, subject: &Subject) -> bool {
+        fits(&self.next(Some(name)).1, subject)
+    }
+}
+
+/// Whether there is a slot beside those that are taken.
+fn fits(taken: &[Arc<Subject>], subject: &Subject) -> bool {
+    let of_connection = taken.iter().filter(|other| (other.site, &other.secret) == (subject.site, &subject.secret));
+    let of_instance = taken.iter().filter(|other| other.as_ref() == subject);
+    taken.len() < OF_A_NAMESPACE && of_connection.count() < OF_A_CONNECTION && of_instance.count() < OF_AN_INSTANCE
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.shared.change(&self.namespace, |tenant| {
+            if let Some(mine) = tenant.talking.iter().position(|subject| Arc::ptr_eq(subject, &self.subject)) {
+                tenant.talking.swap_remove(mine);
+            }
+        });
+    }
+}
+
+impl Shared {
+    /// Changes the requests of a namespace and wakes those whose turn has come.
+    fn change(&self, namespace: &str, change: impl FnOnce(&mut Tenant)) {
+        let mut tenants = self.lock();
+        let Some(tenant) = tenants.get_mut(namespace) else { return };
+        change(tenant);
+        for name in tenant.next(None).0 {
+            self.waker.wake(namespace, name);
+        }
+        if tenant.talking.is_empty() && tenant.waiting.is_empty() {
+            tenants.remove(namespace);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Tenant>> {
+        // Every change is whole before anything else is called, so a poisoned lock still guards a sound value.
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::controllers::wake::Wakes;
+
+    fn slots() -> (Slots, Wakes) {
+        let (waker, wakes) = Waker::channel();
+        (Slots::new(waker), wakes)
+    }
+
+    fn subject(site: &'static str, secret: &str, instance: usize) -> Subject {
+        Subject { site, secret: secret.to_owned(), instance_no: instance.to_string() }
+    }
+
+    fn woken(wakes: &mut Wakes) -> Vec<String> {
+        std::iter::from_fn(|| wakes.try_recv().ok()).map(|(key, _)| key.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn an_instance_that_hangs_leaves_room_on_its_connection_and_that_on_its_namespace() {
+        let (slots, _wakes) = slots();
+        let mut held = Vec::new();
+        let mut take = |namespace: &str, name: String, subject| {
+            let slot = slots.take(namespace, &name, subject);
+            let got = slot.is_some();
+            held.extend(slot);
+            got
+        };
+        let hanging = (0..40).filter(|n| take("shop", format!("a-{n}"), subject("Public", "key", 1))).count();
+        assert_eq!(hanging, OF_AN_INSTANCE);
+        assert!(take("shop", "other-instance".to_owned(), subject("Public", "key", 2)));
+        let more = (0..40).filter(|n| take("shop", format!("b-{n}"), subject("Public", "key", 10 + n))).count();
+        assert_eq!(hanging + 1 + more, OF_A_CONNECTION);
+        assert!(take("shop", "other-site".to_owned(), subject("Gov", "key", 1)));
+        assert!(take("shop", "other-secret".to_owned(), subject("Public", "key-2", 1)));
+        for n in 0..100 {
+            take("shop", format!("c-{n}"), subject("Fin", &format!("key-{n}"), n));
+        }
+        assert!(!take("shop", "late".to_owned(), subject("Fin", "key-late", 1)));
+        assert!(take("bank", "a-1".to_owned(), subject("Public", "key", 1)), "another namespace waits for none of it");
+        assert_eq!(held.len(), OF_A_NAMESPACE + 1);
+    }
+
+    #[test]
+    fn who_waits_goes_in_order_and_nobody_overtakes() {
+        let (slots, mut wakes) = slots();
+        let about = || subject("Public", "key", 1);
+        let first = slots.take("shop", "a", about()).unwrap();
+        let second = slots.take("shop", "b", about()).unwrap();
+        for name in ["c", "d", "c"] {
+            assert!(slots.take("shop", name, about()).is_none());
+        }
+        drop(first);
+        assert_eq!(woken(&mut wakes), ["c"]);
+        assert!(slots.take("shop", "d", about()).is_none(), "it is c's turn");
+        assert!(slots.take("shop", "new", about()).is_none(), "it is c's turn");
+        let third = slots.take("shop", "c", about()).unwrap();
+        drop(second);
+        assert_eq!(woken(&mut wakes), ["d"]);
+        slots.leave("shop", "d");
+        assert_eq!(woken(&mut wakes), ["new"], "d needs it no more");
+        slots.leave("shop", "new");
+        drop(third);
+        assert!(slots.0.lock().is_empty(), "nothing is left behind");
+    }
+
+    proptest! {
+        /// Whatever comes and goes, the bounds hold, and once everybody has ended nobody was forgotten and nothing is left.
+        #[test]
+        fn nobody_is_forgotten(steps in proptest::collection::vec((0usize..3, 0usize..12, 0usize..4), 1..200)) {
+            let (slots, mut wakes) = slots();
+            let mut held: HashMap<usize, Slot> = HashMap::new();
+            let mut waiting: std::collections::BTreeSet<usize> = std::collections::BTreeSet::new();
+            for (step, who, about) in steps {
+                match step {
+                    0 | 1 if !held.contains_key(&who) => {
+                        match slots.take("shop", &who.to_string(), subject("Public", "key", about)) {
+                            Some(slot) => {
+                                waiting.remove(&who);
+                                held.insert(who, slot);
+                            }
+                            None => drop(waiting.insert(who)),
+                        }
+                    }
+                    _ => drop(held.remove(&who)),
+                }
+                prop_assert!(held.len() <= OF_A_CONNECTION);
+            }
+            held.clear();
+            while !waiting.is_empty() {
+                let woken = woken(&mut wakes);
+                prop_assert!(!woken.is_empty(), "{:?} wait for nothing", waiting);
+                for name in woken {
+                    let who: usize = name.parse().unwrap();
+                    if waiting.contains(&who) && slots.take("shop", &name, subject("Public", "key", 0)).is_some() {
+                        waiting.remove(&who);
+                    }
+                }
+            }
+            prop_assert!(slots.0.lock().is_empty());
+        }
+    }
+}
