@@ -32,11 +32,8 @@ const MAX_ECHOED_BYTES: usize = 256;
 /// The value of the reconcile-requested-at annotation of an object, if it has one.
 pub fn reconcile_requested_at<K: kube::Resource>(object: &K) -> Option<String> {
     let value = object.meta().annotations.as_ref()?.get(RECONCILE_REQUESTED_AT)?;
-    let mut end = value.len().min(MAX_ECHOED_BYTES);
-    while !value.is_char_boundary(end) {
-        end -= 1;
-    }
-    Some(value[..end].to_owned())
+    let echoed = &value[..value.floor_char_boundary(MAX_ECHOED_BYTES)];
+    Some(crate::text::printable(echoed).into_owned())
 }
 
 #[cfg(test)]
