@@ -20,6 +20,8 @@ mod flush;
 mod harness;
 mod invalid;
 mod many;
+mod map_trouble;
+mod outside_words;
 mod process;
 mod reading;
 mod reference;
