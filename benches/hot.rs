@@ -103,6 +103,7 @@ fn plans(criterion: &mut Criterion) {
             previous,
             view: View::Seen(snapshot.observe(&Want::Id(id(0)), 0, 0)),
             config_map: ConfigMapState::NotWanted,
+            renamed_remains: false,
             heartbeat: Duration::from_secs(600),
             phase: Duration::ZERO,
             now: Timestamp::UNIX_EPOCH,

@@ -10,3 +10,4 @@ pub mod inventory;
 pub mod metrics;
 pub mod operator;
 pub mod packing;
+pub mod text;

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
-    CommonStatus, Duration, LocalRef, SecretRef, conditions_schema, default_kakao_region, duration_schema, time_schema,
+    CommonStatus, Duration, LocalRef, PRINTABLE, SecretRef, conditions_schema, default_kakao_region, duration_schema,
+    time_schema,
 };
 
 /// Refers to one managed Redis of KakaoCloud or NAVER Cloud Platform and shows its live state.
@@ -70,7 +71,7 @@ pub struct KakaoCloudTarget {
     pub cluster_id: Option<String>,
     /// Name of the cluster or instance set; it must be the only one of that name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
     pub cluster_name: Option<String>,
     /// Secret that holds the KakaoCloud credential: KAKAOCLOUD_APPLICATION_CREDENTIAL_ID and
     /// KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET, or KAKAOCLOUD_TOKEN.
@@ -92,7 +93,7 @@ pub struct NcpTarget {
     pub cloud_db_instance_no: Option<String>,
     /// Service name of the instance; it must be the only one of that name.
     #[serde(rename = "cloudDBServiceName", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
     pub cloud_db_service_name: Option<String>,
     /// Secret that holds the NCP credential: NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY.
     pub credentials_secret_ref: SecretRef,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::shared::whole_seconds;
+use crate::text;
 
 /// Always present: whether the object is what its user wants.
 pub const READY: &str = "Ready";
@@ -61,7 +62,8 @@ impl Desired {
     }
 }
 
-/// The conditions to store: exactly `desired`, sorted by type, where `lastTransitionTime` moves only when a status does.
+/// The conditions to store: exactly `desired`, sorted by type, where `lastTransitionTime` moves only when a status does. Every
+/// message passes here, so this is where names from outside lose what a terminal would obey.
 ///
 /// A condition of `existing` that is not desired any more is dropped, so that an error that went away leaves no trace.
 pub fn merge(existing: &[Condition], desired: Vec<Desired>, generation: i64, now: Timestamp) -> Vec<Condition> {
@@ -76,7 +78,7 @@ pub fn merge(existing: &[Condition], desired: Vec<Desired>, generation: i64, now
                 type_: want.type_.to_owned(),
                 status: want.status.as_str().to_owned(),
                 reason: want.reason.to_owned(),
-                message: shorten(want.message),
+                message: shown(&want.message),
                 observed_generation: Some(generation),
                 last_transition_time: since,
             }
@@ -84,6 +86,11 @@ pub fn merge(existing: &[Condition], desired: Vec<Desired>, generation: i64, now
         .collect();
     merged.sort_by(|a, b| a.type_.cmp(&b.type_));
     merged
+}
+
+/// A message as it is shown: one line without what a terminal would obey, and not too long.
+pub fn shown(message: &str) -> String {
+    text::sentence(message, MAX_MESSAGE_BYTES)
 }
 
 /// The condition of that type, if it stands.
@@ -94,18 +101,6 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
 /// Whether the condition of that type stands and is True.
 pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == "True")
-}
-
-fn shorten(mut message: String) -> String {
-    if message.len() > MAX_MESSAGE_BYTES {
-        let mut end = MAX_MESSAGE_BYTES - '…'.len_utf8();
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        message.truncate(end);
-        message.push('…');
-    }
-    message
 }
 
 #[cfg(test)]

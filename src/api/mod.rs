@@ -32,7 +32,7 @@ const MAX_ECHOED_BYTES: usize = 256;
 /// The value of the reconcile-requested-at annotation of an object, if it has one.
 pub fn reconcile_requested_at<K: kube::Resource>(object: &K) -> Option<String> {
     let value = object.meta().annotations.as_ref()?.get(RECONCILE_REQUESTED_AT)?;
-    Some(echoed(value).to_owned())
+    Some(crate::text::printable(echoed(value)).into_owned())
 }
 
 /// The part of a value of [`RECONCILE_REQUESTED_AT`] that is echoed.

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
-    CommonStatus, Duration, KakaoParameterGroup, LocalRef, conditions_schema, duration_schema, label_selector_schema,
-    time_schema,
+    CommonStatus, Duration, KakaoParameterGroup, LocalRef, PRINTABLE, conditions_schema, duration_schema,
+    label_selector_schema, time_schema,
 };
 
 /// Keeps the parameter groups of some clusters applied.
@@ -49,7 +49,7 @@ pub struct RedisParameterSyncSpec {
     pub parameter_group: Option<ParameterGroupTarget>,
     /// The sync statuses at which the group is applied again, compared without case.
     #[serde(default = "default_retry_on")]
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 64)))]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 64), regex(pattern = PRINTABLE)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub retry_on: Vec<String>,
     /// How often and how fast the application is tried again.

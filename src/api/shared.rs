@@ -10,12 +10,18 @@ pub use kube::core::Duration;
 /// The region a KakaoCloud spec means when it names none.
 pub const DEFAULT_KAKAO_REGION: &str = "kr-central-2";
 
+/// Names that the API server takes for Secrets, ConfigMaps and objects of these kinds: DNS subdomains (RFC 1123).
+pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// Names that people give, in any script: no characters that control a terminal, hide or reorder text.
+pub const PRINTABLE: &str = r"^[^\p{C}\p{Zl}\p{Zp}]*$";
+
 /// A Secret in the namespace of the object that names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Name of the Secret, in the namespace of this object.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }
 
@@ -24,7 +30,7 @@ pub struct SecretRef {
 #[serde(rename_all = "camelCase")]
 pub struct LocalRef {
     /// Name of the object, in the namespace of this object.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }
 
@@ -43,7 +49,7 @@ pub struct KakaoParameterGroup {
     pub id: Option<String>,
     /// Name of the parameter group (parameterGroupName in the KakaoCloud API).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
     pub name: Option<String>,
     /// Secret that holds the KakaoCloud credential.
     pub credentials_secret_ref: SecretRef,

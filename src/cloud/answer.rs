@@ -1,5 +1,6 @@
 //! An answer of a cloud, and how its body is read.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ impl Answer {
     }
 
     /// A failure that carries what every answer has: status, trace ID, Retry-After.
-    pub(crate) fn failure(&self, kind: ErrorKind, message: impl Into<String>) -> Failure {
+    pub(crate) fn failure(&self, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Failure {
         Failure::new(kind, message).status(self.status).trace(self.trace_id()).retry_after(self.retry_after)
     }
 

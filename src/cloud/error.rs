@@ -1,20 +1,23 @@
 //! What can go wrong in a talk with a cloud, in terms that a controller can act on and a person can read.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
+use super::Provider;
 use super::credential::CredentialError;
 use super::endpoint::UnknownEndpoint;
-use super::{Provider, words};
+use super::redact::Redactor;
+use crate::text::one_line;
 
 /// Longest text that an error takes over from an answer, in characters.
-const MAX_MESSAGE_CHARS: usize = 300;
+pub(crate) const MAX_MESSAGE_CHARS: usize = 300;
 /// Longest code or trace ID that an error takes over from an answer, in characters.
-const MAX_WORD_CHARS: usize = 64;
-/// Shorter "secrets" are not searched for: replacing every `a` of a message helps nobody.
-const MIN_REDACTED_LEN: usize = 4;
+pub(crate) const MAX_WORD_CHARS: usize = 64;
+/// What is told instead of a text that repeats a part of the credential.
+const ECHO: &str = "the answer repeats a part of the credential, so its text is not shown";
 
 /// What kind of failure it is; decides who has to act (the key's owner, the cloud, nobody yet).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +96,28 @@ pub struct CloudError {
 
 impl std::error::Error for CloudError {}
 
+impl CloudError {
+    /// Whether the other one says the same, so that a status that has told this one need not be written anew: numbers, IDs of
+    /// requests and times differ from one answer to the next.
+    #[must_use]
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        self.is_like(other) && gist(&self.message) == gist(&other.message)
+    }
+
+    /// Whether the other one is of the same kind, whatever its wording.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let of = |error: &Self| (error.provider, error.operation, error.kind, error.http_status);
+        of(self) == of(other) && self.code == other.code
+    }
+}
+
+/// A text without the words that have digits.
+fn gist(text: &str) -> Vec<&str> {
+    let word_ends = |character: char| character.is_whitespace() || ",;:()[]{}\"'`=/".contains(character);
+    text.split(word_ends).filter(|word| !word.is_empty() && !word.bytes().any(|byte| byte.is_ascii_digit())).collect()
+}
+
 impl fmt::Display for CloudError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let provider = self.provider;
@@ -151,7 +176,10 @@ pub(crate) struct Failure {
     pub(crate) kind: ErrorKind,
     pub(crate) http_status: Option<u16>,
     pub(crate) code: Option<String>,
-    pub(crate) message: String,
+    /// What we say. A text of the program itself, borrowed, cannot repeat anything of an answer.
+    pub(crate) message: Cow<'static, str>,
+    /// What the cloud says. Not shown where it refuses a credential: who stands there knows the request, and repeats it.
+    pub(crate) said: Option<String>,
     pub(crate) trace_id: Option<String>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) executed: Executed,
@@ -159,12 +187,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// A failure of which nothing is known but its kind; whether it was executed is unknown until someone proves more.
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind,
             http_status: None,
             code: None,
             message: message.into(),
+            said: None,
             trace_id: None,
             retry_after: None,
             executed: Executed::Unknown,
@@ -172,17 +201,22 @@ impl Failure {
     }
 
     /// An answer without the documented shape.
-    pub(crate) fn unexpected(message: impl Into<String>) -> Self {
+    pub(crate) fn unexpected(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::UnexpectedResponse, message)
     }
 
     /// A request that was refused in this process.
-    pub(crate) fn not_sent(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn not_sent(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(kind, message).executed(TransportStage::NotSent.executed())
     }
 
     pub(crate) fn status(mut self, status: u16) -> Self {
         self.http_status = Some(status);
+        self
+    }
+
+    pub(crate) fn said(mut self, said: Option<String>) -> Self {
+        self.said = said;
         self
     }
 
@@ -211,38 +245,49 @@ impl Failure {
         matches!(self.kind, ErrorKind::Unavailable | ErrorKind::RateLimited)
     }
 
-    /// The public error: `secrets` are replaced wherever an answer echoed them, then texts are made one short line.
+    /// The same, each text one short line that repeats nothing of the secrets.
+    pub(crate) fn redacted(mut self, redactor: &Redactor) -> Self {
+        let word = |word: String| redactor.word(&word, MAX_WORD_CHARS);
+        let text = |text: &str| {
+            let clean = one_line(text, MAX_MESSAGE_CHARS);
+            if redactor.repeats(&clean) { ECHO.to_owned() } else { clean }
+        };
+        self.code = self.code.and_then(word);
+        self.trace_id = self.trace_id.and_then(word);
+        if let Cow::Owned(message) = &self.message {
+            self.message = Cow::Owned(text(message));
+        }
+        self.said = self.said.as_deref().map(text);
+        self
+    }
+
+    /// Whether a credential is refused.
+    fn is_about_the_credential(&self) -> bool {
+        matches!(self.kind, ErrorKind::CredentialsRejected | ErrorKind::PermissionDenied)
+            || matches!(self.http_status, Some(401 | 403))
+    }
+
+    /// The public error: nothing in it repeats `secrets`, and each text is one short line. Our words stand before the cloud's,
+    /// which may be long and would push them out.
     pub(crate) fn into_error(
-        self,
+        mut self,
         provider: Provider,
         operation: &'static str,
         secrets: &[&SecretString],
     ) -> CloudError {
-        let word = |text: String| {
-            let clean = words::one_line(&redact(text, secrets), MAX_WORD_CHARS);
-            (!clean.is_empty()).then_some(clean)
+        if self.is_about_the_credential() {
+            self.said = None;
+        }
+        let redactor = Redactor::new(secrets.iter().copied());
+        let Self { kind, http_status, code, message, said, trace_id, retry_after, executed } = self.redacted(&redactor);
+        let said = said.filter(|said| !said.is_empty());
+        let message = match said {
+            None => message.into_owned(),
+            Some(said) if message.is_empty() || message == said => said,
+            Some(said) => one_line(&format!("{message}; it says: {said}"), MAX_MESSAGE_CHARS),
         };
-        CloudError {
-            provider,
-            operation,
-            kind: self.kind,
-            http_status: self.http_status,
-            code: self.code.and_then(word),
-            message: words::one_line(&redact(self.message, secrets), MAX_MESSAGE_CHARS),
-            trace_id: self.trace_id.and_then(word),
-            retry_after: self.retry_after,
-            executed: self.executed,
-        }
+        CloudError { provider, operation, kind, http_status, code, message, trace_id, retry_after, executed }
     }
-}
-
-fn redact(mut text: String, secrets: &[&SecretString]) -> String {
-    for secret in secrets.iter().map(|secret| secret.expose_secret()) {
-        if secret.len() >= MIN_REDACTED_LEN && text.contains(secret) {
-            text = text.replace(secret, "[redacted]");
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -251,10 +296,11 @@ mod tests {
 
     #[test]
     fn the_text_is_one_sentence_with_what_a_person_needs() {
-        let failure = Failure::new(ErrorKind::CredentialsRejected, "check NCLOUD_SECRET_KEY;\nit says: \u{1b}[31mno")
-            .status(401)
-            .code(Some("200".to_owned()))
-            .trace(Some("7f3a".to_owned()));
+        let failure =
+            Failure::new(ErrorKind::CredentialsRejected, "check NCLOUD_SECRET_KEY;\nit says: \u{1b}[31mno".to_owned())
+                .status(401)
+                .code(Some("200".to_owned()))
+                .trace(Some("7f3a".to_owned()));
         assert_eq!(
             failure.into_error(Provider::Ncp, "getCloudDBInstanceList", &[]).to_string(),
             "NCP rejected the credentials (getCloudDBInstanceList, HTTP 401, code 200, trace 7f3a): \
@@ -276,9 +322,43 @@ mod tests {
             .code(Some("E-hunter22hunter22".to_owned()))
             .trace(Some("hunter22hunter22".to_owned()))
             .into_error(Provider::Ncp, "flushCloudDBInstance", &[&secret]);
-        assert!(!format!("{error} {error:?}").contains("hunter"), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("hunter22"), "{error:?}");
         assert!(error.message.chars().count() <= MAX_MESSAGE_CHARS);
-        assert_eq!(error.code.as_deref(), Some("E-[redacted]"));
+        assert_eq!((error.code.as_deref(), error.trace_id.as_deref()), (Some("[redacted]"), Some("[redacted]")));
+    }
+
+    #[test]
+    fn what_differs_in_numbers_alone_says_the_same() {
+        let error = |message: &'static str| Failure::unexpected(message).into_error(Provider::Ncp, "x", &[]);
+        let same = |one: &'static str, other: &'static str| error(one).says_the_same_as(&error(other));
+        assert!(same("no host for request 7f3a-11 after 3 s", "no host for request 9c2b-12 after 30 s"));
+        assert!(!same("the body is larger than 67108864 bytes", "it sent an HTML page"));
+        let status = |status| Failure::unexpected("a").status(status).into_error(Provider::Ncp, "x", &[]);
+        assert!(!status(200).says_the_same_as(&status(502)));
+    }
+
+    #[test]
+    fn an_echo_is_told_but_not_shown() {
+        let secret = SecretString::from("hunter22hunter22");
+        let failure = Failure::new(ErrorKind::BadRequest, "our words").said(Some("echo: hunter22".to_owned()));
+        let error = failure.status(400).into_error(Provider::Ncp, "flushCloudDBInstance", &[&secret]);
+        assert_eq!(error.message, format!("our words; it says: {ECHO}"));
+    }
+
+    #[test]
+    fn who_refuses_a_credential_is_not_quoted() {
+        for (kind, status) in [
+            (ErrorKind::CredentialsRejected, 401),
+            (ErrorKind::PermissionDenied, 403),
+            (ErrorKind::CredentialsRejected, 500),
+            (ErrorKind::BadRequest, 403),
+        ] {
+            let failure = Failure::new(kind, "our words").said(Some("its words".to_owned()));
+            let error = failure.status(status).code(Some("200".to_owned())).into_error(Provider::Ncp, "x", &[]);
+            assert_eq!((error.message.as_str(), error.code.as_deref()), ("our words", Some("200")));
+        }
+        let failure = Failure::new(ErrorKind::BadRequest, "our words").said(Some("its words".to_owned())).status(400);
+        assert_eq!(failure.into_error(Provider::Ncp, "x", &[]).message, "our words; it says: its words");
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod kakao;
 mod limits;
 pub mod ncp;
 pub mod normalise;
+mod redact;
 mod settings;
 mod transport;
 pub mod words;

@@ -3,11 +3,14 @@
 //! The functions in [`de`] are used in serde attributes: they are lenient exactly where the APIs are known to vary and
 //! refuse every other type, so that the error names the field.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
+
+use crate::text::{one_line, printable};
 
 const BYTES_PER_MIB: i64 = 1 << 20;
 const MIB_PER_GIB: f64 = 1024.0;
@@ -23,13 +26,31 @@ const MAX_PROSE_BYTES: usize = 4096;
 /// Text that says something: `""`, blanks and `"-"` are an absent value in both APIs, and what is absurdly long is none.
 #[must_use]
 pub fn text(value: String) -> Option<String> {
-    says_something(&value, MAX_TEXT_BYTES).then_some(value)
+    says_something(&value, MAX_TEXT_BYTES).then(|| shown(value))
 }
 
 /// As [`text`], for what people write at length.
 #[must_use]
 pub fn prose(value: String) -> Option<String> {
-    says_something(&value, MAX_PROSE_BYTES).then_some(value)
+    says_something(&value, MAX_PROSE_BYTES).then(|| shown(value))
+}
+
+/// A state or a role: a word, at most 64 characters of it, for it stands in a column of a table.
+#[must_use]
+pub fn word(value: String) -> String {
+    const MAX_CHARS: usize = 64;
+    match value.char_indices().nth(MAX_CHARS) {
+        None => value,
+        Some(_) => one_line(&value, MAX_CHARS),
+    }
+}
+
+/// Words stay as they are, but for characters that would control the terminal of who reads them.
+fn shown(value: String) -> String {
+    match printable(&value) {
+        Cow::Borrowed(_) => value,
+        Cow::Owned(replaced) => replaced,
+    }
 }
 
 fn says_something(value: &str, max_bytes: usize) -> bool {
@@ -283,6 +304,21 @@ mod tests {
             assert_eq!(text(value.to_owned()).as_deref(), expected, "{value:?}");
             assert_eq!(prose(value.to_owned()).as_deref(), expected, "{value:?}");
         }
+    }
+
+    #[test]
+    fn what_controls_a_terminal_is_replaced() {
+        for value in ["a\nb", "a\u{1b}b", "a\u{202e}b", "a\u{200b}b", "a\0b"] {
+            assert_eq!(text(value.to_owned()).as_deref(), Some("a\u{fffd}b"), "{value:?}");
+            assert_eq!(prose(value.to_owned()).as_deref(), Some("a\u{fffd}b"), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_fits_into_a_column() {
+        assert_eq!(word("Scaling(horizontal)".to_owned()), "Scaling(horizontal)");
+        assert_eq!(word("가".repeat(64)), "가".repeat(64));
+        assert_eq!(word("가".repeat(65)), format!("{}…", "가".repeat(63)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::answer::{Answer, trace_id};
 use super::endpoint::is_loopback;
 use super::error::{CloudError, ErrorKind, Executed, Failure, SetupError, TransportStage};
 use super::limits::{Gate, Lane, parse_retry_after};
+use super::redact::{self, Redactor};
 use super::settings::{CloudSettings, RetrySettings};
 use super::{Provider, RequestObserver};
 
@@ -128,6 +129,9 @@ pub(crate) trait Operation: Sync {
 
     /// Reads an answer that is no redirect, of whatever HTTP status.
     fn decode(&self, answer: &Answer) -> Result<Self::Output, Failure>;
+
+    /// Takes out of a success what repeats a secret, if it has texts of the cloud beside its data.
+    fn redact(_output: &mut Self::Output, _redactor: &dyn Fn() -> Redactor) {}
 }
 
 /// A request without host and without authorisation.
@@ -220,7 +224,8 @@ impl Transport {
             Failure::not_sent(ErrorKind::RateLimited, "nothing was sent, for the cloud asked to wait")
                 .retry_after(Some(paused.remaining))
         })?;
-        let request = self.build(O::LANE, operation.request(), auth)?;
+        let (request, sent) = self.build(O::LANE, operation.request(), auth)?;
+        let redactor = || Redactor::new(auth.secrets().into_iter().chain(&sent));
         let started = Instant::now();
         let answer = self.exchange(request, operation.max_body(&self.core.settings)).await;
         let seconds = started.elapsed().as_secs_f64();
@@ -230,32 +235,44 @@ impl Transport {
         };
         self.core.observer.observe(self.provider, O::NAME, &code, seconds);
         tracing::debug!(provider = %self.provider, operation = O::NAME, code, seconds, "cloud request");
-        let answer = answer.map_err(|lost| lost.failure)?;
+        let mut answer = answer.map_err(|lost| lost.failure.redacted(&redactor()))?;
+        redact::mask(&mut answer.body, auth.secrets().into_iter().chain(&sent));
         if (300..400).contains(&answer.status) {
             // Not even for a mutation is a redirect proof that nothing happened, so `executed` stays unknown.
             let message = "it answered with a redirect, which is never followed; check the configured endpoint";
-            return Err(answer.failure(ErrorKind::UnexpectedResponse, message));
+            return Err(answer.failure(ErrorKind::UnexpectedResponse, message).redacted(&redactor()));
         }
-        operation.decode(&answer)
+        let mut output = operation.decode(&answer).map_err(|failure| failure.redacted(&redactor()))?;
+        O::redact(&mut output, &redactor);
+        Ok(output)
     }
 
-    fn build(&self, lane: Lane, request: Request, auth: &dyn Authorize) -> Result<reqwest::RequestBuilder, Failure> {
+    /// The request, and what of it only this attempt has and nobody may see: signatures and tokens in headers.
+    fn build(
+        &self,
+        lane: Lane,
+        request: Request,
+        auth: &dyn Authorize,
+    ) -> Result<(reqwest::RequestBuilder, Vec<SecretString>), Failure> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| Failure::not_sent(ErrorKind::BadRequest, "the endpoint cannot be a base URL"))?
             .pop_if_empty()
             .extend(&request.path);
         let headers = auth.headers(&request.method, url.path())?;
+        let sent = headers.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
+        let sent = sent.map(SecretString::from).collect();
         let client = match lane {
             Lane::Read => &self.clients.pooled,
             Lane::Mutation => &self.clients.fresh,
         };
         let builder = client.request(request.method, url).headers(headers).header("accept", "application/json");
-        Ok(match request.payload {
+        let request = match request.payload {
             Payload::Empty => builder,
             Payload::Json(body) => builder.json(&body),
             Payload::Form(fields) => builder.form(&fields),
-        })
+        };
+        Ok((request, sent))
     }
 
     /// Sends, and reads the whole answer.

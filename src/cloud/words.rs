@@ -1,5 +1,7 @@
 //! The clouds' own words: open sets, passed on unchanged, with predicates where the operator has to understand one.
 
+use super::Provider;
+
 /// What a provider's state word means for a user of the Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateMeaning {
@@ -31,6 +33,45 @@ pub fn state_meaning(word: &str) -> StateMeaning {
     }
 }
 
+/// The states that metrics tell apart, as KakaoCloud writes them. NCP's are the same in lower case.
+const STATES: [(&str, &str); 22] = [
+    ("Running", "running"),
+    ("Init", "init"),
+    ("Creating", "creating"),
+    ("Modifying", "modifying"),
+    ("Scaling", "scaling"),
+    ("Scaling(horizontal)", "scaling(horizontal)"),
+    ("Scaling(vertical)", "scaling(vertical)"),
+    ("Deleting", "deleting"),
+    ("Deleted", "deleted"),
+    ("Stopped", "stopped"),
+    ("Pending", "pending"),
+    ("Settingup", "settingup"),
+    ("Reinstalling", "reinstalling"),
+    ("Recovering", "recovering"),
+    ("Restarting", "restarting"),
+    ("Shuttingdown", "shuttingdown"),
+    ("Upgrading", "upgrading"),
+    ("Downgrading", "downgrading"),
+    ("Error", "error"),
+    ("Failed", "failed"),
+    ("Unavailable", "unavailable"),
+    ("Unknown", "unknown"),
+];
+
+/// A state word as a label of a metric: one of a known set in the provider's own spelling, `unknown` for no word, `other` for
+/// every other one, for each label is a series that somebody has to keep.
+#[must_use]
+pub fn state_label(provider: Provider, word: Option<&str>) -> &'static str {
+    let Some(word) = word.map(str::trim) else { return "unknown" };
+    let known = STATES.iter().find(|(_, lower)| lower.eq_ignore_ascii_case(word));
+    match (known, provider) {
+        (Some((kakao, _)), Provider::KakaoCloud) => kakao,
+        (Some((_, ncp)), Provider::Ncp) => ncp,
+        (None, _) => "other",
+    }
+}
+
 /// Whether the provider's state word says that the Redis serves requests (`Running` / `running`).
 #[must_use]
 pub fn is_serving(word: &str) -> bool {
@@ -48,47 +89,6 @@ pub fn is_transitional(word: &str) -> bool {
 pub fn is_identifier(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=128).contains(&text.len()) && text.bytes().all(fits)
-}
-
-/// Text from outside as one line: control characters and runs of blanks become one blank, and at most `max_chars` stay.
-#[must_use]
-pub fn one_line(text: &str, max_chars: usize) -> String {
-    let mut line = String::new();
-    let mut length = 0;
-    let mut blank = false;
-    for character in text.chars() {
-        if is_unprintable(character) || character.is_whitespace() {
-            blank = length > 0;
-            continue;
-        }
-        let needed = 1 + usize::from(blank);
-        if length + needed > max_chars {
-            truncate_with_ellipsis(&mut line, length, max_chars);
-            break;
-        }
-        if blank {
-            line.push(' ');
-        }
-        line.push(character);
-        length += needed;
-        blank = false;
-    }
-    line
-}
-
-fn truncate_with_ellipsis(line: &mut String, length: usize, max_chars: usize) {
-    if length == max_chars {
-        line.pop();
-    }
-    if max_chars > 0 {
-        line.push('…');
-    }
-}
-
-/// Control characters and the invisible ones that reorder or hide text in a terminal.
-fn is_unprintable(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -114,21 +114,16 @@ mod tests {
     }
 
     #[test]
-    fn one_line_is_one_line_within_the_limit() {
-        assert_eq!(one_line("a\r\n\tb\u{0}\u{202e}c  ", 10), "a b c");
-        assert_eq!(one_line("abcdef", 6), "abcdef");
-        assert_eq!(one_line("abcdefg", 6), "abcde…");
-        assert_eq!(one_line("ab cd", 3), "ab…");
-        assert_eq!(one_line("\n", 3), "");
-        assert_eq!(one_line("abc", 0), "");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn one_line_never_exceeds_and_never_controls(text in ".{0,400}", max in 0_usize..50) {
-            let line = one_line(&text, max);
-            assert!(line.chars().count() <= max);
-            assert!(!line.chars().any(char::is_control));
-        }
+    fn labels_are_of_a_known_set() {
+        let label = |word: &str| state_label(Provider::KakaoCloud, Some(word));
+        assert_eq!(
+            (label("Running"), label("rUNNING"), label(" Scaling(vertical) ")),
+            ("Running", "Running", "Scaling(vertical)")
+        );
+        assert_eq!(state_label(Provider::Ncp, Some("settingUp")), "settingup");
+        assert_eq!((label("Levitating"), state_label(Provider::Ncp, None)), ("other", "unknown"));
+        let many: std::collections::BTreeSet<&str> =
+            (0..50_000).map(|number| format!("Running{number}")).map(|word| label(&word)).collect();
+        assert_eq!(many.len(), 1);
     }
 }

@@ -9,6 +9,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use tokio_util::sync::CancellationToken;
 
 use super::announcer::Announcer;
+use super::cluster_ref::map_writes::MapWrites;
 use super::credentials::Secrets;
 use super::flush_request::sends::Sends;
 use super::flush_request::slots::Slots;
@@ -105,6 +106,8 @@ pub struct Context {
     pub turns: Turns,
     /// Bounds status writes that nobody asked for.
     pub pace: Pace,
+    /// Writes of ConfigMaps under way.
+    pub map_writes: Arc<MapWrites>,
     /// Flags.
     pub settings: Settings,
     /// Wakes objects of other kinds.
@@ -145,6 +148,7 @@ impl Context {
             membership: Membership::default(),
             turns: Turns::new(wakers.parameter_syncs.clone()),
             pace: Pace::default(),
+            map_writes: Arc::default(),
             settings,
             wakers,
             stopping,

@@ -1,5 +1,6 @@
 //! Why the cloud could not be asked, or did not answer, in the words of the conditions.
 
+use crate::api::conditions;
 use crate::cloud::{CloudError, ErrorKind, SetupError};
 
 /// A reason and a sentence.
@@ -17,12 +18,12 @@ pub struct Problem {
 impl Problem {
     /// A problem that waits for somebody.
     pub fn stalled(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), needs_a_person: true }
+        Self { reason, message: conditions::shown(&message.into()), needs_a_person: true }
     }
 
     /// A problem that heals by itself.
     pub fn passing(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), needs_a_person: false }
+        Self { reason, message: conditions::shown(&message.into()), needs_a_person: false }
     }
 }
 

@@ -16,6 +16,7 @@ use tracing::warn;
 use super::context::Context;
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, READY};
+use crate::text;
 
 /// The Events API refuses longer notes.
 const MAX_NOTE_BYTES: usize = 1000;
@@ -111,7 +112,7 @@ pub async fn publish_about(recorder: &Recorder, about: &ObjectReference, note: &
     let event = Event {
         type_: if note.warning { EventType::Warning } else { EventType::Normal },
         reason: note.reason.clone(),
-        note: Some(cut(&note.message)),
+        note: Some(text::sentence(&note.message, MAX_NOTE_BYTES)),
         action: "Reconcile".to_owned(),
         secondary: None,
     };
@@ -131,12 +132,4 @@ pub fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Note> 
         reason: now.reason.clone(),
         message: now.message.clone(),
     })
-}
-
-fn cut(note: &str) -> String {
-    let mut end = note.len().min(MAX_NOTE_BYTES);
-    while !note.is_char_boundary(end) {
-        end -= 1;
-    }
-    note[..end].to_owned()
 }

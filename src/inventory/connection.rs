@@ -23,6 +23,7 @@ use super::subscription::Subscription;
 use super::{Question, Subscriber, Urgency, Wake};
 use crate::api::cluster_ref::ParameterGroupStatus;
 use crate::cloud::CloudError;
+use crate::cloud::words::state_label;
 
 /// How long versions and flavors are believed.
 const CATALOG_FRESH: Duration = Duration::from_secs(3600);
@@ -244,14 +245,14 @@ impl Connection {
         self.lock().subscriptions.keys().cloned().collect()
     }
 
-    /// Seconds since the last good list, and the states of the listed clusters with their counts.
-    pub(super) fn report(&self, now: Timestamp) -> (Option<f64>, HashMap<String, i64>) {
+    /// Seconds since the last good list, and the states of the listed clusters, as labels, with their counts.
+    pub(super) fn report(&self, now: Timestamp) -> (Option<f64>, HashMap<&'static str, i64>) {
         let state = self.lock();
-        let mut states: HashMap<&str, i64> = HashMap::new();
+        let provider = self.source.provider();
+        let mut states: HashMap<&'static str, i64> = HashMap::new();
         for word in state.snapshot.states() {
-            *states.entry(word).or_insert(0) += 1;
+            *states.entry(state_label(provider, word)).or_insert(0) += 1;
         }
-        let states = states.into_iter().map(|(word, count)| (word.to_owned(), count)).collect();
         (state.snapshot.listed_at().map(|at| now.duration_since(at).as_secs_f64().max(0.0)), states)
     }
 
@@ -313,14 +314,16 @@ impl Connection {
 
     async fn list(&self) {
         let at = Timestamp::now();
-        {
+        let was_asked = {
             let mut state = self.lock();
             state.snapshot.begin_list();
             state.list_started = Some(Instant::now());
+            let was_asked = state.asked;
             (state.asked, state.refresh) = (false, false);
             // A cloud that fails is probed by one request, not by one and its repetitions.
             self.source.probe(state.snapshot.is_failing());
-        }
+            was_asked
+        };
         // Each cluster is compared while the list is read, so that what did not change is never held twice.
         let outcome = self.source.list(&|picture| self.lock().snapshot.recognise(picture)).await;
         self.source.probe(false);
@@ -328,7 +331,7 @@ impl Connection {
         state.doubt.settle();
         match outcome {
             Ok(clusters) => self.list_succeeded(&mut state, at, clusters),
-            Err(error) => self.list_failed(&mut state, error),
+            Err(error) => self.list_failed(&mut state, error, was_asked),
         }
         self.tell_all(state);
     }
@@ -339,11 +342,11 @@ impl Connection {
         (state.pace.failures, state.pace.retry_after) = (0, None);
     }
 
-    fn list_failed(&self, state: &mut State, error: CloudError) {
+    fn list_failed(&self, state: &mut State, error: CloudError, was_asked: bool) {
         warn!(connection = %self.label, %error, "the list failed");
         state.pace.failures = state.pace.failures.saturating_add(1);
         state.pace.retry_after = error.retry_after;
-        state.snapshot.failed(error);
+        state.snapshot.failed(error, was_asked);
     }
 
     /// The single read to begin now, or when to ask again.

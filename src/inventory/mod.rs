@@ -171,7 +171,7 @@ impl Inventory {
     /// Sets the gauges that are only true at the moment of asking: the age of each connection and the states listed.
     pub fn report(&self, metrics: &Metrics) {
         let now = Timestamp::now();
-        let mut totals: HashMap<(Provider, String), i64> = HashMap::new();
+        let mut totals: HashMap<(Provider, &'static str), i64> = HashMap::new();
         metrics.reset_inventory();
         for slot in self.lock().values() {
             let provider = slot.connection.source().provider();
@@ -184,7 +184,7 @@ impl Inventory {
             }
         }
         for ((provider, state), count) in totals {
-            metrics.clusters(provider, &state, count);
+            metrics.clusters(provider, state, count);
         }
     }
 

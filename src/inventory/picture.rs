@@ -45,13 +45,13 @@ pub fn of_kakao(cluster: kakao::Cluster) -> Picture {
     let group = ParameterGroupStatus {
         id: cluster.parameter_group_id,
         name: cluster.parameter_group_name,
-        sync_status: cluster.parameter_group_sync_status,
+        sync_status: cluster.parameter_group_sync_status.map(normalise::word),
     };
     let endpoints = EndpointsStatus { primary: cluster.endpoints.primary, read: cluster.endpoints.read };
     let flavor =
         FlavorStatus { id: cluster.flavor_id, name: None, vcpus: cluster.vcpus, memory_mib: cluster.memory_mib };
     Picture {
-        state: cluster.status,
+        state: cluster.status.map(normalise::word),
         complete,
         cluster: ClusterStatus {
             id: normalise::text(cluster.id),
@@ -105,7 +105,7 @@ pub fn of_ncp(instance: ncp::Instance) -> Picture {
     };
     let backup = BackupStatus { schedule: instance.backup_time, retention_days: instance.backup_retention_days };
     Picture {
-        state: instance.status,
+        state: instance.status.map(normalise::word),
         complete: true,
         cluster: ClusterStatus {
             id: instance.no,
@@ -132,10 +132,10 @@ pub fn of_ncp(instance: ncp::Instance) -> Picture {
 
 fn node(server: ncp::ServerInstance) -> NodeStatus {
     NodeStatus {
-        role: server.role_name().map(str::to_owned),
+        role: server.role_name().map(|role| normalise::word(role.to_owned())),
         id: server.no,
         name: server.name,
-        state: server.status,
+        state: server.status.map(normalise::word),
         private_domain: server.private_dns_name,
         public_domain: server.public_dns_name,
         created_at: server.created_at.map(whole_seconds),

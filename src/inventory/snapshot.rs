@@ -84,7 +84,10 @@ pub struct Snapshot {
     /// The round of the last good list.
     list_round: u64,
     reads: HashMap<Arc<str>, Read>,
+    /// Why the last list failed, as it is told.
     problem: Option<Arc<CloudError>>,
+    /// The last failure, while its sentence differs from the one that is told.
+    unsaid: Option<CloudError>,
     catalog: Catalog,
     shared: Shared,
     /// Counts the changes of the catalog.
@@ -151,20 +154,29 @@ impl Snapshot {
         self.list = Some(list);
         self.list_round = self.round;
         self.ended_round = self.round;
-        self.problem = None;
+        (self.problem, self.unsaid) = (None, None);
         self.shared.tidy();
         self.packed_with = self.begun_with;
     }
 
-    /// The list failed; what was seen before stays. A failure like the one before is no news, whatever its wording.
-    pub fn failed(&mut self, problem: CloudError) {
+    /// The list failed; what was seen before stays.
+    ///
+    /// What says the same as the failure before is no news. Another sentence for a failure of the same kind is, once it was said
+    /// twice in a row or somebody asked: faults that alternate would otherwise have every status of the connection rewritten
+    /// with each list.
+    pub fn failed(&mut self, problem: CloudError, was_asked: bool) {
         self.ended_round = self.round;
-        let like = |before: &Arc<CloudError>| {
-            (before.kind, before.http_status, before.operation, &before.code)
-                == (problem.kind, problem.http_status, problem.operation, &problem.code)
+        let told = self.problem.as_ref().filter(|told| told.is_like(&problem));
+        let is_news = match told {
+            None => true,
+            Some(told) if told.says_the_same_as(&problem) => false,
+            Some(_) => was_asked || self.unsaid.as_ref().is_some_and(|unsaid| unsaid.says_the_same_as(&problem)),
         };
-        if !self.problem.as_ref().is_some_and(like) {
-            self.problem = Some(Arc::new(problem));
+        if is_news {
+            (self.problem, self.unsaid) = (Some(Arc::new(problem)), None);
+        } else {
+            let says_more = told.is_some_and(|told| !told.says_the_same_as(&problem));
+            self.unsaid = says_more.then_some(problem);
         }
     }
 
@@ -190,6 +202,9 @@ impl Snapshot {
                 let read = Read { at: *at, round, outcome: known.clone(), listed };
                 self.reads.insert(id.into(), read);
                 return;
+            }
+            (Err(error), Some(Read { outcome: Outcome::Failed(told), .. })) if told.says_the_same_as(&error) => {
+                Outcome::Failed(Arc::clone(told))
             }
             (Err(error), _) => Outcome::Failed(Arc::new(error)),
             (Ok(None), _) => Outcome::Gone,
@@ -231,8 +246,8 @@ impl Snapshot {
     }
 
     /// The states of all listed clusters.
-    pub fn states(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().flat_map(|list| list.by_id.values()).map(|entry| entry.picture.state().unwrap_or("unknown"))
+    pub fn states(&self) -> impl Iterator<Item = Option<&str>> {
+        self.list.iter().flat_map(|list| list.by_id.values()).map(|entry| entry.picture.state())
     }
 
     /// Whether what was last seen refuses a want, so that somebody who asks for the first time deserves a newer list.

@@ -93,7 +93,7 @@ fn list(snapshot: &mut Snapshot, second: i64, pictures: Vec<Picture>) {
 
 fn fail(snapshot: &mut Snapshot) {
     snapshot.begin_list();
-    snapshot.failed(error(ErrorKind::Unavailable));
+    snapshot.failed(error(ErrorKind::Unavailable), false);
 }
 
 fn sight(snapshot: &Snapshot, want: &Want) -> Sight {
@@ -288,6 +288,25 @@ fn a_forced_read_is_done_when_its_list_has_failed() {
     fail(&mut snapshot);
     let observation = snapshot.observe(&by_id("a"), 2, 0);
     assert!(observation.forced_read_done && observation.problem.is_some());
+}
+
+#[test]
+fn the_sentence_follows_the_fault_and_does_not_alternate_with_it() {
+    let mut snapshot = listing(vec![whole("a", "x")]);
+    let told = |snapshot: &Snapshot| snapshot.observe(&by_id("a"), 0, 0).problem.unwrap().message.clone();
+    let mut fails = |message: &str, was_asked| {
+        snapshot.begin_list();
+        let error = CloudError { message: message.to_owned(), ..error(ErrorKind::UnexpectedResponse) };
+        snapshot.failed(error, was_asked);
+        told(&snapshot)
+    };
+    assert_eq!(fails("larger than 64 MiB", false), "larger than 64 MiB");
+    assert_eq!(fails("larger than 32 MiB", false), "larger than 64 MiB", "a number is no news");
+    assert_eq!(fails("an HTML page", false), "larger than 64 MiB", "once is chance");
+    assert_eq!(fails("larger than 64 MiB", false), "larger than 64 MiB");
+    assert_eq!(fails("an HTML page", false), "larger than 64 MiB", "and so it is when faults alternate");
+    assert_eq!(fails("an HTML page", false), "an HTML page", "twice in a row is news");
+    assert_eq!(fails("an empty body", true), "an empty body", "somebody asked");
 }
 
 #[test]

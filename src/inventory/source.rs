@@ -9,7 +9,7 @@ use super::picture::{self, Picture};
 use crate::api::cluster_ref::FlavorStatus;
 use crate::cloud::kakao::{KakaoClient, KakaoCredentials};
 use crate::cloud::ncp::{NcpClient, NcpCredentials};
-use crate::cloud::{CloudError, ErrorKind, HttpCore, Provider, SetupError};
+use crate::cloud::{CloudError, ErrorKind, HttpCore, Provider, SetupError, normalise};
 
 /// What makes a connection: provider, region or site, and credential.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -118,7 +118,7 @@ impl Source {
     pub async fn catalog(&self) -> (Catalog, bool) {
         let Self::Kakao(client) = self else { return (Catalog::default(), true) };
         let (versions, flavors) = tokio::join!(client.versions(), client.flavors());
-        let versions = versions.ok();
+        let versions = versions.ok().map(|versions| versions.into_iter().filter_map(normalise::text).collect());
         let flavors = flavors.ok().map(|flavors| {
             let entry = |flavor: crate::cloud::kakao::Flavor| {
                 let status = FlavorStatus {

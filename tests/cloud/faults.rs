@@ -200,9 +200,9 @@ async fn secrets_that_a_cloud_echoes_stay_out_of_errors() {
     bench.fake.state().inject(Fault::new(Operation::Any, echo)).unwrap();
     let kakao = bench.kakao_token(fake_cloud::KAKAO_TOKEN).clusters().await.unwrap_err();
     let shown = format!("{kakao} {kakao:?}");
-    assert!(shown.contains("[redacted]") && !shown.contains(fake_cloud::KAKAO_TOKEN), "{shown}");
+    assert!(shown.contains("got ****") && !shown.contains(fake_cloud::KAKAO_TOKEN), "{shown}");
     let ncp = bench.ncp().flush(NO).await.unwrap_err();
     let shown = format!("{ncp} {ncp:?}");
-    assert!(shown.contains("[redacted]"), "{shown}");
+    assert!(shown.contains("and ****"), "{shown}");
     assert!(!shown.contains(fake_cloud::NCP_SECRET_KEY) && !shown.contains(fake_cloud::NCP_ACCESS_KEY), "{shown}");
 }

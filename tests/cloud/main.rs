@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test helper that fails must fail its test")]
 
 mod connections;
+mod echo;
 mod faults;
 mod kakao;
 mod limits;

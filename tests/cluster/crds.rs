@@ -76,6 +76,29 @@ fn by_number() -> Value {
     json!({ "ncp": { "cloudDBInstanceNo": "882731", "credentialsSecretRef": { "name": "ncp" } } })
 }
 
+fn by_name(name: &str) -> Value {
+    json!({ "kakaoCloud": { "clusterName": name, "credentialsSecretRef": { "name": "kakaocloud" } } })
+}
+
+fn by_service(name: &str) -> Value {
+    json!({ "ncp": { "cloudDBServiceName": name, "credentialsSecretRef": { "name": "ncp" } } })
+}
+
+/// Names that people write, in any script, are names.
+#[tokio::test]
+async fn names_of_every_script_are_accepted() {
+    let env = Env::without_operator("crd-names").await;
+    for name in ["carts", "장바구니 1", "カート", "panier-d'été", "корзина", "🛒", "a..b"] {
+        for spec in [by_name(name), by_service(name)] {
+            dry_run(&env, CLUSTER_REF, &spec).await.unwrap();
+        }
+    }
+    for name in ["a", "a.b", "a-b.c-d", "0", &"a".repeat(253)] {
+        let spec = with(&by_name("carts"), json!({ "connectionConfigMap": { "name": name } }));
+        dry_run(&env, CLUSTER_REF, &spec).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn bad_references_are_refused_with_a_sentence() {
     let env = Env::without_operator("crd-rcr").await;
@@ -107,6 +130,15 @@ async fn bad_references_are_refused_with_a_sentence() {
         (on_kakao(json!({ "credentialsSecretRef": { "name": "Not A Name" } })), "credentialsSecretRef.name in body"),
         (with(&kakao, json!({ "suspend": "yes" })), "spec.suspend in body must be of type boolean"),
         (with(&kakao, json!({ "connectionConfigMap": {} })), "spec.connectionConfigMap.name: Required value"),
+        (with(&kakao, json!({ "connectionConfigMap": { "name": "a..b" } })), "spec.connectionConfigMap.name in body"),
+        (with(&kakao, json!({ "connectionConfigMap": { "name": "a.-b" } })), "spec.connectionConfigMap.name in body"),
+        (on_kakao(json!({ "credentialsSecretRef": { "name": "a-.b" } })), "credentialsSecretRef.name in body"),
+        (by_name("carts\nWARN forged"), "spec.kakaoCloud.clusterName in body"),
+        (by_name("carts\u{1b}[31m"), "spec.kakaoCloud.clusterName in body"),
+        (by_name("\u{202e}strac"), "spec.kakaoCloud.clusterName in body"),
+        (by_name("car\u{200b}ts"), "spec.kakaoCloud.clusterName in body"),
+        (by_service("carts\nWARN forged"), "spec.ncp.cloudDBServiceName in body"),
+        (by_service("\u{2028}"), "spec.ncp.cloudDBServiceName in body"),
     ];
     for (spec, sentence) in cases {
         refused(&env, CLUSTER_REF, spec, sentence).await;

@@ -23,6 +23,8 @@ mod harness;
 mod invalid;
 mod leading;
 mod many;
+mod map_trouble;
+mod outside_words;
 mod process;
 mod reading;
 mod reference;

@@ -221,7 +221,7 @@ impl Operation for IssueToken<'_> {
         if !answer.is_success() {
             return Err(iam_refusal(answer));
         }
-        let unexpected = |message: &str| answer.failure(ErrorKind::UnexpectedResponse, message);
+        let unexpected = |message: &'static str| answer.failure(ErrorKind::UnexpectedResponse, message);
         let token = answer
             .headers
             .get("x-subject-token")
@@ -246,10 +246,7 @@ fn iam_refusal(answer: &Answer) -> Failure {
         failure.kind = ErrorKind::CredentialsRejected;
     }
     if failure.kind == ErrorKind::CredentialsRejected {
-        failure.message = format!(
-            "the application credential was not accepted; check its ID, secret and expiry ({})",
-            failure.message
-        );
+        failure.message = "the application credential was not accepted; check its ID, secret and expiry".into();
     }
     failure
 }

@@ -4,8 +4,9 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::super::answer::{Answer, read_json, read_json_with};
-use super::super::error::{ErrorKind, Executed, Failure};
+use super::super::error::{ErrorKind, Executed, Failure, MAX_WORD_CHARS};
 use super::super::limits::Lane;
+use super::super::redact::Redactor;
 use super::super::settings::CloudSettings;
 use super::super::transport::{Operation, Payload, Request};
 use super::model::{ApplyBody, ApplyReply, Cluster, ClusterList, Flavor, FlavorList};
@@ -115,6 +116,13 @@ impl Operation for ApplyParameterGroup<'_> {
             if answer.body.trim_ascii().is_empty() { None } else { read_json::<ApplyBody>(answer)?.object_id };
         Ok(ApplyReply { http_status: answer.status, object_id, trace_id: answer.trace_id() })
     }
+
+    fn redact(reply: &mut ApplyReply, redactor: &dyn Fn() -> Redactor) {
+        let redactor = redactor();
+        for word in [&mut reply.object_id, &mut reply.trace_id] {
+            *word = word.take().and_then(|word| redactor.word(&word, MAX_WORD_CHARS));
+        }
+    }
 }
 
 fn get(path: &[&str]) -> Request {
@@ -148,8 +156,8 @@ pub(super) fn refusal(answer: &Answer, target: Target) -> Failure {
     };
     let executed =
         if (400..500).contains(&answer.status) && answer.status != 408 { Executed::No } else { Executed::Unknown };
-    let message = error.message.unwrap_or_else(|| fallback.to_owned());
-    answer.failure(kind, message).code(error.code).executed(executed)
+    let message = if kind == ErrorKind::BadRequest && error.message.is_some() { "" } else { fallback };
+    answer.failure(kind, message).said(error.message).code(error.code).executed(executed)
 }
 
 /// What an error body says, in any of the shapes seen at this cloud; nothing if it is none of them.

@@ -1,5 +1,6 @@
 //! Opens an NCP answer: which layer speaks, and what it says.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use jiff::{SignedDuration, Timestamp};
@@ -127,27 +128,25 @@ fn refusal(answer: &Answer, layer: Layer, code: Option<String>, message: Option<
     let kind = error_kind(answer.status, layer, code.as_deref());
     let evidence = Evidence::Answer { http_status: answer.status, layer, code: code.as_deref() };
     let executed = flush_executed(evidence);
-    let advice = match (layer, kind) {
-        (_, ErrorKind::CredentialsRejected) => {
-            clock_advice(answer).unwrap_or_else(|| "check NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY".to_owned())
-        }
+    let advice: Cow<'static, str> = match (layer, kind) {
+        (_, ErrorKind::CredentialsRejected) => match clock_advice(answer) {
+            Some(advice) => advice.into(),
+            None => "check NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY".into(),
+        },
         (_, ErrorKind::PermissionDenied) => {
-            "check the sub account's permissions and that Cloud DB is subscribed to".to_owned()
+            "check the sub account's permissions and that Cloud DB is subscribed to".into()
         }
-        (Layer::Gateway, ErrorKind::UnexpectedResponse) => "check the configured endpoint".to_owned(),
-        _ => String::new(),
+        (Layer::Gateway, ErrorKind::UnexpectedResponse) => "check the configured endpoint".into(),
+        _ => "".into(),
     };
-    // Advice stands before the cloud's words, which may be long and would push it out.
-    let said = message.unwrap_or_default();
-    let text = [advice, said].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; it says: ");
-    answer.failure(kind, text).code(code).executed(executed)
+    answer.failure(kind, advice).said(message).code(code).executed(executed)
 }
 
 /// An answer in which no layer can be recognised: the HTTP status alone says what kind of failure it is.
 fn unreadable(answer: &Answer, problem: &str) -> Failure {
     let kind = error_kind(answer.status, Layer::Unrecognised, None);
     let evidence = Evidence::Answer { http_status: answer.status, layer: Layer::Unrecognised, code: None };
-    answer.failure(kind, problem).executed(flush_executed(evidence))
+    answer.failure(kind, problem.to_owned()).executed(flush_executed(evidence))
 }
 
 /// What the `Date` header says about our clock, if that is so far off that signatures are refused.

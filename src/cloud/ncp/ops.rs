@@ -3,8 +3,9 @@
 use reqwest::Method;
 
 use super::super::answer::Answer;
-use super::super::error::{ErrorKind, Failure};
+use super::super::error::{ErrorKind, Failure, MAX_MESSAGE_CHARS, MAX_WORD_CHARS};
 use super::super::limits::Lane;
+use super::super::redact::Redactor;
 use super::super::settings::CloudSettings;
 use super::super::transport::{Operation, Payload, Request};
 use super::answer::open;
@@ -94,6 +95,12 @@ impl Operation for FlushCloudDbInstance<'_> {
             total_rows: reply.body.total_rows,
             instances: reply.body.instances.unwrap_or_default(),
         })
+    }
+
+    fn redact(reply: &mut FlushReply, redactor: &dyn Fn() -> Redactor) {
+        let redactor = redactor();
+        reply.trace_id = reply.trace_id.take().and_then(|trace| redactor.word(&trace, MAX_WORD_CHARS));
+        reply.return_message = reply.return_message.take().and_then(|said| redactor.word(&said, MAX_MESSAGE_CHARS));
     }
 }
 
@@ -281,7 +288,7 @@ mod tests {
             let failure = flush(&answer).unwrap_err();
             assert_eq!((failure.kind, failure.code.as_deref()), (kind, Some(code)));
             assert_eq!(failure.executed, Executed::No);
-            assert!(failure.message.contains(fragment), "{}", failure.message);
+            assert!(failure.said.as_ref().is_some_and(|said| said.contains(fragment)), "{failure:?}");
         }
     }
 
@@ -307,7 +314,7 @@ mod tests {
             assert_eq!(failure.kind, ErrorKind::CredentialsRejected);
             let expected = named.unwrap_or("check NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY");
             assert!(failure.message.starts_with(expected), "{date}: {}", failure.message);
-            assert!(failure.message.ends_with("it says: Authentication Failed"), "{}", failure.message);
+            assert_eq!(failure.said.as_deref(), Some("Authentication Failed"));
         }
     }
 

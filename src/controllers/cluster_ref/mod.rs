@@ -1,6 +1,9 @@
 //! RedisClusterRef: keeps the status of a reference, and the ConfigMap applications mount, what the cloud says.
 
 pub mod config_map;
+mod map_plan;
+pub mod map_writes;
+mod ownership;
 pub mod plan;
 pub mod target;
 
@@ -9,7 +12,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::plan::{Input, Plan, View, plan};
+use self::config_map::Write;
+use self::map_writes::Written;
+use self::plan::{ConfigMapState, Input, MapProblem, Plan, View, plan};
 use super::context::Context;
 use super::objects::{Objects, Watched};
 use super::parameter_sync::membership::Link;
@@ -51,29 +56,31 @@ impl Reconcile for RedisClusterRef {
             Looked::AtNothingYet { look_again } => return Ok(Outcome::settled(look_again)),
             Looked::At(view) => view,
         };
-        let config_map = config_map::observe(&ctx, &self).await?;
         let previous = self.status.clone().unwrap_or_default();
-        let Plan { status, config_map: write, requeue_after } = plan(&Input {
+        let mut input = Input {
             spec: &self.spec,
             generation: generation(&*self),
             requested_at: reconcile_requested_at(&*self),
             previous: &previous,
             view,
-            config_map,
+            config_map: ConfigMapState::NotWanted,
+            renamed_remains: false,
             heartbeat: ctx.settings.status_heartbeat,
             phase: requeue::phase(self.metadata.uid.as_deref().unwrap_or_default(), ctx.settings.status_heartbeat),
             now: Timestamp::now(),
-        });
+        };
+        let mut planned = with_config_map(&ctx, &self, &mut input).await;
+        if !config_map::remove_renamed(&ctx, &self, &previous).await {
+            input.renamed_remains = true;
+            planned = plan(&input);
+        }
+        let Plan { status, requeue_after, .. } = planned;
         if status != previous
             && !is_asked_for(&self, &previous)
             && let Err(wait) = ctx.pace.write(&who.namespace, &who.name)
         {
             return Ok(Outcome::settled(wait));
         }
-        if let Some(write) = write {
-            config_map::apply(&ctx, &self, &write).await?;
-        }
-        config_map::remove_renamed(&ctx, &self, &previous).await?;
         let requeue_after = requeue::jittered(requeue_after);
         report(&ctx, &self, &previous, &status).await?;
         Ok(if status == previous { Outcome::settled(requeue_after) } else { Outcome::applied(requeue_after) })
@@ -93,6 +100,7 @@ impl Reconcile for RedisClusterRef {
     fn forget(ctx: &Context, namespace: &str, name: &str) {
         ctx.metrics.forget_cluster(namespace, name);
         ctx.membership.unlink(namespace, name);
+        ctx.map_writes.forget(namespace, name);
         ctx.inventory.forget(&Subscriber {
             kind: SubscriberKind::ClusterRef,
             namespace: namespace.to_owned(),
@@ -161,6 +169,34 @@ async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -
             Looked::At(View::Blocked(problem))
         }
     }
+}
+
+/// Plans, and brings the ConfigMap about. That it cannot be had is no reason to keep the rest from the status.
+async fn with_config_map(ctx: &Context, reference: &RedisClusterRef, input: &mut Input<'_>) -> Plan {
+    let who = subscriber(reference);
+    let is_asked_for = is_asked_for(reference, input.previous);
+    // Somebody may create, change or delete it between the look and the write; then it is looked at once more.
+    for _ in 0..2 {
+        let looked = config_map::observe(ctx, reference).await;
+        input.config_map = looked.state.clone();
+        let planned = plan(input);
+        let (Some(write), Some(wanted)) = (&planned.config_map, &reference.spec.connection_config_map) else {
+            return planned;
+        };
+        let write = Write::new(config_map::api(ctx, reference), reference, &wanted.name, &looked, write);
+        let (waker, namespace, name) = (ctx.wakers.cluster_refs.clone(), who.namespace.clone(), who.name.clone());
+        let later = move || waker.wake(&namespace, &name);
+        match ctx.map_writes.write((&who.namespace, &who.name), is_asked_for, write, later).await {
+            Written::Done => return planned,
+            Written::Lost => {}
+            Written::Failed(problem) => {
+                input.config_map = ConfigMapState::Failed(problem);
+                return plan(input);
+            }
+        }
+    }
+    input.config_map = ConfigMapState::Failed(MapProblem::contended());
+    plan(input)
 }
 
 async fn report(

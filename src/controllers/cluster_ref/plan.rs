@@ -1,11 +1,12 @@
 //! From what was observed to what is reported: the whole status of a RedisClusterRef and what becomes of its ConfigMap.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::map_plan;
+pub use super::map_plan::{ConfigMapState, ConfigMapWrite, MapProblem};
 use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus, RedisClusterRefSpec, RedisClusterRefStatus};
 use crate::api::conditions::{self, Desired, READY, RECONCILING, STALLED, SYNCED, Truth};
 use crate::api::shared::whole_seconds;
@@ -13,7 +14,10 @@ use crate::cloud::words::{StateMeaning, state_meaning};
 use crate::controllers::problem::Problem;
 use crate::controllers::requeue;
 use crate::inventory::{Observation, Sight};
+use crate::text::one_line;
 
+/// Longest word or name of a cloud in a sentence, in characters.
+const MAX_WORD_CHARS: usize = 64;
 /// After so many intervals without a good read, the picture is stale.
 const STALE_INTERVALS: u32 = 3;
 
@@ -32,6 +36,8 @@ pub struct Input<'a> {
     pub view: View,
     /// The ConfigMap the spec names, as it stands.
     pub config_map: ConfigMapState,
+    /// Whether the ConfigMap that an earlier spec named could not be deleted, so that it has to be tried again.
+    pub renamed_remains: bool,
     /// How often an unchanged status is written again, for its lastObservedTime.
     pub heartbeat: Duration,
     /// Where in each heartbeat this object has its turn, so that those of many objects are spread evenly.
@@ -51,35 +57,6 @@ pub enum View {
     Seen(Observation),
 }
 
-/// The ConfigMap of `spec.connectionConfigMap`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigMapState {
-    /// None is wanted.
-    NotWanted,
-    /// There is none of that name.
-    Absent,
-    /// It belongs to this object.
-    Owned {
-        /// Its data.
-        data: BTreeMap<String, String>,
-        /// Whether it carries the stale annotation.
-        stale: bool,
-    },
-    /// Somebody else's.
-    NotOwned,
-    /// The operator was told to leave ConfigMaps alone, so nobody looked.
-    Disabled,
-}
-
-/// What to write into the ConfigMap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigMapWrite {
-    /// The keys applications mount.
-    pub data: BTreeMap<String, String>,
-    /// Since when the picture is stale, if it is.
-    pub stale_since: Option<Timestamp>,
-}
-
 /// What to do.
 #[derive(Debug)]
 pub struct Plan {
@@ -96,7 +73,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let interval = Duration::from(input.spec.poll_interval);
     let picture = picture(input);
     let mut desired = judge(input, &picture, interval);
-    let config_map = config_map(input, &picture, &mut desired);
+    let config_map = map_plan::plan(input, &picture, &mut desired);
     let handled = match &input.view {
         View::Seen(observation) if !observation.forced_read_done => input.previous.last_handled_reconcile_at.clone(),
         _ => input.requested_at.clone().or_else(|| input.previous.last_handled_reconcile_at.clone()),
@@ -112,6 +89,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         engine: picture.engine,
         connection_config_map: match &input.config_map {
             // What was made before is still there, and has to be remembered.
+            _ if input.renamed_remains => input.previous.connection_config_map.clone(),
             ConfigMapState::Disabled => input.previous.connection_config_map.clone(),
             _ => input.spec.connection_config_map.as_ref().map(|wanted| wanted.name.clone()),
         },
@@ -122,11 +100,11 @@ pub fn plan(input: &Input<'_>) -> Plan {
 }
 
 /// The last known picture, fresh or from the status.
-struct Picture {
+pub(super) struct Picture {
     state: Option<String>,
-    cluster: Option<ClusterStatus>,
+    pub(super) cluster: Option<ClusterStatus>,
     engine: Option<crate::api::cluster_ref::EngineStatus>,
-    read_at: Option<Timestamp>,
+    pub(super) read_at: Option<Timestamp>,
 }
 
 fn picture(input: &Input<'_>) -> Picture {
@@ -218,7 +196,7 @@ fn waiting(picture: &Picture) -> Vec<Desired> {
 }
 
 fn by_state(state: Option<&str>) -> Vec<Desired> {
-    let word = state.unwrap_or_default();
+    let word = &one_line(state.unwrap_or_default(), MAX_WORD_CHARS);
     let mut desired = vec![Desired::new(SYNCED, Truth::True, "ObserveSucceeded", "the cloud was read with success")];
     let ready = match state_meaning(word) {
         StateMeaning::Serving => Desired::new(READY, Truth::True, "Running", format!("the cloud says {word}")),
@@ -322,10 +300,13 @@ fn whole(duration: Duration) -> i64 {
 /// When to look again, if nothing happens before. The inventory wakes the object when the cloud changes; what remains is what
 /// comes with time alone.
 fn look_again(input: &Input<'_>, status: &RedisClusterRefStatus, interval: Duration) -> Duration {
+    let mut wait = if input.renamed_remains { interval } else { requeue::WHEN_CHANGED };
+    if let ConfigMapState::Failed(problem) = &input.config_map {
+        wait = wait.min(problem.again);
+    }
     let View::Seen(observation) = &input.view else {
-        return if matches!(input.view, View::Suspended) { requeue::WHEN_CHANGED } else { interval };
+        return if matches!(input.view, View::Suspended) { wait } else { wait.min(interval) };
     };
-    let mut wait = requeue::WHEN_CHANGED;
     // The picture grows stale, or its time is to be told again: after the turn, once a read has come that is newer.
     if let Some(seen) = &status.last_observed_time {
         wait = wait.min(match &observation.problem {
@@ -339,82 +320,6 @@ fn look_again(input: &Input<'_>, status: &RedisClusterRefStatus, interval: Durat
     }
     // Nobody tells of a ConfigMap that somebody else has changed or deleted.
     if input.spec.connection_config_map.is_some() { wait.min(interval) } else { wait }
-}
-
-/// Why a ConfigMap that is wanted cannot be had: a reason and a sentence.
-fn refusal(state: &ConfigMapState, name: &str) -> Option<(&'static str, String)> {
-    match state {
-        ConfigMapState::NotOwned => Some((
-            "ConfigMapNotOwned",
-            format!(
-                "ConfigMap {name} exists and does not belong to this object, so it is left alone: delete it or name another"
-            ),
-        )),
-        ConfigMapState::Disabled => Some((
-            "ConfigMapsDisabled",
-            format!(
-                "ConfigMap {name} is not kept: this operator runs with --connection-config-maps=false; \
-                 remove spec.connectionConfigMap, or have it enabled"
-            ),
-        )),
-        ConfigMapState::NotWanted | ConfigMapState::Absent | ConfigMapState::Owned { .. } => None,
-    }
-}
-
-/// What the ConfigMap should hold; one that cannot be had turns into conditions.
-fn config_map(input: &Input<'_>, picture: &Picture, desired: &mut Vec<Desired>) -> Option<ConfigMapWrite> {
-    let name = &input.spec.connection_config_map.as_ref()?.name;
-    if let Some((reason, message)) = refusal(&input.config_map, name) {
-        if !desired.iter().any(|condition| condition.type_ == STALLED) {
-            desired.retain(|condition| condition.type_ == SYNCED);
-            desired.push(Desired::new(READY, Truth::False, reason, message.clone()));
-            desired.push(Desired::new(STALLED, Truth::True, reason, message));
-        }
-        return None;
-    }
-    let fresh = matches!(&input.view, View::Seen(o) if o.problem.is_none() && matches!(o.sight, Sight::Found(_)));
-    let data = picture.cluster.as_ref().and_then(connection);
-    let stale_since = (!fresh).then_some(picture.read_at).flatten();
-    match (&input.config_map, data) {
-        (ConfigMapState::Absent, Some(data)) => Some(ConfigMapWrite { data, stale_since }),
-        (ConfigMapState::Owned { data: have, stale }, Some(data)) => {
-            let differs = *have != data || *stale != stale_since.is_some();
-            // Until the first read after a start there is no news: what stands is neither refreshed nor called stale.
-            let waiting = matches!(&input.view, View::Seen(Observation { sight: Sight::NotYet, problem: None, .. }));
-            (differs && !waiting).then_some(ConfigMapWrite { data, stale_since })
-        }
-        (ConfigMapState::Owned { data, stale: false }, None) if !fresh => {
-            Some(ConfigMapWrite { data: data.clone(), stale_since: Some(input.now) })
-        }
-        _ => None,
-    }
-}
-
-/// The keys applications mount; none while no endpoint is known.
-fn connection(cluster: &ClusterStatus) -> Option<BTreeMap<String, String>> {
-    let endpoints = cluster.endpoints.as_ref()?;
-    let host = endpoints.primary.clone()?;
-    let port = cluster.port.unwrap_or(6379);
-    let user = cluster.user_name.clone();
-    let at = user.as_ref().map(|user| format!("{}@", percent_encode(user))).unwrap_or_default();
-    let mut data = BTreeMap::from([
-        ("url".to_owned(), format!("redis://{at}{host}:{port}")),
-        ("host".to_owned(), host),
-        ("port".to_owned(), port.to_string()),
-    ]);
-    let optional = [("readHost", endpoints.read.clone()), ("mode", cluster.mode.clone()), ("username", user)];
-    data.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
-    Some(data)
-}
-
-/// A user name as the user part of a URL (RFC 3986: unreserved characters stay).
-fn percent_encode(user: &str) -> String {
-    user.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 /// What the spec refers to, for a sentence.
@@ -437,10 +342,11 @@ fn describe_target(spec: &RedisClusterRefSpec) -> String {
 }
 
 fn few(ids: &[String]) -> String {
-    match ids {
-        [first, second, third, _, ..] => format!("{first}, {second}, {third}, …"),
-        _ => ids.join(", "),
+    let mut few: Vec<String> = ids.iter().take(3).map(|id| one_line(id, MAX_WORD_CHARS)).collect();
+    if ids.len() > few.len() {
+        few.push("…".to_owned());
     }
+    few.join(", ")
 }
 
 fn words(interval: Duration) -> String {

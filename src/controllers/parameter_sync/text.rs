@@ -16,16 +16,7 @@ pub(super) fn list<S: AsRef<str>>(names: &[S]) -> String {
 
 /// A text of somebody else on one line, at most `max` bytes, without the full stop that the sentence around it has.
 pub(super) fn one_line(text: &str, max: usize) -> String {
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.len() > max {
-        let mut end = max.saturating_sub('…'.len_utf8());
-        while !line.is_char_boundary(end) {
-            end -= 1;
-        }
-        line.truncate(end);
-        line.push('…');
-    }
-    line.trim_end_matches('.').to_owned()
+    crate::text::sentence(text, max).trim_end_matches('.').to_owned()
 }
 
 /// `1 cluster`, `12 clusters`.

@@ -8,7 +8,7 @@ use super::table::Kind::Reference;
 use super::world::{FAILING, POLL, POWERLESS_SECRET, SILENT_SITE, WRONG_SECRET, World, WorldError, merge};
 
 /// Every state but those for which the operator must not run, or the cloud must fail at a certain moment.
-pub const SCENES: [Scene; 13] = [
+pub const SCENES: [Scene; 14] = [
     scene!(Reference, "observing", |world| {
         let target = ncp("1001", json!({ "site": SILENT_SITE }), "ncp");
         world.apply(Reference, "observing", target).await
@@ -45,6 +45,19 @@ pub const SCENES: [Scene; 13] = [
         let mut spec = kakao("map-not-owned", json!({}));
         merge(&mut spec, json!({ "connectionConfigMap": { "name": "somebody-elses" } }));
         world.apply(Reference, "map-not-owned", spec).await
+    }),
+    scene!(Reference, "map-failed", |world| {
+        // One that comes back from a backup, and that nobody may change.
+        let metadata = json!({
+            "labels": { "app.kubernetes.io/managed-by": "managed-redis-operator" },
+            "annotations": { "managedredis.dev/cluster-ref": "map-failed" },
+        });
+        let map = json!({ "metadata": metadata, "immutable": true, "data": { "host": "earlier" } });
+        world.core("ConfigMap", "map-failed", map).await?;
+        world.cloud().add_kakao_cluster(KakaoCluster::instance_set("map-failed", "map-failed"))?;
+        let mut spec = kakao("map-failed", json!({}));
+        merge(&mut spec, json!({ "connectionConfigMap": { "name": "map-failed" } }));
+        world.apply(Reference, "map-failed", spec).await
     }),
     scene!(Reference, "suspended", |world| {
         in_state(world, "suspended", "Running").await?;

@@ -36,8 +36,9 @@ fn view((which, sight, kind, done): (u8, Sight, Option<ErrorKind>, bool)) -> Vie
 }
 
 fn config_maps() -> impl Strategy<Value = ConfigMapState> {
-    let owned = any::<(bool, bool)>().prop_map(|(good, stale)| ConfigMapState::Owned {
-        data: if good { connection_data() } else { BTreeMap::new() },
+    let owned = any::<(bool, bool, bool)>().prop_map(|(good, stale, intact)| ConfigMapState::Owned {
+        intact,
+        data: if good { connection_data() } else { std::collections::BTreeMap::new() },
         stale,
     });
     prop_oneof![Just(ConfigMapState::Absent), Just(ConfigMapState::NotOwned), Just(ConfigMapState::Disabled), owned]
@@ -86,7 +87,7 @@ proptest! {
         let foreign = matches!(config_map, ConfigMapState::NotOwned | ConfigMapState::Disabled);
         if let Some(write) = plan_with(&spec, &before, view(seen.clone()), config_map, second).config_map {
             prop_assert!(!foreign);
-            let written = ConfigMapState::Owned { data: write.data, stale: write.stale_since.is_some() };
+            let written = ConfigMapState::Owned { data: write.data, stale: write.stale_since.is_some(), intact: true };
             prop_assert_eq!(plan_with(&spec, &before, view(seen), written, second).config_map, None);
         }
     }
