@@ -33,6 +33,15 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
 impl Watched for RedisParameterSync {
     const PACKED: bool = true;
+
+    /// The echoes of what the operator wrote wait behind what a person changed: there is one for every pass of every object.
+    fn is_awaited(&self) -> bool {
+        let status = self.status.as_ref();
+        let handled = status.and_then(|status| status.last_handled_reconcile_at.as_ref());
+        self.metadata.deletion_timestamp.is_some()
+            || status.and_then(|status| status.observed_generation) != Some(generation(self))
+            || reconcile_requested_at(self).is_some_and(|asked| handled != Some(&asked))
+    }
 }
 
 impl Reconcile for RedisParameterSync {
@@ -293,6 +302,22 @@ mod tests {
             retry_after: None,
             executed,
         }
+    }
+
+    #[test]
+    fn a_person_waits_for_what_was_not_handled_and_for_no_echo() {
+        let sync = |annotation: &str, observed: i64| -> RedisParameterSync {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
+                "metadata": { "name": "a", "generation": 2,
+                              "annotations": { "managedredis.dev/reconcile-requested-at": annotation } },
+                "spec": { "clusterRef": { "name": "a" } },
+                "status": { "observedGeneration": observed, "lastHandledReconcileAt": "1" },
+            }))
+            .unwrap()
+        };
+        let awaited = [sync("1", 2), sync("1", 1), sync("2", 2)].map(|sync| sync.is_awaited());
+        assert_eq!(awaited, [false, true, true]);
     }
 
     #[test]
