@@ -251,9 +251,12 @@ impl Executor {
     }
 
     /// Says in an event that the API server refuses to record the request's state: there is no other place left to say it.
-    pub(super) fn announce_refusal(&self, sentence: &str) {
-        let note =
-            report::Note { warning: true, reason: WRITE_REFUSED.to_owned(), message: say::write_refused(sentence) };
+    pub(super) fn announce_refusal(&self, said: &str) {
+        let note = report::Note {
+            warning: true,
+            reason: WRITE_REFUSED.to_owned(),
+            message: say::write_refused(&sentence(said)),
+        };
         self.ctx.announcer.announce(&self.object, note);
     }
 
