@@ -45,10 +45,12 @@ pub struct RedisFlushRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_text_schema")]
     #[x_kube(validation = Rule::new(
-        "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$') \
-         && timestamp(self) < timestamp('9999-01-01T00:00:00Z')"
+        // It has to be false, not an error, for whatever an older CRD let in: only a rule that is false is passed over by the API
+        // server for a field that an update leaves as it is.
+        "self.matches('^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?\
+         (Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') && timestamp(self) < timestamp('9999-01-01T00:00:00Z')"
     ).message("notAfter must be a time such as 2026-11-27T00:00:00Z or 2026-11-27T09:00:00+09:00 (RFC 3339, with a capital \
-        T and Z), before the year 9999"))]
+        T and Z), of the years 1000 to 9998"))]
     pub not_after: Option<Time>,
     /// Counted from the creation of this object: past it nothing is sent, 1s to 168h.
     #[serde(default = "default_start_deadline")]

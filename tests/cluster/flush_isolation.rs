@@ -3,14 +3,14 @@
 use fake_cloud::{FakeCloud, Fault, FaultKind, NcpInstance, Operation, Seed};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, ListParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use managed_redis_operator::api::flush_request::FlushPhase;
-use managed_redis_operator::api::{RedisClusterRef, RedisFlushRequest, crds};
+use managed_redis_operator::api::{RECONCILE_REQUESTED_AT, RedisClusterRef, RedisFlushRequest, crds};
 use serde_json::{Value, json};
 use testbed::{ApiServer, Options};
 
 use crate::flush::{NUMBER, add_instance, claims, request, status, verdict, with_instance};
-use crate::harness::{BOUND, Env, ncp};
+use crate::harness::{BOUND, Env, ncp, until};
 
 /// Requests at the site that hangs.
 const HANGING: usize = 40;
@@ -74,6 +74,20 @@ fn older_crds() -> Vec<CustomResourceDefinition> {
     serde_json::from_value(crds).unwrap()
 }
 
+/// Waits for an event with this reason and text.
+async fn event_says(env: &Env, reason: &str, text: &str) {
+    let says = |event: &Event| {
+        event.reason.as_deref() == Some(reason) && event.note.as_deref().is_some_and(|note| note.contains(text))
+    };
+    let api = env.api::<Event>();
+    let found = async {
+        while !api.list(&ListParams::default()).await.unwrap().items.iter().any(says) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(BOUND, found).await.unwrap_or_else(|_| panic!("no event {reason} with {text}"));
+}
+
 #[tokio::test]
 async fn a_request_whose_writes_are_refused_costs_no_other_and_says_so() {
     let server = ApiServer::start(Options::default()).await.unwrap();
@@ -82,7 +96,7 @@ async fn a_request_whose_writes_are_refused_costs_no_other_and_says_so() {
     let env = Env::on(&server, "flush-refused").await.with_operator(&[]).await;
     add_instance(&env).await;
     let resource = ApiResource::erase::<RedisFlushRequest>(&());
-    let api = kube::Api::<kube::api::DynamicObject>::namespaced_with(client.clone(), env.namespace.name(), &resource);
+    let api = Api::<DynamicObject>::namespaced_with(client.clone(), env.namespace.name(), &resource);
     let create = async |name: &str, more: Value| {
         let object = serde_json::from_value(request(name, more)).unwrap();
         api.create(&PostParams::default(), &object).await.unwrap();
@@ -95,28 +109,28 @@ async fn a_request_whose_writes_are_refused_costs_no_other_and_says_so() {
     let mistaken = json!({ "notAfter": "2999-01-01t00:00:00z", "confirm": "1", "requestID": "mistaken" });
     create("mistaken", mistaken).await;
     create("unreadable", json!({ "notAfter": "9999-12-31T23:59:59Z", "requestID": "unreadable" })).await;
+    create("neither", json!({ "notAfter": "2999-01-01T00:00:00+99:99", "requestID": "neither" })).await;
     env.operator().logged("Invalid date-time").await;
     env.create::<RedisFlushRequest>(request("wipe", json!({}))).await;
     verdict(&env, "wipe", FlushPhase::Succeeded, "FlushSucceeded").await;
     assert_eq!(env.clouds().flushes(NUMBER), 1);
     env.until("stuck-0", "it still has no status", |request: &RedisFlushRequest| status(request).phase.is_none()).await;
 
-    let told = |event: &Event| {
-        event.reason.as_deref() == Some("WriteRefused")
-            && event.note.as_deref().is_some_and(|note| note.contains("2999-01-01t00:00:00z"))
-    };
-    let events = env.api::<Event>();
-    let find = async || events.list(&ListParams::default()).await.unwrap().items.iter().any(told);
-    let found = async {
-        while !find().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(BOUND, found).await.expect("an event with the API server's sentence");
+    event_says(&env, "WriteRefused", "2999-01-01t00:00:00z").await;
+    event_says(&env, "InvalidObject", "refuses to write this into its status").await;
 
     // The CRD of this version lets them be written again: each comes to its verdict.
     testbed::crds::install(&client, &crds()).await.unwrap();
+    // An edit spares the test their backoff.
+    let edit = Patch::Merge(json!({ "metadata": { "annotations": { RECONCILE_REQUESTED_AT: "now" } } }));
+    for name in ["mistaken", "unreadable", "neither"] {
+        api.patch(name, &PatchParams::default(), &edit).await.unwrap();
+    }
     verdict(&env, "mistaken", FlushPhase::Rejected, "ConfirmMismatch").await;
+    for name in ["unreadable", "neither"] {
+        let told = |object: &DynamicObject| object.data["status"]["conditions"][0]["reason"] == "InvalidObject";
+        until(api.clone(), name, "it is told what is wrong with it", Some(env.operator()), told).await;
+    }
     drop(env);
     server.stop().await;
 }

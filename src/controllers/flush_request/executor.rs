@@ -251,9 +251,12 @@ impl Executor {
     }
 
     /// Says in an event that the API server refuses to record the request's state: there is no other place left to say it.
-    pub(super) fn announce_refusal(&self, sentence: &str) {
-        let note =
-            report::Note { warning: true, reason: WRITE_REFUSED.to_owned(), message: say::write_refused(sentence) };
+    pub(super) fn announce_refusal(&self, said: &str) {
+        let note = report::Note {
+            warning: true,
+            reason: WRITE_REFUSED.to_owned(),
+            message: say::write_refused(&sentence(said)),
+        };
         self.ctx.announcer.announce(&self.object, note);
     }
 
@@ -348,5 +351,46 @@ mod tests {
         assert_eq!(pause_after(0), Duration::ZERO);
         let pauses: Vec<u128> = [1, 2, 3, 7, 8, 100, u32::MAX].map(|n| pause_after(n).as_millis()).to_vec();
         assert_eq!(pauses, [50, 100, 200, 3200, 5000, 5000, 5000]);
+    }
+
+    #[test]
+    fn a_refusal_is_what_another_try_would_meet_too() {
+        let error = |code: u16| {
+            let status = kube::core::Status { code, message: "no".to_owned(), ..kube::core::Status::default() };
+            kube::Error::Api(Box::new(status))
+        };
+        for code in [400, 403, 413, 422] {
+            assert_eq!(refusal(&error(code)), Some("no"), "{code}");
+        }
+        for code in [404, 408, 409, 429, 500, 503, 504] {
+            assert_eq!(refusal(&error(code)), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_verdict_holds_its_target_for_a_bounded_time() {
+        use crate::api::cluster_ref::NcpSite;
+        use crate::api::flush_request::{Attempt, FlushTarget};
+        let target = Target { site: NcpSite::Public, instance_no: "1".to_owned(), service_name: None };
+        let now = Timestamp::UNIX_EPOCH;
+        let after = |phase, minutes: u64| {
+            let status = RedisFlushRequestStatus {
+                phase: Some(phase),
+                attempt: Some(Attempt {
+                    id: "a".to_owned(),
+                    started_at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now),
+                    operator: "operator-a".to_owned(),
+                    not_executed: false,
+                }),
+                target: Some(FlushTarget { cloud_db_instance_no: Some("1".to_owned()), ..FlushTarget::default() }),
+                ..RedisFlushRequestStatus::default()
+            };
+            is_flushing(&status, &target, now + Duration::from_mins(minutes))
+        };
+        assert!(after(FlushPhase::Sending, 9) && !after(FlushPhase::Sending, 10));
+        assert!(after(FlushPhase::Accepted, 24 * 60) && !after(FlushPhase::Accepted, 24 * 60 + 10));
+        assert!(!after(FlushPhase::Pending, 0) && !after(FlushPhase::Succeeded, 0));
+        let elsewhere = Target { instance_no: "2".to_owned(), ..target.clone() };
+        assert!(!is_flushing(&RedisFlushRequestStatus::default(), &elsewhere, now));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::info;
 
 use super::super::outcome::{FailureKind, FlushReply, NotSent, SendError, SendOutcome};
@@ -91,13 +92,19 @@ impl Executor {
             Err(problem) => return not_sent_for(&problem),
         };
         let time_left = self.attempt_began.map(|began| SEND_WITHIN.saturating_sub(began.elapsed())).unwrap_or_default();
-        let Some(_turn) = self.ctx.flush_sends.take(&connection, time_left).await else {
-            return SendOutcome::NotSent(NotSent::Queued);
+        let turn = tokio::select! {
+            turn = self.ctx.flush_sends.take(&connection, time_left) => turn,
+            () = self.ctx.stopping.cancelled() => None,
         };
         // A process that is about to end could be cut off before the answer; another one sends instead.
         if self.ctx.stopping.is_cancelled() {
             return SendOutcome::NotSent(NotSent::Stopping);
         }
+        // It may have passed while other flushes of the connection went first.
+        if Timestamp::now() >= session.object.deadline().at {
+            return SendOutcome::NotSent(NotSent::DeadlinePassed);
+        }
+        let Some(_turn) = turn else { return SendOutcome::NotSent(NotSent::Queued) };
         // Last look before the request leaves: a process that stood still in between must not send.
         if self.attempt_began.is_none_or(|began| began.elapsed() > SEND_WITHIN) {
             return SendOutcome::NotSent(NotSent::Paused);
