@@ -88,47 +88,76 @@ impl Redactor {
 
 /// Masks every long part of a secret in the bytes of an answer, as it is or in base64, before anything reads them: names and
 /// states are data that is passed on, and so never looked at as texts.
+///
+/// Lists of clusters are megabytes, so only every eighth place is looked at: sixteen bytes in a row contain a whole block of eight.
 pub(crate) fn mask<'a>(body: &mut [u8], secrets: impl IntoIterator<Item = &'a SecretString>) {
-    let forms = secrets.into_iter().flat_map(|secret| forms(secret.expose_secret().as_bytes()));
-    let windows: HashSet<u128> =
-        forms.flat_map(|form| form.array_windows().copied().map(u128::from_be_bytes).collect::<Vec<_>>()).collect();
-    let filter = Filter::new(&windows);
-    let mut last = 0_u128;
-    for at in 0..body.len() {
-        last = (last << 8) | u128::from(body[at]);
-        if at + 1 >= MASKED_WINDOW && filter.may_have(last) && windows.contains(&last) {
-            body[at + 1 - MASKED_WINDOW..=at].fill(b'*');
+    let parts = Parts::of(secrets);
+    let mut masked = 0..0;
+    for at in (0..body.len()).step_by(BLOCK) {
+        if !parts.has_block(body, at) {
+            continue;
+        }
+        for start in at.saturating_sub(MASKED_WINDOW - BLOCK)..=at {
+            if !parts.has_window(body, start) {
+                continue;
+            }
+            // What is looked at later begins behind what is filled here.
+            if start > masked.end {
+                body[masked].fill(b'*');
+                masked = start..start;
+            }
+            masked.end = start + MASKED_WINDOW;
         }
     }
+    body[masked].fill(b'*');
 }
 
-/// Says "no" to nearly everything in a nanosecond: lists of clusters are megabytes.
-struct Filter {
-    bits: Vec<u64>,
+/// Bytes that are looked at together.
+const BLOCK: usize = 8;
+
+/// The parts of secrets that are masked, and a filter that says "no" to nearly everything in a nanosecond.
+struct Parts {
+    windows: HashSet<[u8; MASKED_WINDOW]>,
+    blocks: HashSet<u64>,
+    filter: Vec<u64>,
     shift: u32,
 }
 
-impl Filter {
-    fn new(windows: &HashSet<u128>) -> Self {
-        // 64 bits for each window, so that one of 64 strangers is looked up.
-        let words = windows.len().max(1).next_power_of_two();
-        let mut filter = Self { bits: vec![0; words], shift: 64 - (words * 64).trailing_zeros() };
-        for window in windows {
-            let bit = filter.bit(*window);
-            filter.bits[bit / 64] |= 1 << (bit % 64);
+impl Parts {
+    fn of<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
+        let (mut windows, mut blocks) = (HashSet::new(), HashSet::new());
+        for form in secrets.into_iter().flat_map(|secret| forms(secret.expose_secret().as_bytes())) {
+            if form.len() >= MASKED_WINDOW {
+                windows.extend(form.array_windows::<MASKED_WINDOW>());
+                blocks.extend(form.array_windows::<BLOCK>().copied().map(u64::from_be_bytes));
+            }
         }
-        filter
+        // 64 bits for each block, so that one of 64 strangers is looked up.
+        let words = blocks.len().max(1).next_power_of_two();
+        let mut parts = Self { windows, blocks, filter: vec![0; words], shift: 64 - (words * 64).trailing_zeros() };
+        for block in &parts.blocks {
+            let bit = place(*block, parts.shift);
+            parts.filter[bit / 64] |= 1 << (bit % 64);
+        }
+        parts
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the last eight bytes are enough for a filter")]
-    fn bit(&self, window: u128) -> usize {
-        ((window as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
+    fn has_block(&self, body: &[u8], at: usize) -> bool {
+        let Some(block) = body.get(at..).and_then(|rest| rest.first_chunk()) else { return false };
+        let block = u64::from_be_bytes(*block);
+        let bit = place(block, self.shift);
+        self.filter[bit / 64] & (1 << (bit % 64)) != 0 && self.blocks.contains(&block)
     }
 
-    fn may_have(&self, window: u128) -> bool {
-        let bit = self.bit(window);
-        self.bits[bit / 64] & (1 << (bit % 64)) != 0
+    fn has_window(&self, body: &[u8], start: usize) -> bool {
+        body.get(start..).and_then(|rest| rest.first_chunk()).is_some_and(|window| self.windows.contains(window))
     }
+}
+
+/// The bit of the filter that stands for a block: the upper bits of a product, which all bits of the block have a part in.
+#[expect(clippy::cast_possible_truncation, reason = "it was just shifted to the size of the filter")]
+fn place(block: u64, shift: u32) -> usize {
+    (block.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
 }
 
 /// The secret as it is, and what base64 makes of it wherever in a text it begins, without the characters that depend on what

@@ -113,6 +113,21 @@ proptest! {
         prop_assert!(redactor(&secret).repeats(&text));
     }
 
+    /// Wherever it stands, the whole of a long part is masked and nothing else.
+    #[test]
+    fn masks_are_exact(pieces in proptest::collection::vec(("[a-z{}\":]{0,20}", 0..28_usize, 0..29_usize), 0..6)) {
+        let (mut body, mut wanted) = (String::new(), String::new());
+        for (plain, from, length) in pieces {
+            let part = &SECRET[from..(from + length).min(SECRET.len())];
+            let shown = if part.len() >= MASKED_WINDOW { "*".repeat(part.len()) } else { part.to_owned() };
+            body.extend(["|", plain.as_str(), "|", part]);
+            wanted.extend(["|", plain.as_str(), "|", shown.as_str()]);
+        }
+        let mut masked = body.into_bytes();
+        mask(&mut masked, [&SecretString::from(SECRET)]);
+        prop_assert_eq!(String::from_utf8(masked).unwrap(), wanted);
+    }
+
     #[test]
     fn no_text_panics(text in "[%&#;xu\\\\{}0-9a-fA-F가<> ]{0,60}", body in proptest::collection::vec(any::<u8>(), 0..100)) {
         let _ = redactor(SECRET).repeats(&text);

@@ -65,12 +65,16 @@ fn cases() -> Vec<Case> {
         done("answers-202", answer(202, "{}")),
         done("answers-204", answer(204, "")),
         refused("answers-400", error(400, "the group does not fit the engine"), "400", "does not fit the engine"),
-        refused("answers-403", error(403, "no role in the project"), "403", "no role in the project"),
+        // Who refuses a credential is not quoted.
+        refused("answers-403", error(403, "no role in the project"), "403", "check the role of the credential's owner"),
         refused("answers-404", error(404, "no such cluster"), "404", "no such cluster"),
         refused("answers-500", error(500, "internal"), "500", "internal"),
         // The token is renewed once, within the attempt.
         after_one("answers-401-once", error(401, "token expired")),
-        Case { requests: (2, 0), ..refused("answers-401", error(401, "token expired"), "401", "token expired") },
+        Case {
+            requests: (2, 0),
+            ..refused("answers-401", error(401, "token expired"), "401", "the token was not accepted")
+        },
         // Busy is no attempt.
         after_one("answers-409", error(409, "another task runs")),
         // Nobody knows what came of it: the attempt counts, and the sync status has the last word.

@@ -49,6 +49,7 @@ pub const SCENES: [Scene; 14] = [
     scene!(Reference, "map-failed", |world| {
         // One that comes back from a backup, and that nobody may change.
         let metadata = json!({
+            "name": "map-failed",
             "labels": { "app.kubernetes.io/managed-by": "managed-redis-operator" },
             "annotations": { "managedredis.dev/cluster-ref": "map-failed" },
         });
