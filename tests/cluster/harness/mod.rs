@@ -23,7 +23,7 @@ use managed_redis_operator::api::{RECONCILE_REQUESTED_AT, RedisClusterRef, Redis
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use testbed::{ApiServer, Namespace};
+use testbed::{Access, ApiServer, Namespace};
 use tokio::sync::OnceCell;
 
 pub use link::Link;
@@ -144,6 +144,11 @@ impl Env {
     /// An operator for this namespace, which belongs to the caller.
     pub fn spawn(&self, flags: &[&str]) -> Operator {
         Operator::spawn(&self.kubeconfig, &self.flags(flags), None)
+    }
+
+    /// As [`Env::spawn`], with another identity.
+    pub fn spawn_as(&self, access: &Access, flags: &[&str]) -> Operator {
+        Operator::spawn(access.kubeconfig_path(), &self.flags(flags), None)
     }
 
     /// As [`Env::spawn`], by way of a proxy, and perhaps in a network of its own.
