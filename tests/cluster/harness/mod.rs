@@ -20,7 +20,7 @@ use managed_redis_operator::api::{RECONCILE_REQUESTED_AT, RedisClusterRef, Redis
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use testbed::{ApiServer, Namespace};
+use testbed::{Access, ApiServer, Namespace};
 use tokio::sync::OnceCell;
 
 pub use objects::{Conditions, condition, kakao, kakao_by_name, kakao_secret, ncp, ncp_secret, parameter_sync, status};
@@ -128,6 +128,21 @@ impl Env {
 
     /// An operator for this namespace, which belongs to the caller.
     pub fn spawn(&self, flags: &[&str]) -> Operator {
+        Operator::spawn(&self.kubeconfig, &self.flags(flags))
+    }
+
+    /// As [`Env::spawn`], with an access of its own.
+    pub fn spawn_as(&self, access: &Access, flags: &[&str]) -> Operator {
+        Operator::spawn(access.kubeconfig_path(), &self.flags(flags))
+    }
+
+    /// As [`Env::spawn`], with so many open files, at first and at most.
+    pub fn spawn_with_files(&self, soft: u32, hard: u32, flags: &[&str]) -> Operator {
+        Operator::spawn_with_files(soft, hard, &self.kubeconfig, &self.flags(flags))
+    }
+
+    /// The flags that every test needs, and more.
+    fn flags(&self, flags: &[&str]) -> Vec<String> {
         let url = self.fake.url();
         let name = self.namespace.name();
         let mut all: Vec<String> = ["--watch-namespace", name, "--operator-namespace", name]
@@ -142,7 +157,7 @@ impl Env {
             all.push("--leader-election=false".to_owned());
         }
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        Operator::spawn(&self.kubeconfig, &all)
+        all
     }
 
     /// The operator.

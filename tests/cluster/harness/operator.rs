@@ -34,7 +34,10 @@ pub struct Operator {
 
 /// The program without anything of this process's environment that could change what it does.
 pub fn command() -> Command {
-    let mut command = Command::new(PROGRAM);
+    clean(Command::new(PROGRAM))
+}
+
+fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let foreign = ["MRO_", "KAKAOCLOUD_", "NCLOUD_", "KUBE", "RUST_LOG"];
@@ -49,7 +52,18 @@ pub fn command() -> Command {
 impl Operator {
     /// Starts `managed-redis-operator run` with these flags beside those that every test needs.
     pub fn spawn(kubeconfig: &Path, flags: &[String]) -> Self {
-        let mut command = command();
+        Self::spawn_by(command(), kubeconfig, flags)
+    }
+
+    /// As [`Operator::spawn`], with so many open files, at first and at most (`ulimit -Sn` and `-Hn`).
+    pub fn spawn_with_files(soft: u32, hard: u32, kubeconfig: &Path, flags: &[String]) -> Self {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, PROGRAM]);
+        Self::spawn_by(clean(shell), kubeconfig, flags)
+    }
+
+    fn spawn_by(mut command: Command, kubeconfig: &Path, flags: &[String]) -> Self {
         command.env("KUBECONFIG", kubeconfig).arg("run").args(["--admin-addr", "127.0.0.1:0"]).args(flags);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the operator starts");
         let stderr = child.stderr.take().expect("stderr is piped");
@@ -71,6 +85,14 @@ impl Operator {
         let waited = tokio::time::timeout(BOUND, seen.wait_for(|log| log.ended || find(log).is_some())).await;
         let found = waited.ok().and_then(Result::ok).and_then(|log| find(&log));
         found.unwrap_or_else(|| panic!("the operator never logged {text:?}; its log ends with\n{}", self.tail()))
+    }
+
+    /// How many sockets it has open.
+    #[cfg(target_os = "linux")]
+    pub fn sockets(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("its open files can be listed");
+        let targets = open.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// The whole log so far.
