@@ -16,6 +16,7 @@ use super::pace::Pace;
 use super::parameter_sync::coverage::Coverage;
 use super::parameter_sync::turns::Turns;
 use super::wake::Wakers;
+use super::watches::Watches;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
 use crate::inventory::Inventory;
@@ -80,6 +81,8 @@ pub struct Context {
     pub flush_requests: Objects<RedisFlushRequest>,
     /// Which flush request is at which target.
     pub flush_targets: Targets,
+    /// Whether the API server is heard.
+    pub watches: Arc<Watches>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Publishes events at once.
@@ -126,6 +129,7 @@ impl Context {
             parameter_syncs: Objects::default(),
             flush_requests: Objects::default(),
             flush_targets: Targets::default(),
+            watches: Arc::default(),
             metrics,
             failures: Failures::default(),
             coverage: Coverage::default(),

@@ -156,7 +156,12 @@ impl Env {
         Operator::spawn(proxy.kubeconfig(), &self.flags(flags), link)
     }
 
-    /// These flags and those that every test needs.
+    /// As [`Env::spawn`], with so many open files, at first and at most.
+    pub fn spawn_with_files(&self, soft: u32, hard: u32, flags: &[&str]) -> Operator {
+        Operator::spawn_with_files(soft, hard, &self.kubeconfig, &self.flags(flags))
+    }
+
+    /// The flags that every test needs, and more.
     fn flags(&self, flags: &[&str]) -> Vec<String> {
         let url = self.fake.url();
         let name = self.namespace.name();
