@@ -93,6 +93,8 @@ pub struct Metrics {
     parameter_applies: Family<Outcome, Counter>,
     flush_requests: Family<Phase, Counter>,
     status_writes: Family<Kind, Counter>,
+    watches_failing: Family<Kind, Gauge>,
+    watch_silence: Family<Kind, SecondsGauge>,
     leader: Gauge,
 }
 
@@ -118,6 +120,8 @@ impl Metrics {
             parameter_applies: Family::default(),
             flush_requests: Family::default(),
             status_writes: Family::default(),
+            watches_failing: Family::default(),
+            watch_silence: Family::default(),
             leader: Gauge::default(),
         };
         metrics.register();
@@ -129,6 +133,9 @@ impl Metrics {
     fn begin_at_zero(&self) {
         for outcome in ["accepted", "busy", "failed"] {
             drop(self.parameter_applies.get_or_create(&Outcome { outcome }));
+        }
+        for kind in ["RedisClusterRef", "RedisParameterSync", "RedisFlushRequest"] {
+            drop(self.watches_failing.get_or_create(&Kind { kind }));
         }
         for phase in FlushPhase::ALL {
             drop(self.flush_requests.get_or_create(&Phase { phase: phase.as_str() }));
@@ -165,6 +172,14 @@ impl Metrics {
         registry.register("parameter_apply", "Parameter group applications asked for", self.parameter_applies.clone());
         registry.register("flush_requests", "Flush requests that came to a phase", self.flush_requests.clone());
         registry.register("status_writes", "Writes of an object's status", self.status_writes.clone());
+        let failing = self.watches_failing.clone();
+        registry.register("watches_failing", "Watches of a kind's objects that do not hear the API server", failing);
+        registry.register_with_unit(
+            "watch_silence",
+            "Time since the API server was last heard by that watch of a kind that has been silent for longest",
+            Unit::Seconds,
+            self.watch_silence.clone(),
+        );
         registry.register("leader", "1 while this process leads, else 0", self.leader.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running program", build);
@@ -236,6 +251,13 @@ impl Metrics {
         self.status_writes.get_or_create(&Kind { kind }).inc();
     }
 
+    /// How many watches of a kind fail, and for how long one of them has heard nothing, in seconds.
+    pub fn watches(&self, kind: &'static str, failing: usize, silent_seconds: f64) {
+        let failing = i64::try_from(failing).unwrap_or(i64::MAX);
+        self.watches_failing.get_or_create(&Kind { kind }).set(failing);
+        self.watch_silence.get_or_create(&Kind { kind }).set(silent_seconds);
+    }
+
     /// Whether this process leads.
     pub fn leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
@@ -280,6 +302,7 @@ mod tests {
         metrics.parameter_apply("accepted");
         metrics.flush_phase("Succeeded");
         metrics.status_written("RedisClusterRef");
+        metrics.watches("RedisClusterRef", 2, 7.0);
         metrics.leader(true);
         let text = metrics.encode().unwrap();
         for line in [
@@ -294,6 +317,8 @@ mod tests {
             r#"managed_redis_parameter_apply_total{outcome="accepted"} 1"#,
             r#"managed_redis_flush_requests_total{phase="Succeeded"} 1"#,
             r#"managed_redis_status_writes_total{kind="RedisClusterRef"} 1"#,
+            r#"managed_redis_watches_failing{kind="RedisClusterRef"} 2"#,
+            r#"managed_redis_watch_silence_seconds{kind="RedisClusterRef"} 7.0"#,
             "managed_redis_leader 1",
             r#"managed_redis_parameter_apply_total{outcome="failed"} 0"#,
             r#"managed_redis_flush_requests_total{phase="Unknown"} 0"#,

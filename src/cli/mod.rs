@@ -3,6 +3,7 @@
 mod crds;
 mod discover;
 mod run;
+pub mod selector;
 
 use clap::{Parser, Subcommand};
 

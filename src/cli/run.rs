@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use clap::builder::NonEmptyStringValueParser;
 use kube::core::Duration;
 
+use super::selector;
 use crate::cloud::{CloudSettings, EndpointMap, EndpointSet};
 use crate::controllers::context::Settings;
 use crate::controllers::runner::Scope;
@@ -103,7 +104,12 @@ pub struct Args {
     #[arg(long, env = "MRO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
     /// Which log lines are written, such as info or info,managed_redis_operator=debug
-    #[arg(long, env = "MRO_LOG_FILTER", default_value = "info,kube_runtime=warn", value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "MRO_LOG_FILTER",
+        default_value = "info,kube_client=off,kube_runtime=off",
+        value_name = "FILTER"
+    )]
     log_filter: String,
 }
 
@@ -116,7 +122,9 @@ pub(super) async fn main(args: Args) -> Result<(), String> {
 impl Args {
     fn resolve(&self) -> Result<OperatorConfig, String> {
         if let Some(selector) = &self.label_selector {
-            check_selector(selector)?;
+            selector::check(selector).map_err(|error| {
+                format!("--label-selector {selector:?}: {error}; write it as kubectl -l has it, such as team=payments")
+            })?;
         }
         let mut namespaces = self.watch_namespace.clone();
         namespaces.sort();
@@ -149,13 +157,6 @@ fn identity() -> String {
         .filter(|host| !host.is_empty())
         .unwrap_or_else(|| "operator".to_owned());
     format!("{host}_{:08x}", rand::random::<u32>())
-}
-
-fn check_selector(selector: &str) -> Result<(), String> {
-    if selector.is_empty() || selector.contains(['\n', '\r']) {
-        return Err("--label-selector: write it as kubectl -l has it, such as team=payments".to_owned());
-    }
-    Ok(())
 }
 
 /// A Go-style duration of at least a second.

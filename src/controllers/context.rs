@@ -20,6 +20,7 @@ use super::parameter_sync::coverage::Coverage;
 use super::parameter_sync::membership::Membership;
 use super::parameter_sync::turns::Turns;
 use super::wake::Wakers;
+use super::watches::Watches;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
 use crate::inventory::Inventory;
@@ -90,6 +91,8 @@ pub struct Context {
     pub flush_slots: Slots,
     /// The flushes under way, by connection.
     pub flush_sends: Sends,
+    /// Whether the API server is heard.
+    pub watches: Arc<Watches>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Publishes events at once.
@@ -142,6 +145,7 @@ impl Context {
             flush_targets: Targets::default(),
             flush_slots: Slots::new(wakers.flush_requests.clone()),
             flush_sends: Sends::default(),
+            watches: Arc::default(),
             metrics,
             failures: Failures::default(),
             coverage: Coverage::default(),

@@ -1,7 +1,8 @@
 //! One folder a kind: a thin reconcile (observe → plan → act → report), a pure plan, the status it reports.
 //!
 //! What all kinds share: [`context`] (what a reconcile may touch), [`credentials`], [`report`] (status and events), [`pace`] (how
-//! often), [`runner`] (watch, concurrency, deadline, backoff), [`queue`], [`objects`] (what the watches brought, past the [`guard`]), [`wake`].
+//! often), [`runner`] (concurrency, deadline, backoff), [`queue`], [`watch`] (lists and watches; [`watches`] and [`watch_health`] know how they
+//! are), [`objects`] (what the watches brought, past the [`guard`]), [`wake`].
 
 pub mod announcer;
 pub mod cluster_ref;
@@ -18,5 +19,9 @@ pub mod report;
 pub mod requeue;
 pub mod runner;
 pub mod wake;
+pub mod watch;
+pub mod watch_failure;
+pub mod watch_health;
 pub mod watch_time;
+pub mod watches;
 pub mod workers;

@@ -127,15 +127,21 @@ impl<K: Watched> Stored<K> {
     /// Whether both are the same version of the object.
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Plain(one, _), Self::Plain(other, _)) => {
-                one.meta().resource_version == other.meta().resource_version
-            }
+            (Self::Plain(one, _), Self::Plain(other, _)) => is_same_object(one.as_ref(), other.as_ref()),
             // The version is a part of it.
             (Self::Packed { bytes: one, .. }, Self::Packed { bytes: other, .. }) => one == other,
             (Self::Unreadable { version: one }, Self::Unreadable { version: other }) => one == other,
             _ => false,
         }
     }
+}
+
+/// Versions alone do not tell: after a restore of etcd they are given a second time.
+fn is_same_object<K: Watched>(one: &K, other: &K) -> bool {
+    let bytes = |object: &K| serde_json::to_vec(object).ok();
+    one.meta().resource_version == other.meta().resource_version
+        && one.meta().uid == other.meta().uid
+        && bytes(one) == bytes(other)
 }
 
 #[derive(Debug)]
@@ -261,6 +267,11 @@ impl<K: Watched> Objects<K> {
         self.read().rounds.get(namespace).copied().unwrap_or_default()
     }
 
+    /// Whether no object of a namespace is known.
+    pub fn is_empty_in(&self, namespace: &str) -> bool {
+        self.read().of_namespace(namespace).next().is_none()
+    }
+
     /// Whether every watch has listed its objects once: before, an object that is not found says nothing.
     pub fn is_filled(&self) -> bool {
         *self.unfilled.borrow() == Some(0)
@@ -339,10 +350,15 @@ impl<K: Watched> Intake<K> {
             all.insert(key, stored);
         }
         drop(all);
+        self.is_not_awaited(objects);
+        changes
+    }
+
+    /// Nobody waits for the first list of this watch any more: it is here, or it is refused.
+    pub fn is_not_awaited(&mut self, objects: &Objects<K>) {
         if !std::mem::replace(&mut self.is_filled, true) {
             objects.unfilled.send_modify(|left| *left = left.map(|left| left.saturating_sub(1)));
         }
-        changes
     }
 }
 
@@ -424,6 +440,39 @@ mod tests {
         assert!(!objects.is_filled(), "the other has not listed");
         assert_eq!(list(&mut there, &objects, vec![]), []);
         assert!(objects.is_filled() && objects.contains("shop", "a"));
+    }
+
+    #[test]
+    fn a_watch_that_is_refused_is_not_waited_for() {
+        let (objects, mut here, mut there) =
+            (Objects::default(), Intake::new(Some("shop".to_owned())), Intake::new(Some("bank".to_owned())));
+        objects.begin(2);
+        list(&mut here, &objects, vec![reference("a", "1")]);
+        there.is_not_awaited(&objects);
+        assert!(objects.is_filled());
+        assert_eq!(list(&mut there, &objects, vec![]), [], "it may be listed later");
+        assert!(objects.is_filled() && !objects.is_empty_in("shop") && objects.is_empty_in("bank"));
+    }
+
+    /// After a restore of etcd, a version is given a second time.
+    #[test]
+    fn another_object_with_the_same_version_is_a_change() {
+        let sync = |cluster: &str, uid: &str| -> Guarded<RedisParameterSync> {
+            serde_json::from_value(json!({
+                "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
+                "metadata": { "namespace": "shop", "name": "a", "resourceVersion": "7", "uid": uid },
+                "spec": { "clusterRef": { "name": cluster } },
+            }))
+            .unwrap()
+        };
+        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        let mut changes = |object| {
+            intake.take_in(&objects, Event::Init);
+            intake.take_in(&objects, Event::InitApply(object));
+            intake.take_in(&objects, Event::InitDone).len()
+        };
+        let seen = [sync("b", "1"), sync("b", "1"), sync("c", "1"), sync("c", "2")].map(&mut changes);
+        assert_eq!(seen, [1, 0, 1, 1]);
     }
 
     #[test]

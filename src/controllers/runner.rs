@@ -11,8 +11,6 @@ use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, watcher};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -26,14 +24,13 @@ use super::queue::{Key, Lane, Queue};
 use super::report::Note;
 use super::requeue;
 use super::wake::Wakes;
+use super::watch::{self, Heard};
+use super::watch_health::WatchId;
 use super::watch_time;
 use super::workers::{Worker, Workers};
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Desired, READY, STALLED, Truth};
 
-/// Objects listed at once. With its managedFields an object takes 10 KB on the way, and with annotations and labels as large as the
-/// API server lets them be a hundred times that; a page stands in memory two or three times while it is read.
-const PAGE_SIZE: u32 = 50;
 /// A reconcile that takes longer than this is given up and tried again.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -115,28 +112,22 @@ impl Scope {
     fn parts(&self) -> Vec<Option<String>> {
         if self.namespaces.is_empty() { vec![None] } else { self.namespaces.iter().cloned().map(Some).collect() }
     }
-
-    fn watch_config(&self) -> watcher::Config {
-        let timeout = watch_time::seconds(self.parts().len());
-        let config = watcher::Config::default().page_size(PAGE_SIZE).timeout(timeout);
-        match &self.labels {
-            Some(labels) => config.labels(labels),
-            None => config,
-        }
-    }
 }
 
 /// Runs the controller of a kind until `shutdown`; reconciles under way are finished first.
 pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes, shutdown: CancellationToken) {
     let parts = scope.parts();
     K::objects(&ctx).begin(parts.len());
+    let lasts_seconds = watch_time::seconds(parts.len());
     let mut intakes: Vec<Intake<K>> = parts.iter().cloned().map(Intake::new).collect();
     let streams = parts.into_iter().enumerate().map(|(index, namespace)| {
-        let api: Api<Guarded<K>> = match namespace {
-            Some(namespace) => Api::namespaced(ctx.client.clone(), &namespace),
+        let api: Api<Guarded<K>> = match &namespace {
+            Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
             None => Api::all(ctx.client.clone()),
         };
-        watcher(api, scope.watch_config()).default_backoff().map(move |event| (index, event)).boxed()
+        let id = WatchId { kind: K::KIND, namespace };
+        let events = watch::events(api, scope.labels.clone(), id, Arc::clone(&ctx.watches), lasts_seconds);
+        events.map(move |heard| (index, heard)).boxed()
     });
     let mut events = futures::stream::select_all(streams);
     let mut queue = Queue::default();
@@ -151,14 +142,11 @@ pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes
         }
         let due = queue.next_due().unwrap_or(now + requeue::WHEN_CHANGED);
         tokio::select! {
-            Some((index, event)) = events.next() => match (event, intakes.get_mut(index)) {
-                (Ok(event), Some(intake)) => {
-                    let changes = intake.take_in(K::objects(&ctx), event);
-                    changes.into_iter().for_each(|change| take_in::<K>(&ctx, &mut queue, change));
+            Some((index, heard)) = events.next() => {
+                if let Some(intake) = intakes.get_mut(index) {
+                    hear::<K>(&ctx, &mut queue, intake, heard);
                 }
-                (Err(error), _) => debug!(kind = K::KIND, %error, "the watch broke off; it begins again"),
-                (Ok(_), None) => {}
-            },
+            }
             Some((key, lane)) = wakes.next() => {
                 // What is not there has no use for being looked at.
                 if K::objects(&ctx).contains(key.namespace(), key.name()) {
@@ -177,6 +165,18 @@ pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes
         }
     }
     while running.join_next().await.is_some() {}
+}
+
+/// Takes in what a watch brought.
+fn hear<K: Reconcile>(ctx: &Context, queue: &mut Queue, intake: &mut Intake<K>, heard: Heard<K>) {
+    let objects = K::objects(ctx);
+    match heard {
+        Ok(event) => {
+            let changes = intake.take_in(objects, event);
+            changes.into_iter().for_each(|change| take_in::<K>(ctx, queue, change));
+        }
+        Err(watch::Refused) => intake.is_not_awaited(objects),
+    }
 }
 
 /// An object changed: it is looked at, and so is what depends on it.

@@ -1,12 +1,12 @@
 //! How long one watch may last.
 
-/// A watch of a few lasts so long, in seconds. kube's watcher gives up a watch on which nothing came until 5 s after its time,
-/// so a watch that went silent is begun anew within 25 s, even if something in between acknowledges every byte.
+/// A watch of a few lasts so long, in seconds. One that outlives its time by 5 s is given up (`watch`), so a watch that went silent
+/// is begun anew within 25 s, even if something in between acknowledges every byte.
 const SECONDS: u32 = 20;
 /// Each namespace that is watched by itself adds three watches. They last so long for each namespace, in seconds: however
 /// many there are, no more than three watches begin in this time.
 const SECONDS_FOR_EACH: u32 = 2;
-/// kube asks for no more than this.
+/// kube and client-go ask for no more than this.
 const LONGEST: u32 = 290;
 
 /// `timeoutSeconds` of the watches of a kind, if there are `parts` of them. A watch that ends is begun again where it ended,

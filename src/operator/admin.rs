@@ -1,10 +1,11 @@
 //! The admin server: /metrics, /healthz, /readyz.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,22 +16,31 @@ use tracing::warn;
 
 use super::OperatorError;
 use super::readiness::Readiness;
+use super::serve::{self, Limits};
 use crate::controllers::context::Context;
+use crate::controllers::watch_health::Numbers;
 
 /// How long clients may take to end their requests after `shutdown`.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
+/// How long a client may take for the head of its request.
+const HEAD_WITHIN: Duration = Duration::from_secs(5);
+/// How long a connection may last. A scraper gives up sooner.
+const LASTS: Duration = Duration::from_secs(20);
+/// For so long the text of the metrics is shared with others who ask while it is being sent.
+const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 struct Admin {
     ctx: Arc<Context>,
     readiness: Arc<Readiness>,
+    sending: Arc<Mutex<Sending>>,
 }
 
 /// The running admin server.
 pub struct Server {
     /// Where it really listens: of port 0, the port that was free.
     pub addr: SocketAddr,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Server {
@@ -38,15 +48,14 @@ impl Server {
     /// waited for.
     pub async fn stopped(mut self) {
         match tokio::time::timeout(CLOSE_WITHIN, &mut self.task).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => warn!(%error, "the admin server ended badly"),
+            Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, "the admin server ended badly"),
             Err(_) => self.task.abort(),
         }
     }
 }
 
-/// Serves until `shutdown`.
+/// Serves until `shutdown`, on so many connections at once.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -54,6 +63,7 @@ pub async fn serve(
     addr: SocketAddr,
     ctx: Arc<Context>,
     readiness: Arc<Readiness>,
+    connections: usize,
     shutdown: CancellationToken,
 ) -> Result<Server, OperatorError> {
     let failed = |source| OperatorError::AdminAddress { addr, source };
@@ -63,24 +73,78 @@ pub async fn serve(
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Admin { ctx, readiness });
-    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
-    Ok(Server { addr, task: tokio::spawn(server.into_future()) })
+        .with_state(Admin { ctx, readiness, sending: Arc::default() });
+    let limits = Limits { connections, head: HEAD_WITHIN, whole: LASTS };
+    Ok(Server { addr, task: tokio::spawn(serve::serve(listener, router, limits, shutdown)) })
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    let (ready, sentence) = admin.readiness.tell();
+    let (ready, sentence) = admin.readiness.tell(admin.ctx.watches.hearing());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, sentence).into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    admin.ctx.inventory.report(&admin.ctx.metrics);
-    match admin.ctx.metrics.encode() {
+    match text_of_metrics(&admin) {
         Ok(text) => {
+            let text = Bytes::from_owner(Shared(text));
             let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, content_type)], text).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// The text of the metrics that is being sent, and since when: many who ask at once take the memory of one.
+#[derive(Debug, Default)]
+struct Sending {
+    text: Weak<String>,
+    made: Option<Instant>,
+}
+
+impl Sending {
+    /// The text that is being sent, unless it is too old.
+    fn get(&self, now: Instant) -> Option<Arc<String>> {
+        let is_fresh = self.made.is_some_and(|made| now.saturating_duration_since(made) < FRESH);
+        self.text.upgrade().filter(|_| is_fresh)
+    }
+}
+
+struct Shared(Arc<String>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+fn text_of_metrics(admin: &Admin) -> Result<Arc<String>, std::fmt::Error> {
+    let mut sending = admin.sending.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    if let Some(text) = sending.get(now) {
+        return Ok(text);
+    }
+    let (ctx, metrics) = (&admin.ctx, &admin.ctx.metrics);
+    ctx.inventory.report(metrics);
+    for Numbers { kind, failing, silent } in ctx.watches.numbers() {
+        metrics.watches(kind, failing, silent.as_secs_f64());
+    }
+    let text = Arc::new(metrics.encode()?);
+    *sending = Sending { text: Arc::downgrade(&text), made: Some(now) };
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_shared_while_it_is_being_sent_and_not_for_longer_than_a_second() {
+        let (text, made) = (Arc::new("a 1".to_owned()), Instant::now());
+        let sending = Sending { text: Arc::downgrade(&text), made: Some(made) };
+        assert_eq!(sending.get(made).as_ref(), Some(&text));
+        assert_eq!(sending.get(made + FRESH), None, "too old");
+        drop(text);
+        assert_eq!(sending.get(made), None, "nobody takes it any more");
     }
 }

@@ -51,7 +51,7 @@ impl Candidate {
     /// Resolves true when this process leads, false when it was told to stop first.
     ///
     /// # Errors
-    /// When the API server refuses the Lease from the beginning.
+    /// When the API server refuses to let this process read or write the Lease.
     pub async fn lead(&mut self, shutdown: &CancellationToken) -> Result<bool, OperatorError> {
         info!(lease = LEASE, "waiting to lead");
         while self.election.leads_until().is_none() {
@@ -127,16 +127,16 @@ impl Candidate {
     /// What an error says about the Lease.
     ///
     /// # Errors
-    /// When the API server refuses, and did so from the beginning: waiting would not help.
+    /// When the API server refuses the first read, or a write by which this process would begin to lead: a standby that can
+    /// never lead must not look healthy.
     fn judge(&mut self, request: &Request, error: &kube::Error) -> Result<Answer, OperatorError> {
         let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
-        let is_creation = matches!(request, Request::Create(_));
         match code {
             409 => return Ok(Answer::Conflict),
             // Of a creation it means that there is no such namespace.
-            404 if !is_creation => return Ok(Answer::Absent),
+            404 if !matches!(request, Request::Create(_)) => return Ok(Answer::Absent),
             429 => {}
-            400..500 if self.election.leads_until().is_none() && (is_creation || !self.has_heard) => {
+            400..500 if self.election.leads_until().is_none() && (*request != Request::Read || !self.has_heard) => {
                 return Err(OperatorError::LeaderElection(format!(
                     "Lease {LEASE} in namespace {} cannot be used: {error}",
                     self.namespace

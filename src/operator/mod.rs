@@ -6,7 +6,10 @@ mod election;
 mod kube_client;
 pub mod leader;
 mod leadership;
+pub mod namespaces;
+pub mod open_files;
 pub mod readiness;
+pub mod serve;
 pub mod telemetry;
 
 use std::net::SocketAddr;
@@ -107,7 +110,10 @@ pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
     let core = Arc::new(HttpCore::new(config.cloud.clone(), Arc::clone(&metrics) as _)?);
     let settings = config.settings.clone();
     let ctx = Arc::new(Context::new(client, inventory, core, metrics, settings, wakers, shutdown.clone()));
-    let admin = admin::serve(config.admin_addr, Arc::clone(&ctx), Arc::clone(&readiness), shutdown.clone()).await?;
+    let budget = open_files::prepare(&ctx.watches, config.scope.namespaces.len());
+    let admin =
+        admin::serve(config.admin_addr, Arc::clone(&ctx), Arc::clone(&readiness), budget.admin, shutdown.clone());
+    let admin = admin.await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         identity = %config.settings.identity,
@@ -183,7 +189,7 @@ async fn controllers(
         stop.clone(),
     ));
     tasks.spawn(runner::run::<RedisFlushRequest>(Arc::clone(ctx), scope.clone(), streams.flush_requests, stop.clone()));
-    let chores = tokio::spawn(chores(Arc::clone(ctx), Arc::clone(readiness)));
+    let chores = tokio::spawn(chores(Arc::clone(ctx), Arc::clone(readiness), scope.namespaces.clone()));
     stop.cancelled().await;
     info!("stopping; finishing what is under way");
     let finish = async { while tasks.join_next().await.is_some() {} };
@@ -194,16 +200,29 @@ async fn controllers(
 }
 
 /// Readiness once the stores are filled, then what has to be done now and then.
-async fn chores(ctx: Arc<Context>, readiness: Arc<Readiness>) {
-    ctx.cluster_refs.ready().await;
-    ctx.parameter_syncs.ready().await;
-    ctx.flush_requests.ready().await;
-    readiness.controllers_synced();
-    info!("watching; all objects are known");
-    let secrets = ctx.secrets.watch_over(|secret| secret_changed(&ctx, secret));
-    tokio::select! {
-        () = secrets => {}
-        () = sweep(&ctx) => {}
+async fn chores(ctx: Arc<Context>, readiness: Arc<Readiness>, namespaces: Vec<String>) {
+    let work = async {
+        ctx.cluster_refs.ready().await;
+        ctx.parameter_syncs.ready().await;
+        ctx.flush_requests.ready().await;
+        readiness.controllers_synced();
+        info!("watching; all objects are known");
+        wake_those_who_wait(&ctx);
+        let secrets = ctx.secrets.watch_over(|secret| secret_changed(&ctx, secret));
+        tokio::join!(secrets, sweep(&ctx), namespaces::watch_over(&ctx, &namespaces));
+    };
+    tokio::join!(work, ctx.watches.speak());
+}
+
+/// A parameter sync that was looked at before all references were listed waits for them. Most often the list wakes it, but not
+/// one that is empty or refused.
+fn wake_those_who_wait(ctx: &Context) {
+    for sync in ctx.parameter_syncs.filter(|_| true) {
+        ctx.wakers.parameter_syncs.wake_in(
+            Lane::Periodic,
+            sync.namespace().as_deref().unwrap_or_default(),
+            &sync.name_any(),
+        );
     }
 }
 

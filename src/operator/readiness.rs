@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::crds;
+use crate::controllers::watch_health::Hearing;
 
 /// How often the API server is asked for missing CRDs.
 const CRD_CHECK: Duration = Duration::from_secs(2);
@@ -50,15 +51,22 @@ impl Readiness {
         self.set(Stage::Ready);
     }
 
-    /// Whether to answer 200, and the sentence to answer with.
-    pub fn tell(&self) -> (bool, String) {
+    /// Whether to answer 200, and the sentence to answer with; `hearing` says how far the API server is heard.
+    pub fn tell(&self, hearing: Hearing) -> (bool, String) {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Stage::Connecting => (false, "connecting to the Kubernetes API".to_owned()),
             Stage::MissingCrds(names) => (false, format!("waiting for the CRDs: {}", names.join(", "))),
             Stage::NoApi(error) => (false, format!("the Kubernetes API does not answer: {error}")),
             Stage::StandBy => (true, "standing by, another replica leads".to_owned()),
-            Stage::Syncing => (false, "listing objects".to_owned()),
-            Stage::Ready => (true, "ok".to_owned()),
+            Stage::Syncing => match hearing {
+                Hearing::Whole => (false, "listing objects".to_owned()),
+                Hearing::Partial(why) | Hearing::Deaf(why) => (false, format!("listing objects: {why}")),
+            },
+            Stage::Ready => match hearing {
+                Hearing::Whole => (true, "ok".to_owned()),
+                Hearing::Partial(why) => (true, format!("ok, but {why}")),
+                Hearing::Deaf(why) => (false, why),
+            },
         }
     }
 }
@@ -113,14 +121,30 @@ mod tests {
     #[test]
     fn ready_only_when_there_is_nothing_left_to_wait_for() {
         let readiness = Readiness::default();
-        assert!(!readiness.tell().0);
+        assert!(!readiness.tell(Hearing::Whole).0);
         readiness.set(Stage::MissingCrds(vec!["redisclusterrefs.managedredis.dev".to_owned()]));
-        assert_eq!(readiness.tell(), (false, "waiting for the CRDs: redisclusterrefs.managedredis.dev".to_owned()));
+        assert_eq!(
+            readiness.tell(Hearing::Whole),
+            (false, "waiting for the CRDs: redisclusterrefs.managedredis.dev".to_owned())
+        );
         readiness.stand_by();
-        assert!(readiness.tell().0);
+        assert!(readiness.tell(Hearing::Whole).0);
         readiness.set(Stage::Syncing);
-        assert!(!readiness.tell().0);
+        assert!(!readiness.tell(Hearing::Whole).0);
         readiness.controllers_synced();
-        assert_eq!(readiness.tell(), (true, "ok".to_owned()));
+        assert_eq!(readiness.tell(Hearing::Whole), (true, "ok".to_owned()));
+    }
+
+    #[test]
+    fn who_does_not_hear_is_not_ready_unless_another_leads() {
+        let (readiness, deaf) = (Readiness::default(), || Hearing::Deaf("cannot list".to_owned()));
+        readiness.lead();
+        assert_eq!(readiness.tell(deaf()), (false, "listing objects: cannot list".to_owned()));
+        readiness.controllers_synced();
+        assert_eq!(readiness.tell(deaf()), (false, "cannot list".to_owned()));
+        let partial = Hearing::Partial("cannot list".to_owned());
+        assert_eq!(readiness.tell(partial), (true, "ok, but cannot list".to_owned()));
+        readiness.stand_by();
+        assert!(readiness.tell(deaf()).0);
     }
 }

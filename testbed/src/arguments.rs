@@ -8,6 +8,8 @@ use crate::certificates::Certificates;
 
 /// Socket of etcd in the data folder.
 pub(crate) const ETCD_SOCKET: &str = "etcd.sock";
+/// Folder of etcd in the data folder.
+pub(crate) const ETCD_DATA: &str = "etcd";
 /// The addresses of services. The first is the API server's own.
 pub(crate) const SERVICE_NETWORK: &str = "10.0.0.0/24";
 /// List of tokens and users in the data folder.
@@ -33,7 +35,7 @@ pub(crate) fn etcd_args(folder: &Path) -> Vec<OsString> {
     cluster.push(&peer);
     vec![
         flag("name", "testbed"),
-        flag("data-dir", folder.join("etcd")),
+        flag("data-dir", folder.join(ETCD_DATA)),
         flag("listen-client-urls", &client),
         flag("advertise-client-urls", &client),
         flag("listen-peer-urls", &peer),

@@ -16,13 +16,15 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use crate::access::{Access, Endpoint};
-use crate::arguments::{ETCD_SOCKET, TOKENS, apiserver_args, etcd_args, with_nodes, without_nodes};
+use crate::arguments::{ETCD_DATA, ETCD_SOCKET, TOKENS, apiserver_args, etcd_args, with_nodes, without_nodes};
 use crate::assets::{self, Program};
 use crate::certificates::Certificates;
 use crate::error::TestbedError;
 use crate::process::{DataFolder, Server};
 use crate::sandbox::Sandbox;
 
+/// Folder of what was saved of etcd, in the data folder.
+const ETCD_SAVED: &str = "etcd-saved";
 /// Pause between two looks at a server that is starting.
 const POLL: Duration = Duration::from_millis(25);
 /// How long one look may take.
@@ -59,11 +61,12 @@ pub struct User {
 pub struct ApiServer {
     // In the order of their end: the folder goes last.
     apiserver: Server,
-    _etcd: Server,
+    etcd: Server,
     folder: DataFolder,
     /// Keeps the port from being given to anybody else, on the machine's own loopback.
     _reserved: Option<TcpSocket>,
     command: Vec<OsString>,
+    etcd_command: Vec<OsString>,
     certificates: Certificates,
     ready_within: Duration,
     endpoint: Endpoint,
@@ -115,18 +118,17 @@ impl ApiServer {
             }
         };
 
-        let etcd = within(etcd_executable, etcd_args(folder.path()));
-        let mut etcd = Server::start(Program::Etcd.name(), &etcd, &folder)?;
-        let socket = folder.path().join(ETCD_SOCKET);
-        wait_for(&mut etcd, options.ready_within, || probe_socket(&socket)).await?;
+        let etcd_command = within(etcd_executable, etcd_args(folder.path()));
+        let etcd = start_etcd(&etcd_command, &folder, options.ready_within).await?;
         let command = within(executable, args);
         let apiserver = Server::start(Program::KubeApiserver.name(), &command, &folder)?;
         let mut server = Self {
             apiserver,
-            _etcd: etcd,
+            etcd,
             folder,
             _reserved: reserved,
             command,
+            etcd_command,
             certificates,
             ready_within: options.ready_within,
             endpoint,
@@ -271,6 +273,34 @@ impl ApiServer {
         self.wait_until_ready().await
     }
 
+    /// Saves what is in etcd, for [`ApiServer::restore_etcd`]. Both servers are down meanwhile.
+    ///
+    /// # Errors
+    /// As [`ApiServer::start`]; [`TestbedError::Write`] if the data cannot be copied.
+    pub async fn save_etcd(&mut self) -> Result<(), TestbedError> {
+        self.replace_etcd(ETCD_DATA, ETCD_SAVED).await
+    }
+
+    /// Restores what [`ApiServer::save_etcd`] saved, as an administrator does after a disaster: objects and revisions go
+    /// back to what they were. Both servers are down meanwhile.
+    ///
+    /// # Errors
+    /// As [`ApiServer::save_etcd`].
+    pub async fn restore_etcd(&mut self) -> Result<(), TestbedError> {
+        self.replace_etcd(ETCD_SAVED, ETCD_DATA).await
+    }
+
+    /// Stops both servers, copies one folder of etcd over the other, and starts them again.
+    async fn replace_etcd(&mut self, from: &str, to: &str) -> Result<(), TestbedError> {
+        self.apiserver.kill();
+        self.etcd.kill();
+        let (from, to) = (self.folder().join(from), self.folder().join(to));
+        replace_folder(&from, &to).map_err(TestbedError::write(&to))?;
+        self.etcd = start_etcd(&self.etcd_command, &self.folder, self.ready_within).await?;
+        self.apiserver = Server::start(Program::KubeApiserver.name(), &self.command, &self.folder)?;
+        self.wait_until_ready().await
+    }
+
     /// Stops both servers and removes their data; all is gone when this returns. Dropping the value does the same.
     pub async fn stop(self) {
         // A cancelled or failed wait leaves it to the shells to finish the work: the pipes are closed either way.
@@ -325,6 +355,39 @@ impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Namespace").field(&self.name).finish()
     }
+}
+
+/// Starts etcd and waits until it listens.
+async fn start_etcd(command: &[OsString], folder: &DataFolder, within: Duration) -> Result<Server, TestbedError> {
+    let socket = folder.path().join(ETCD_SOCKET);
+    // One that was killed leaves its socket behind, on which nobody listens.
+    let _ = std::fs::remove_file(&socket);
+    let mut etcd = Server::start(Program::Etcd.name(), command, folder)?;
+    wait_for(&mut etcd, within, || probe_socket(&socket)).await?;
+    Ok(etcd)
+}
+
+/// Makes `to` a copy of the folder `from`.
+fn replace_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    if to.exists() {
+        std::fs::remove_dir_all(to)?;
+    }
+    copy_folder(from, to)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let copy = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &copy)?;
+        } else {
+            std::fs::copy(entry.path(), copy)?;
+        }
+    }
+    // etcd insists on it.
+    std::fs::set_permissions(to, std::fs::metadata(from)?.permissions())
 }
 
 /// Port of an API server in a sandbox, where nobody else can have taken it.

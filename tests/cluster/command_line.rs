@@ -104,6 +104,90 @@ async fn discover_says_in_a_sentence_why_it_cannot() {
     }
 }
 
+/// What is refused at the start is what the API server would refuse with every list, and nothing else.
+#[tokio::test]
+async fn label_selectors_are_judged_as_the_api_server_does() {
+    let mut different = Vec::new();
+    let api = kube::Api::<RedisClusterRef>::all(crate::harness::server().await.client().unwrap());
+    for selector in [
+        "team=shop",
+        "team==shop",
+        "team!=shop",
+        "team",
+        "!team",
+        "! team",
+        "team in (shop,bank)",
+        "team in (shop, bank) , a=b",
+        "team notin (shop)",
+        "team in ()",
+        "team in (,)",
+        "team in (a,)",
+        "team=",
+        "team=,a",
+        "example.com/team=shop",
+        "size>1",
+        "size<-1",
+        "in in (in)",
+        "in",
+        "notin=in",
+        " team = shop ",
+        "team in shop",
+        "team in (shop",
+        "team=a b",
+        "team=a=b",
+        "team,",
+        ",team",
+        "=a",
+        "a,,b",
+        "-a",
+        "a-",
+        "a=-b",
+        "a=b-",
+        "A.b/c",
+        "a/b/c",
+        "/a",
+        "a/",
+        "size>big",
+        "size>",
+        "size=>1",
+        "team ! shop",
+        "!team=shop",
+        "!!team",
+        "team in (a b)",
+        "team in (a(b))",
+        "team) in (a",
+        "a=\u{e9}",
+        "a\u{e9}",
+        "size>+1",
+        "size>9223372036854775808",
+        "team in in (a)",
+        "team=in",
+        "team=(a)",
+        "a=b\nc=d",
+        "a=b,\nc=d",
+        "a&b",
+        "a=b&limit=1",
+        "a=*",
+        "a exists",
+        "a=\"b\"",
+    ] {
+        let params = kube::api::ListParams::default().labels(selector).limit(1);
+        let accepted = match api.list(&params).await {
+            Ok(_) => true,
+            Err(kube::Error::Api(status)) if status.code == 400 => false,
+            Err(error) => panic!("{selector:?}: {error}"),
+        };
+        let judged = managed_redis_operator::cli::selector::check(selector);
+        if judged.is_ok() != accepted {
+            different.push((selector, judged));
+        }
+    }
+    assert_eq!(different, []);
+    let long = "a".repeat(63);
+    assert!(managed_redis_operator::cli::selector::check(&format!("{long}={long}")).is_ok());
+    assert!(managed_redis_operator::cli::selector::check(&format!("{long}a")).is_err());
+}
+
 #[tokio::test]
 async fn a_command_line_that_cannot_be_used_is_refused_with_a_sentence() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -123,6 +207,8 @@ async fn a_command_line_that_cannot_be_used_is_refused_with_a_sentence() {
         (vec!["--workers", "0"], &kubeconfig, "0 is not in 1..=1024"),
         (vec!["--watch-namespace", ""], &kubeconfig, "a value is required for '--watch-namespace"),
         (vec!["--log-filter", "a=b=c"], &kubeconfig, "--log-filter"),
+        (vec!["--label-selector", "team in shop"], &kubeconfig, "--label-selector \"team in shop\": "),
+        (vec!["--label-selector", "team=a b"], &kubeconfig, "--label-selector \"team=a b\": "),
         (vec!["--admin-addr", &taken], &kubeconfig, "cannot listen on --admin-addr"),
         (vec!["--frobnicate"], &kubeconfig, "unexpected argument '--frobnicate'"),
         (vec![], "/nonexistent/kubeconfig", "no Kubernetes cluster to work with"),

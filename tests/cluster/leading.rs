@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use fake_cloud::KakaoCluster;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{Api, ObjectMeta, PostParams};
 use managed_redis_operator::api::RedisClusterRef;
+use serde_json::json;
 
-use crate::harness::{BOUND, Env, Link, Operator, kakao};
+use crate::harness::{BOUND, Env, Link, Operator, kakao, server};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 const LEASE: &str = "managed-redis-operator";
@@ -31,6 +33,7 @@ async fn ended_before(mut deposed: Operator, successor: &Operator) {
     assert_eq!(status.code(), Some(1), "{}", deposed.tail());
     assert!(deposed.log().contains("leadership was lost"), "{}", deposed.tail());
     let ended = time_of(&deposed.logged("leadership ends").await);
+    eprintln!("leadership ended {:.1} s before the other began", began.duration_since(ended).as_secs_f64());
     assert!(ended.duration_since(began) < OVERLAP, "{}\n--\n{}", deposed.tail(), successor.tail());
 }
 
@@ -129,6 +132,43 @@ async fn a_lease_that_is_renewed_is_not_taken_whatever_its_times_say() {
         }
     }
     assert!(!standby.log().contains("leading"), "{}", standby.tail());
+}
+
+/// A standby that can never lead must not look healthy.
+#[tokio::test]
+async fn without_the_right_to_the_lease_it_ends_and_says_so() {
+    let env = Env::without_operator("no-right").await;
+    let name = env.namespace.name();
+    for (account, verbs, missing) in
+        [("none", &[][..], "get"), ("reader", &["get"], "create"), ("creator", &["get", "create"], "patch")]
+    {
+        let role = json!({
+            "metadata": { "name": account },
+            "rules": [{ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": verbs }],
+        });
+        if !verbs.is_empty() {
+            env.create::<Role>(role).await;
+            env.create::<RoleBinding>(json!({
+                "metadata": { "name": account },
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account },
+                "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": name }],
+            }))
+            .await;
+        }
+        if missing == "patch" {
+            env.create::<Lease>(json!({ "metadata": { "name": LEASE } })).await;
+        }
+        let access = server().await.service_account(name, account).await.unwrap();
+        let leases: Api<Lease> = Api::namespaced(access.client().unwrap(), name);
+        // The API server learns of a new role a moment later.
+        let learned = async { while !verbs.is_empty() && leases.get_opt(LEASE).await.is_err() {} };
+        tokio::time::timeout(BOUND, learned).await.expect("the role holds");
+        let mut operator = env.spawn_as(&access, &["--leader-election"]);
+        assert_eq!(operator.ended(BOUND).await.code(), Some(1), "{}", operator.tail());
+        let log = operator.log();
+        assert!(log.contains("leader election: Lease managed-redis-operator in namespace"), "{log}");
+        assert!(log.contains(&format!("cannot {missing} resource")), "{log}");
+    }
 }
 
 /// Packets that vanish on the way, as the kernel sees it: nothing is acknowledged any more.

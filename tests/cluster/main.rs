@@ -11,12 +11,14 @@
     reason = "a test helper that fails must fail its test, and show the operator's log"
 )]
 
+mod admin_port;
 mod applying;
 mod bad_answers;
 mod command_line;
 mod connection_map;
 mod crds;
 mod crowd;
+mod deaf;
 mod flush;
 mod flush_isolation;
 mod harness;

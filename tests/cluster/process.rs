@@ -75,6 +75,8 @@ async fn the_metrics_have_the_names_that_alerts_are_written_on() {
         &format!("managed_redis_cluster_ready{object} 1\n"),
         &format!("managed_redis_parameter_sync_failing{object} 0\n"),
         "managed_redis_status_writes_total{kind=\"RedisClusterRef\"} ",
+        "managed_redis_watches_failing{kind=\"RedisFlushRequest\"} 0\n",
+        "managed_redis_watch_silence_seconds{kind=\"RedisClusterRef\"} ",
         "managed_redis_leader 1\n",
         "managed_redis_build_info{version=\"",
     ] {

@@ -23,7 +23,7 @@ use managed_redis_operator::api::{RECONCILE_REQUESTED_AT, RedisClusterRef, Redis
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use testbed::{ApiServer, Namespace};
+use testbed::{Access, ApiServer, Namespace};
 use tokio::sync::OnceCell;
 
 pub use link::Link;
@@ -146,12 +146,22 @@ impl Env {
         Operator::spawn(&self.kubeconfig, &self.flags(flags), None)
     }
 
+    /// As [`Env::spawn`], with another identity.
+    pub fn spawn_as(&self, access: &Access, flags: &[&str]) -> Operator {
+        Operator::spawn(access.kubeconfig_path(), &self.flags(flags), None)
+    }
+
     /// As [`Env::spawn`], by way of a proxy, and perhaps in a network of its own.
     pub fn spawn_behind(&self, proxy: &Proxy, link: Option<&Link>, flags: &[&str]) -> Operator {
         Operator::spawn(proxy.kubeconfig(), &self.flags(flags), link)
     }
 
-    /// These flags and those that every test needs.
+    /// As [`Env::spawn`], with so many open files, at first and at most.
+    pub fn spawn_with_files(&self, soft: u32, hard: u32, flags: &[&str]) -> Operator {
+        Operator::spawn_with_files(soft, hard, &self.kubeconfig, &self.flags(flags))
+    }
+
+    /// The flags that every test needs, and more.
     fn flags(&self, flags: &[&str]) -> Vec<String> {
         let url = self.fake.url();
         let name = self.namespace.name();

@@ -59,7 +59,18 @@ fn without_environment(mut command: Command) -> Command {
 impl Operator {
     /// Starts `managed-redis-operator run` with these flags beside those that every test needs.
     pub fn spawn(kubeconfig: &Path, flags: &[String], link: Option<&Link>) -> Self {
-        let mut command = link.map_or_else(command, command_in);
+        Self::spawn_by(link.map_or_else(command, command_in), kubeconfig, flags)
+    }
+
+    /// As [`Operator::spawn`], with so many open files, at first and at most (`ulimit -Sn` and `-Hn`).
+    pub fn spawn_with_files(soft: u32, hard: u32, kubeconfig: &Path, flags: &[String]) -> Self {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, PROGRAM]);
+        Self::spawn_by(without_environment(shell), kubeconfig, flags)
+    }
+
+    fn spawn_by(mut command: Command, kubeconfig: &Path, flags: &[String]) -> Self {
         command.env("KUBECONFIG", kubeconfig).arg("run").args(["--admin-addr", "127.0.0.1:0"]).args(flags);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the operator starts");
         let stderr = child.stderr.take().expect("stderr is piped");
@@ -81,6 +92,14 @@ impl Operator {
         let waited = tokio::time::timeout(BOUND, seen.wait_for(|log| log.ended || find(log).is_some())).await;
         let found = waited.ok().and_then(Result::ok).and_then(|log| find(&log));
         found.unwrap_or_else(|| panic!("the operator never logged {text:?}; its log ends with\n{}", self.tail()))
+    }
+
+    /// How many sockets it has open.
+    #[cfg(target_os = "linux")]
+    pub fn sockets(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("its open files can be listed");
+        let targets = open.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// The whole log so far.

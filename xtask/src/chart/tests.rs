@@ -126,6 +126,7 @@ mod queries {
         metrics.cluster_ready("a", "b", true);
         metrics.parameter_sync_failing("a", "b", 1);
         metrics.status_written("RedisClusterRef");
+        metrics.watches("RedisClusterRef", 0, 1.0);
         let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for line in metrics.encode().unwrap().lines().filter(|line| !line.starts_with('#')) {
             let (series, _) = line.rsplit_once(' ').unwrap();

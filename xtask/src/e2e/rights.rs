@@ -94,7 +94,7 @@ async fn render(scene: &Scene, cloud: &Cloud) -> Result<Vec<Value>, E2eError> {
     values["watchNamespaces"] = json!([PLACEHOLDER]);
     values["replicas"] = json!(1);
     values["crds"] = json!({"install": false});
-    values["config"]["logFilter"] = json!("info,managed_redis_operator=debug,kube_runtime=debug");
+    values["config"]["logFilter"] = json!("info,managed_redis_operator=debug,kube_client=off,kube_runtime=off");
     let file = release::write(scene, &values)?;
     let (chart, file) = (chart().to_string_lossy().into_owned(), file.to_string_lossy().into_owned());
     let text = scene.helm.run(&["template", RELEASE, &chart, "--namespace", PLACEHOLDER, "--values", &file]).await?;
