@@ -63,7 +63,8 @@ pub async fn resolve(ctx: &Context, sync: &RedisParameterSync, who: &Subscriber)
     }
     ctx.membership.enter(&who.namespace, &who.name, Aim::of(sync));
     if !ctx.coverage.is_seeded() {
-        return Resolved::problem(Problem::Pending);
+        // What a person asked for is not done by this.
+        return Resolved { forced_reads_done: false, ..Resolved::problem(Problem::Pending) };
     }
     let mut collector = Collector::new(ctx, sync, who);
     let targets = match &sync.spec.parameter_group {
