@@ -71,7 +71,10 @@ impl MapWrites {
         match tokio::time::timeout(patience, &mut answered).await {
             Ok(answer) => answer.unwrap_or(Written::Lost),
             Err(_) => {
-                self.lock().entry(key).or_default().is_slow = true;
+                // Without a slot it has just ended well.
+                if let Some(slot) = self.lock().get_mut(&key) {
+                    slot.is_slow = true;
+                }
                 // It may have come just now.
                 answered.try_recv().unwrap_or(Written::Failed(unanswered()))
             }
