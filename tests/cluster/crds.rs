@@ -178,6 +178,14 @@ async fn bad_parameter_syncs_are_refused_with_a_sentence() {
             json!({ "clusterSelector": { "matchExpressions": [{ "key": "a", "operator": "Near" }] } }),
             "Unsupported value: \"Near\"",
         ),
+        (
+            json!({ "clusterSelector": { "matchLabels": { "k".repeat(318): "a" } } }),
+            "the keys of matchLabels must not be longer than 317 characters",
+        ),
+        (
+            json!({ "clusterSelector": { "matchExpressions": vec![json!({ "key": "a", "operator": "Exists" }); 17] } }),
+            "must have at most 16 items",
+        ),
     ];
     for (spec, sentence) in cases {
         refused(&env, PARAMETER_SYNC, spec, sentence).await;
