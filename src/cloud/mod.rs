@@ -20,6 +20,8 @@ mod limits;
 pub mod ncp;
 pub mod normalise;
 mod settings;
+#[doc(hidden)]
+pub mod testing;
 mod transport;
 pub mod words;
 

@@ -239,6 +239,12 @@ impl Operation for IssueToken<'_> {
     }
 }
 
+/// Reads the answer to a request for a token, for the property tests and the fuzz targets.
+pub(super) fn decode_token(answer: &Answer) {
+    let credential = ApplicationCredential { id: "id".into(), secret: "secret".into() };
+    let _ = IssueToken { credential: &credential }.decode(answer);
+}
+
 /// IAM says 404 for an ID that it does not know, which is a wrong credential; without its error body it is a wrong endpoint.
 fn iam_refusal(answer: &Answer) -> Failure {
     let mut failure = refusal(answer, Target::Collection);

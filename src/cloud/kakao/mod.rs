@@ -206,6 +206,37 @@ pub fn clusters_in<T: Send>(body: Vec<u8>, take_in: &(dyn Fn(Cluster) -> T + Syn
     ops::ListClusters { take_in }.decode(&answer).map_err(failed)
 }
 
+/// The decoders, for [`crate::cloud::testing`].
+pub(in crate::cloud) mod testing {
+    use super::super::answer::Answer;
+    use super::super::transport::Operation as _;
+    use super::{auth, ops};
+
+    pub(in crate::cloud) fn list(answer: &Answer) {
+        let _ = ops::ListClusters { take_in: &|cluster| cluster }.decode(answer);
+    }
+
+    pub(in crate::cloud) fn detail(answer: &Answer) {
+        let _ = ops::GetCluster { id: "c-1" }.decode(answer);
+    }
+
+    pub(in crate::cloud) fn versions(answer: &Answer) {
+        let _ = ops::ListEngineVersions.decode(answer);
+    }
+
+    pub(in crate::cloud) fn flavors(answer: &Answer) {
+        let _ = ops::ListFlavors.decode(answer);
+    }
+
+    pub(in crate::cloud) fn apply(answer: &Answer) {
+        let _ = ops::ApplyParameterGroup { id: "c-1" }.decode(answer);
+    }
+
+    pub(in crate::cloud) fn token(answer: &Answer) {
+        auth::decode_token(answer);
+    }
+}
+
 /// An ID goes into a path: one that could change the path is refused here.
 fn check_id(operation: &'static str, id: &str) -> Result<(), CloudError> {
     if words::is_identifier(id) {

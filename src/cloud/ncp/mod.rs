@@ -183,6 +183,21 @@ impl NcpClient {
     }
 }
 
+/// The decoders, for [`crate::cloud::testing`].
+pub(in crate::cloud) mod testing {
+    use super::super::answer::Answer;
+    use super::super::transport::Operation as _;
+    use super::{Filter, FlushCloudDbInstance, GetCloudDbInstanceList};
+
+    pub(in crate::cloud) fn list(answer: &Answer) {
+        let _ = GetCloudDbInstanceList { filter: Filter::Page(1) }.decode(answer);
+    }
+
+    pub(in crate::cloud) fn flush(answer: &Answer) {
+        let _ = FlushCloudDbInstance { no: "771203" }.decode(answer);
+    }
+}
+
 fn check_number(operation: &'static str, no: &str) -> Result<(), CloudError> {
     if words::is_identifier(no) {
         return Ok(());
