@@ -93,6 +93,13 @@ pub struct CloudError {
 
 impl std::error::Error for CloudError {}
 
+impl CloudError {
+    /// An answer to a read of which a part cannot be used, in words that hold nothing of the answer.
+    pub(crate) fn unexpected(provider: Provider, operation: &'static str, problem: &str) -> Self {
+        Failure::unexpected(problem).executed(Executed::No).into_error(provider, operation, &[])
+    }
+}
+
 impl fmt::Display for CloudError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let provider = self.provider;

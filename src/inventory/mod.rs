@@ -6,13 +6,18 @@
 mod agenda;
 mod connection;
 mod doubt;
+pub mod list;
 mod pace;
 pub mod packed;
 pub mod picture;
+pub mod room;
 pub mod sight;
 pub mod snapshot;
 pub mod source;
 mod stagger;
+#[doc(hidden)]
+pub mod testing;
+pub mod unreadable;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

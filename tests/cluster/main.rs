@@ -20,6 +20,7 @@ mod flush;
 mod harness;
 mod invalid;
 mod many;
+mod odd_entries;
 mod process;
 mod reading;
 mod reference;
