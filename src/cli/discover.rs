@@ -11,7 +11,7 @@ use super::run::EndpointArgs;
 use crate::api::shared::DEFAULT_KAKAO_REGION;
 use crate::cloud::kakao::KakaoCredentials;
 use crate::cloud::ncp::NcpCredentials;
-use crate::cloud::{HttpCore, Provider};
+use crate::cloud::{HttpCore, Provider, Row};
 use crate::inventory::Source;
 use crate::inventory::picture::Picture;
 
@@ -72,7 +72,16 @@ pub(super) async fn main(args: Args) -> Result<(), String> {
         }
     };
     let source = source.map_err(|error| error.to_string())?;
-    let mut pictures = source.list(&|picture| picture).await.map_err(|error| error.to_string())?;
+    let mut pictures = Vec::new();
+    for row in source.list(&|row| row).await.map_err(|error| error.to_string())? {
+        match row {
+            Row::Read(picture) => pictures.push(picture),
+            Row::Unreadable(entry) => {
+                let which = entry.id.or(entry.name).unwrap_or_else(|| "without ID".to_owned());
+                super::warn(&format!("an entry is left out ({which}): {}", entry.error));
+            }
+        }
+    }
     pictures.sort_by(|a, b| (&a.cluster.name, &a.cluster.id).cmp(&(&b.cluster.name, &b.cluster.id)));
     match args.output {
         Output::Table => super::print(&table(&pictures)),

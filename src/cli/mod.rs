@@ -62,6 +62,12 @@ fn print(text: &str) -> Result<(), String> {
     }
 }
 
+/// Writes a warning to stderr; one that cannot be written is lost.
+fn warn(sentence: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "managed-redis-operator: {sentence}");
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;

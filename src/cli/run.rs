@@ -6,11 +6,15 @@ use clap::builder::NonEmptyStringValueParser;
 use kube::core::Duration;
 
 use super::selector;
-use crate::cloud::{CloudSettings, EndpointMap, EndpointSet};
+use crate::cloud::{CloudSettings, EndpointMap, EndpointSet, MAX_CLUSTERS, MAX_LIST_BYTES};
 use crate::controllers::context::Settings;
 use crate::controllers::runner::Scope;
 use crate::operator::telemetry::{self, LogFormat};
 use crate::operator::{self, OperatorConfig};
+
+/// What a cluster may take in a list on average, twice or three times of what it does; where more clusters are allowed, their list
+/// may be larger too.
+const BYTES_PER_CLUSTER: usize = 3 << 10;
 
 /// Where the clouds are; the same flags for `run` and `discover`.
 #[derive(Debug, clap::Args)]
@@ -30,6 +34,12 @@ pub struct EndpointArgs {
     /// Requests a connection that was idle may send at once
     #[arg(long, env = "MRO_CLOUD_BURST", default_value_t = 10)]
     pub cloud_burst: u32,
+    /// Most clusters or instances that one credential may list; an answer with more is refused
+    #[arg(
+        long, env = "MRO_MAX_CLUSTERS", default_value_t = 20_000, value_name = "NUMBER",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    pub max_clusters: u32,
     /// Accept http:// endpoints that are not on loopback
     #[arg(
         long, env = "MRO_ALLOW_INSECURE_ENDPOINTS", action = clap::ArgAction::Set, num_args = 0..=1,
@@ -44,12 +54,15 @@ impl EndpointArgs {
         let parse = |set, flag: &str, values: &[String]| {
             EndpointMap::parse(set, values, self.allow_insecure_endpoints).map_err(|error| format!("{flag}: {error}"))
         };
+        let max_clusters = usize::try_from(self.max_clusters).unwrap_or(MAX_CLUSTERS);
         Ok(CloudSettings {
             kakao: parse(EndpointSet::Kakao, "--kakao-endpoint", &self.kakao_endpoint)?,
             kakao_iam: parse(EndpointSet::KakaoIam, "--kakao-iam-endpoint", &self.kakao_iam_endpoint)?,
             ncp: parse(EndpointSet::Ncp, "--ncp-endpoint", &self.ncp_endpoint)?,
             qps: self.cloud_qps,
             burst: self.cloud_burst,
+            max_clusters,
+            max_list_bytes: MAX_LIST_BYTES.max(max_clusters.saturating_mul(BYTES_PER_CLUSTER)),
             allow_insecure: self.allow_insecure_endpoints,
             ..CloudSettings::default()
         })

@@ -9,6 +9,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::de::DeserializeSeed;
 
 use super::error::{ErrorKind, Failure};
+use super::lenient::Document;
 
 /// Headers that may carry the cloud's identifier of a request, the most specific first.
 const TRACE_HEADERS: [&str; 6] = [
@@ -24,7 +25,10 @@ const TRACE_HEADERS: [&str; 6] = [
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
+    /// The body without a byte order mark, or its envelope.
     pub(crate) body: Vec<u8>,
+    /// Whether the entries of the list were taken out of the body while it came; an empty list is left in their place.
+    pub(crate) is_envelope: bool,
     /// Our clock when the answer came.
     pub(crate) received_at: Timestamp,
     pub(crate) retry_after: Option<Duration>,
@@ -36,14 +40,21 @@ impl Answer {
     pub(crate) fn fixture(status: u16, headers: &[(&'static str, &str)], body: impl Into<Vec<u8>>) -> Self {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let received_at = "2026-11-22T00:00:00Z".parse().unwrap();
-        Self { status, headers, body: body.into(), received_at, retry_after: None }
+        Self { status, headers, body: body.into(), is_envelope: false, received_at, retry_after: None }
     }
 }
 
 impl Answer {
     /// An answer without headers that comes now.
     pub(crate) fn received(status: u16, body: Vec<u8>) -> Self {
-        Self { status, headers: HeaderMap::new(), body, received_at: Timestamp::now(), retry_after: None }
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            body,
+            is_envelope: false,
+            received_at: Timestamp::now(),
+            retry_after: None,
+        }
     }
 
     pub(crate) fn is_success(&self) -> bool {
@@ -60,15 +71,21 @@ impl Answer {
         Failure::new(kind, message).status(self.status).trace(self.trace_id()).retry_after(self.retry_after)
     }
 
+    /// Whether the body is a page for a person.
+    pub(crate) fn is_html(&self) -> bool {
+        let start = self.body.trim_ascii_start();
+        let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        !start.is_empty() && (declared.to_ascii_lowercase().contains("html") || begins_as_html(start))
+    }
+
     /// What the body is, for a message about one that cannot be read.
     pub(crate) fn describe_body(&self) -> &'static str {
         let start = self.body.trim_ascii_start();
-        let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if start.is_empty() {
             "an empty body"
-        } else if start.starts_with(b"<") && !declared.contains("html") && !is_html(start) {
+        } else if start.starts_with(b"<") && !self.is_html() {
             "XML"
-        } else if start.starts_with(b"<") || declared.contains("html") {
+        } else if self.is_html() {
             "an HTML page (is there a proxy or login page in between?)"
         } else {
             "a body that is not valid JSON"
@@ -76,7 +93,7 @@ impl Answer {
     }
 }
 
-fn is_html(start: &[u8]) -> bool {
+fn begins_as_html(start: &[u8]) -> bool {
     let head = start.get(..start.len().min(32)).unwrap_or_default().to_ascii_lowercase();
     head.starts_with(b"<!doctype html") || head.starts_with(b"<html")
 }
@@ -87,40 +104,72 @@ pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
     TRACE_HEADERS.iter().find_map(text)
 }
 
+/// Reads a JSON answer that is an object; a failure names the field by its path.
+pub(crate) fn read_object<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
+    read_json_with(answer, &Document::new)
+}
+
 /// Reads a JSON answer; a failure names the field by its path, e.g. `clusters[3].port`.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
     read_json_with(answer, &|| PhantomData)
 }
 
-/// As [`read_json`], for a value that needs more than its type to be read. `seed` may be called twice: following the path makes
-/// reading slower by half, so that is left to answers that cannot be read.
+/// As [`read_json`], for a value that needs more than its type to be read. `seed` may be called twice.
 pub(crate) fn read_json_with<'de, S: DeserializeSeed<'de>>(
     answer: &'de Answer,
     seed: &dyn Fn() -> S,
 ) -> Result<S::Value, Failure> {
-    let mut json = serde_json::Deserializer::from_slice(&answer.body);
+    read_slice_with(&answer.body, seed).map_err(|problem| {
+        let message = match problem {
+            Problem::Field(message) => message,
+            Problem::NotJson(error) => format!("it sent {}: {error}", answer.describe_body()),
+            Problem::GoesOn(error) => format!("the JSON goes on after its end: {error}"),
+        };
+        answer.failure(ErrorKind::UnexpectedResponse, message)
+    })
+}
+
+/// Why JSON cannot be read.
+pub(crate) enum Problem {
+    /// A field is not what it should be; the message names it.
+    Field(String),
+    NotJson(serde_json::Error),
+    GoesOn(serde_json::Error),
+}
+
+/// Reads JSON. Following the path makes reading slower by half, so that is left to what cannot be read: then `seed` is called
+/// once more.
+pub(crate) fn read_slice_with<'de, S: DeserializeSeed<'de>>(
+    body: &'de [u8],
+    seed: &dyn Fn() -> S,
+) -> Result<S::Value, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(body);
     if let Ok(value) = seed().deserialize(&mut json)
         && json.end().is_ok()
     {
         return Ok(value);
     }
-    let mut json = serde_json::Deserializer::from_slice(&answer.body);
+    let mut json = serde_json::Deserializer::from_slice(body);
     let mut track = serde_path_to_error::Track::new();
-    let value = seed().deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track)).map_err(|error| {
-        let message = match error.classify() {
-            serde_json::error::Category::Data => at_path(&track.path().to_string(), &error),
-            _ => format!("it sent {}: {error}", answer.describe_body()),
-        };
-        answer.failure(ErrorKind::UnexpectedResponse, message)
+    let value = seed().deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
+    let value = value.map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Problem::Field(at_path(&track.path().to_string(), &error)),
+        _ => Problem::NotJson(error),
     })?;
-    json.end().map_err(|error| {
-        answer.failure(ErrorKind::UnexpectedResponse, format!("the JSON goes on after its end: {error}"))
-    })?;
+    json.end().map_err(Problem::GoesOn)?;
     Ok(value)
+}
+
+/// Text that should be UTF-8, with replacement characters where it is not: for what is shown, or asked for one word.
+pub(crate) fn lossy(body: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(body)
 }
 
 /// The message for a value of the wrong type.
 pub(crate) fn at_path(path: &str, error: &dyn std::fmt::Display) -> String {
+    let mut error = error.to_string();
+    // Where it stands in the text is of no use, and another number with every answer.
+    error.truncate(error.rfind(" at line ").unwrap_or(error.len()));
     if path == "." { format!("the answer: {error}") } else { format!("field {path}: {error}") }
 }
 

@@ -110,6 +110,11 @@ impl CloudError {
         let of = |error: &Self| (error.provider, error.operation, error.kind, error.http_status);
         of(self) == of(other) && self.code == other.code
     }
+
+    /// An answer to a read of which a part cannot be used, in words that hold nothing of the answer.
+    pub(crate) fn unexpected(provider: Provider, operation: &'static str, problem: &'static str) -> Self {
+        Failure::unexpected(problem).executed(Executed::No).into_error(provider, operation, &[])
+    }
 }
 
 /// A text without the words that have digits.

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 const CONCURRENT_READS: usize = 4;
 /// Mutations of one connection that may be under way at once, beside the reads.
 const CONCURRENT_MUTATIONS: usize = 2;
+/// The bytes that one permit of a [`Budget`] stands for.
+const BUDGET_UNIT: usize = 1 << 10;
 /// Longest pause that a Retry-After can cause: a wrong header must not silence a connection for a day.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
@@ -155,6 +157,28 @@ impl Gate {
     }
 }
 
+/// Memory that is shared by all connections of the process. A share is taken as a whole, so nobody waits for the rest of one
+/// while holding a part, and in order of arrival.
+pub(crate) struct Budget {
+    permits: Semaphore,
+    total: usize,
+}
+
+impl Budget {
+    /// A budget of so many bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let total = bytes / BUDGET_UNIT;
+        Self { permits: Semaphore::new(total), total }
+    }
+
+    /// Waits for a share of so many bytes, or for all there are if they are fewer; given back when it is dropped.
+    pub(crate) async fn share(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT).min(self.total)).unwrap_or(u32::MAX);
+        // The semaphore is never closed, so there always is a permit.
+        self.permits.acquire_many(units).await.ok()
+    }
+}
+
 /// The wait that a `Retry-After` header asks for (RFC 9110: seconds, or an HTTP date), capped; none if it is neither.
 pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
@@ -200,6 +224,21 @@ mod tests {
         fn retry_after_never_panics_and_is_capped(value in "\\PC{0,40}") {
             assert!(parse_retry_after(&value, SystemTime::UNIX_EPOCH).is_none_or(|wait| wait <= MAX_RETRY_AFTER));
         }
+    }
+
+    #[tokio::test]
+    async fn a_budget_is_never_exceeded_and_serves_in_order() {
+        let budget = Budget::new(10 << 10);
+        let first = budget.share(6 << 10).await;
+        let mut large = Box::pin(budget.share(1 << 30));
+        let mut small = Box::pin(budget.share(1));
+        assert!(futures::poll!(&mut large).is_pending(), "it wants all there is");
+        assert!(futures::poll!(&mut small).is_pending(), "it came later");
+        drop(first);
+        let large = large.await;
+        assert!(futures::poll!(&mut small).is_pending());
+        drop(large);
+        assert!(small.await.is_some());
     }
 
     #[tokio::test]

@@ -12,22 +12,29 @@
 use std::fmt;
 
 mod answer;
+mod body;
 mod credential;
 mod endpoint;
 mod error;
 pub mod kakao;
+mod lenient;
 mod limits;
+mod list;
 pub mod ncp;
 pub mod normalise;
 mod redact;
 mod settings;
+mod split;
+#[doc(hidden)]
+pub mod testing;
 mod transport;
 pub mod words;
 
 pub use credential::{CredentialError, SecretSource};
 pub use endpoint::{EndpointError, EndpointMap, EndpointSet, UnknownEndpoint};
 pub use error::{CloudError, ErrorKind, Executed, SetupError, TransportStage};
-pub use settings::{CloudSettings, MAX_BODY_BYTES, MAX_LIST_BYTES, RetrySettings};
+pub use list::{Row, Unreadable};
+pub use settings::{CloudSettings, MAX_BODY_BYTES, MAX_CLUSTERS, MAX_LIST_BYTES, RetrySettings};
 pub use transport::{Clock, HttpCore};
 
 /// One of the two clouds.
@@ -59,7 +66,7 @@ impl fmt::Display for Provider {
 /// Is told of every HTTP attempt, for metrics.
 pub trait RequestObserver: Send + Sync {
     /// One attempt ended after `seconds`. `code` is the HTTP status, or one word for a failure without an answer:
-    /// `connect`, `timeout`, `reset`, `body`, `too_large`, `not_sent`, `transport`.
+    /// `connect`, `timeout`, `reset`, `body`, `too_large`, `refused`, `not_sent`, `transport`.
     fn observe(&self, provider: Provider, operation: &'static str, code: &str, seconds: f64);
 }
 

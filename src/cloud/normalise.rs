@@ -1,7 +1,6 @@
 //! Values in one form for both clouds: times in UTC, memory in MiB, no `"-"` and `""`. Words stay as they are.
 //!
-//! The functions in [`de`] are used in serde attributes: they are lenient exactly where the APIs are known to vary and
-//! refuse every other type, so that the error names the field.
+//! What serde attributes use is in [`super::lenient`].
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -14,14 +13,16 @@ use crate::text::{one_line, printable};
 
 const BYTES_PER_MIB: i64 = 1 << 20;
 const MIB_PER_GIB: f64 = 1024.0;
+/// 0001-01-01T00:00:00Z. The last time that a [`Timestamp`] can hold is in the year 9999.
+const FIRST_STORABLE: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 /// Integers of at least this size are milliseconds: as seconds it is the year 5138.
 const FIRST_MILLISECONDS: i64 = 100_000_000_000;
 
 /// Longest name, word, ID or address that is believed, in bytes: none of either API comes near it, and what an object shows has
 /// to fit into the object.
-const MAX_TEXT_BYTES: usize = 512;
+pub(super) const MAX_TEXT_BYTES: usize = 512;
 /// Longest description, in bytes.
-const MAX_PROSE_BYTES: usize = 4096;
+pub(super) const MAX_PROSE_BYTES: usize = 4096;
 
 /// Text that says something: `""`, blanks and `"-"` are an absent value in both APIs, and what is absurdly long is none.
 #[must_use]
@@ -53,12 +54,19 @@ fn shown(value: String) -> String {
     }
 }
 
-fn says_something(value: &str, max_bytes: usize) -> bool {
+/// Whether a text is neither empty nor `"-"` nor longer than any that is believed.
+pub(super) fn says_something(value: &str, max_bytes: usize) -> bool {
     value.len() <= max_bytes && !matches!(value.trim(), "" | "-")
 }
 
+/// Whether the API server can store the time: RFC 3339 has the years 1 to 9999 only, written with four digits. (The year 0 is
+/// in RFC 3339 too, but no parser of the cluster's programs reads it.)
+fn is_storable(time: Timestamp) -> bool {
+    time >= FIRST_STORABLE
+}
+
 /// A point in time from RFC 3339, from ISO 8601 with an offset without colon (NCP: `2018-12-28T17:28:00+0900`), or from a
-/// date or date-time without offset, which is taken as UTC.
+/// date or date-time without offset, which is taken as UTC. A time before the year 1 is absent, for no object can hold it.
 #[must_use]
 pub fn parse_time(value: &str) -> Option<Timestamp> {
     let value = value.trim();
@@ -69,16 +77,18 @@ pub fn parse_time(value: &str) -> Option<Timestamp> {
         .or_else(basic_offset)
         .or_else(|| value.parse::<DateTime>().ok().and_then(utc))
         .or_else(|| value.parse::<Date>().ok().and_then(|date| utc(date.to_datetime(jiff::civil::Time::midnight()))))
+        .filter(|time| is_storable(*time))
 }
 
-/// A point in time from seconds or milliseconds since the epoch, told apart by size.
+/// A point in time from seconds or milliseconds since the epoch, told apart by size; none before the year 1.
 #[must_use]
 pub fn time_from_epoch(value: i64) -> Option<Timestamp> {
-    if value.unsigned_abs() >= FIRST_MILLISECONDS.unsigned_abs() {
-        Timestamp::from_millisecond(value).ok()
+    let time = if value.unsigned_abs() >= FIRST_MILLISECONDS.unsigned_abs() {
+        Timestamp::from_millisecond(value)
     } else {
-        Timestamp::from_second(value).ok()
-    }
+        Timestamp::from_second(value)
+    };
+    time.ok().filter(|time| is_storable(*time))
 }
 
 /// MiB from bytes, rounded down.
@@ -130,108 +140,6 @@ pub fn newest_version(versions: &[String]) -> Option<&str> {
     versions.iter().map(String::as_str).max_by(|left, right| compare_versions(left, right))
 }
 
-/// Deserialisers for serde attributes.
-pub(crate) mod de {
-    use std::fmt;
-
-    use jiff::Timestamp;
-    use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
-
-    /// Text, absent when null, `""` or `"-"`.
-    pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-        Ok(Option::<String>::deserialize(deserializer)?.and_then(super::text))
-    }
-
-    /// As [`text`], for what people write at length.
-    pub(crate) fn prose<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-        Ok(Option::<String>::deserialize(deserializer)?.and_then(super::prose))
-    }
-
-    /// A list, empty when null.
-    pub(crate) fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-        Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
-    }
-
-    /// A point in time: text, seconds, milliseconds or null. Text that is no time is absent: no page promises its form.
-    pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-        Ok(match scalar(deserializer, "a time as text or as an integer")? {
-            Scalar::Null => None,
-            Scalar::Integer(number) => super::time_from_epoch(number),
-            Scalar::Text(value) => super::parse_time(&value),
-        })
-    }
-
-    /// A code, number or text alike.
-    pub(crate) fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-        Ok(match scalar(deserializer, "a code as text or as an integer")? {
-            Scalar::Null => None,
-            Scalar::Integer(number) => Some(number.to_string()),
-            Scalar::Text(value) => super::text(value.trim().to_owned()),
-        })
-    }
-
-    /// An integer, or the text of one.
-    pub(crate) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-        const EXPECTED: &str = "an integer";
-        match scalar(deserializer, EXPECTED)? {
-            Scalar::Null => Ok(None),
-            Scalar::Integer(number) => Ok(Some(number)),
-            Scalar::Text(value) => {
-                value.trim().parse().map(Some).map_err(|_| D::Error::invalid_value(Unexpected::Str(&value), &EXPECTED))
-            }
-        }
-    }
-
-    /// GiB as a number, in MiB.
-    pub(crate) fn gib<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-        let Some(gib) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
-        super::mib_from_gib(gib)
-            .map(Some)
-            .ok_or_else(|| D::Error::invalid_value(Unexpected::Float(gib), &"a size in GiB"))
-    }
-
-    /// Bytes as an integer, in MiB.
-    pub(crate) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-        Ok(Option::<i64>::deserialize(deserializer)?.map(super::mib_from_bytes))
-    }
-
-    enum Scalar {
-        Null,
-        Integer(i64),
-        Text(String),
-    }
-
-    fn scalar<'de, D: Deserializer<'de>>(deserializer: D, expected: &'static str) -> Result<Scalar, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor(expected))
-    }
-
-    struct ScalarVisitor(&'static str);
-
-    impl Visitor<'_> for ScalarVisitor {
-        type Value = Scalar;
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str(self.0)
-        }
-
-        fn visit_unit<E: Error>(self) -> Result<Scalar, E> {
-            Ok(Scalar::Null)
-        }
-
-        fn visit_i64<E: Error>(self, value: i64) -> Result<Scalar, E> {
-            Ok(Scalar::Integer(value))
-        }
-
-        fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar, E> {
-            i64::try_from(value).map(Scalar::Integer).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
-        }
-
-        fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
-            Ok(Scalar::Text(value.to_owned()))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +158,12 @@ mod tests {
             ("-", None),
             ("yesterday", None),
             ("2026-13-06T02:35:13Z", None),
+            ("0001-01-01T00:00:00Z", Some("0001-01-01T00:00:00Z")),
+            ("0000-12-31T23:59:59Z", None),
+            ("-000001-06-01T00:00:00Z", None),
+            ("+010000-01-01T00:00:00Z", None),
+            ("9999-12-30T21:59:59Z", Some("9999-12-30T21:59:59Z")),
+            ("9999-12-31T23:59:59Z", None),
         ] {
             assert_eq!(parse_time(value).map(|time| time.to_string()).as_deref(), expected, "{value:?}");
         }
@@ -262,6 +176,11 @@ mod tests {
         assert_eq!(time_from_epoch(1_772_764_513_000), expected);
         assert_eq!(time_from_epoch(i64::MAX), None);
         assert_eq!(time_from_epoch(i64::MIN), None);
+        assert_eq!(time_from_epoch(-62_135_596_800_001), None, "the year 0, in milliseconds");
+        assert_eq!(
+            time_from_epoch(-62_135_596_800_000).map(|time| time.to_string()).as_deref(),
+            Some("0001-01-01T00:00:00Z")
+        );
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Keeps a cloud's answer from repeating the credential that it was asked with.
 //!
-//! Who stands between (a gateway, a proxy, a debug page) may echo the request in any form. Two nets: [`mask`] goes over the
+//! Who stands between (a gateway, a proxy, a debug page) may echo the request in any form. Two nets: [`Masker`] goes over the
 //! bytes of an answer before anything reads them, [`Redactor`] over every text that is about to be shown to somebody.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -88,28 +90,49 @@ impl Redactor {
 
 /// Masks every long part of a secret in the bytes of an answer, as it is or in base64, before anything reads them: names and
 /// states are data that is passed on, and so never looked at as texts.
-///
-/// Lists of clusters are megabytes, so only every eighth place is looked at: sixteen bytes in a row contain a whole block of eight.
-pub(crate) fn mask<'a>(body: &mut [u8], secrets: impl IntoIterator<Item = &'a SecretString>) {
-    let parts = Parts::of(secrets);
-    let mut masked = 0..0;
-    for at in (0..body.len()).step_by(BLOCK) {
-        if !parts.has_block(body, at) {
-            continue;
-        }
-        for start in at.saturating_sub(MASKED_WINDOW - BLOCK)..=at {
-            if !parts.has_window(body, start) {
-                continue;
-            }
-            // What is looked at later begins behind what is filled here.
-            if start > masked.end {
-                body[masked].fill(b'*');
-                masked = start..start;
-            }
-            masked.end = start + MASKED_WINDOW;
+pub(crate) struct Masker(Parts);
+
+impl Masker {
+    /// A masker for these secrets.
+    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
+        Self(Parts::of(secrets))
+    }
+
+    /// Masks them where they are.
+    pub(crate) fn mask(&self, body: &mut [u8]) {
+        for range in self.echoes(body) {
+            body[range].fill(b'*');
         }
     }
-    body[masked].fill(b'*');
+
+    /// The same bytes, or a copy in which they are masked.
+    pub(crate) fn masked<'b>(&self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+        let echoes = self.echoes(bytes);
+        if echoes.is_empty() {
+            return Cow::Borrowed(bytes);
+        }
+        let mut copy = bytes.to_vec();
+        for range in echoes {
+            copy[range].fill(b'*');
+        }
+        Cow::Owned(copy)
+    }
+
+    /// Where parts of a secret are. Lists of clusters are megabytes, so only every eighth place is looked at: sixteen bytes in a
+    /// row contain a whole block of eight.
+    fn echoes(&self, body: &[u8]) -> Vec<Range<usize>> {
+        let mut echoes: Vec<Range<usize>> = Vec::new();
+        for at in (0..body.len()).step_by(BLOCK).filter(|at| self.0.has_block(body, *at)) {
+            for start in (at.saturating_sub(MASKED_WINDOW - BLOCK)..=at).filter(|start| self.0.has_window(body, *start))
+            {
+                match echoes.last_mut() {
+                    Some(last) if start <= last.end => last.end = start + MASKED_WINDOW,
+                    _ => echoes.push(start..start + MASKED_WINDOW),
+                }
+            }
+        }
+        echoes
+    }
 }
 
 /// Bytes that are looked at together.

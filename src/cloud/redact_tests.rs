@@ -76,7 +76,7 @@ fn an_answer_is_masked_before_it_is_read() {
     let secret = SecretString::from(SECRET);
     let masked = |body: &str| {
         let mut body = body.as_bytes().to_vec();
-        mask(&mut body, [&secret]);
+        Masker::new([&secret]).mask(&mut body);
         String::from_utf8(body).unwrap()
     };
     let name = |value: &str| format!(r#"{{"name":"{value}","status":"Running"}}"#);
@@ -124,7 +124,7 @@ proptest! {
             wanted.extend(["|", plain.as_str(), "|", shown.as_str()]);
         }
         let mut masked = body.into_bytes();
-        mask(&mut masked, [&SecretString::from(SECRET)]);
+        Masker::new([&SecretString::from(SECRET)]).mask(&mut masked);
         prop_assert_eq!(String::from_utf8(masked).unwrap(), wanted);
     }
 
@@ -132,7 +132,7 @@ proptest! {
     fn no_text_panics(text in "[%&#;xu\\\\{}0-9a-fA-F가<> ]{0,60}", body in proptest::collection::vec(any::<u8>(), 0..100)) {
         let _ = redactor(SECRET).repeats(&text);
         let mut same = body.clone();
-        mask(&mut same, [&SecretString::from(SECRET)]);
+        Masker::new([&SecretString::from(SECRET)]).mask(&mut same);
         prop_assert_eq!(same, body);
     }
 }

@@ -29,8 +29,11 @@ pub struct CloudSettings {
     /// Largest body of an answer, in bytes after decompression. Lists of clusters have a limit of their own,
     /// `max_list_bytes`: KakaoCloud lists without pages, about 1 KiB a cluster.
     pub max_body_bytes: usize,
-    /// Largest body of a list of clusters, in bytes after decompression: ten thousand clusters are about 10 MB.
+    /// Largest body of a list of clusters, in bytes after decompression: ten thousand clusters are about 10 MB. It is cut into
+    /// clusters as it comes and never kept.
     pub max_list_bytes: usize,
+    /// Most clusters or instances that one credential may list.
+    pub max_clusters: usize,
     /// How reads are tried again. Mutations never are.
     pub retry: RetrySettings,
 }
@@ -53,6 +56,8 @@ pub struct RetrySettings {
 pub const MAX_BODY_BYTES: usize = 4 << 20;
 /// Default of [`CloudSettings::max_list_bytes`]: 64 MiB.
 pub const MAX_LIST_BYTES: usize = 64 << 20;
+/// Default of [`CloudSettings::max_clusters`] (`--max-clusters`).
+pub const MAX_CLUSTERS: usize = 20_000;
 
 impl Default for RetrySettings {
     fn default() -> Self {
@@ -79,6 +84,7 @@ impl Default for CloudSettings {
             request_timeout: Duration::from_secs(30),
             max_body_bytes: MAX_BODY_BYTES,
             max_list_bytes: MAX_LIST_BYTES,
+            max_clusters: MAX_CLUSTERS,
             retry: RetrySettings::default(),
         }
     }
@@ -91,6 +97,8 @@ impl CloudSettings {
             "--cloud-qps must be a number between 0.001 and 10000"
         } else if self.burst == 0 {
             "--cloud-burst must be at least 1"
+        } else if self.max_clusters == 0 {
+            "--max-clusters must be at least 1"
         } else if self.retry.max_attempts == 0 {
             "a request needs at least one attempt"
         } else {

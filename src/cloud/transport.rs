@@ -6,21 +6,27 @@ use std::time::{Duration, SystemTime};
 
 use backon::{ExponentialBuilder, Retryable as _};
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Method, Url};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::answer::{Answer, trace_id};
+use super::body::{Body, BodyError, Kept, Shape, TakeEntry};
 use super::endpoint::is_loopback;
 use super::error::{CloudError, ErrorKind, Executed, Failure, SetupError, TransportStage};
-use super::limits::{Gate, Lane, parse_retry_after};
-use super::redact::{self, Redactor};
+use super::limits::{Budget, Gate, Lane, parse_retry_after};
+use super::redact::{Masker, Redactor};
 use super::settings::{CloudSettings, RetrySettings};
+use super::split::{MAX_ENVELOPE_BYTES, RawEntry, SplitError};
 use super::{Provider, RequestObserver};
 
 /// The time now; replaced in tests.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Memory for large bodies of all connections. Lists are cut as they come and take none of it, so this is for what no honest cloud
+/// sends: a single cluster, a catalog or XML beyond 64 KiB.
+const BODY_BUDGET_BYTES: usize = 16 << 20;
 
 /// What all connections of the process share: settings, HTTP clients, the observer.
 #[derive(Clone)]
@@ -28,6 +34,8 @@ pub struct HttpCore {
     pub(crate) settings: Arc<CloudSettings>,
     clients: Arc<Clients>,
     observer: Arc<dyn RequestObserver>,
+    /// What large bodies of all connections may take together.
+    budget: Arc<Budget>,
     pub(crate) clock: Clock,
 }
 
@@ -60,6 +68,7 @@ impl HttpCore {
             settings: Arc::new(settings),
             clients: Arc::new(Clients { through_proxy, direct }),
             observer,
+            budget: Arc::new(Budget::new(BODY_BUDGET_BYTES)),
             clock: Arc::new(Timestamp::now),
         })
     }
@@ -102,6 +111,8 @@ impl ClientPair {
                 .timeout(settings.request_timeout)
                 .pool_max_idle_per_host(idle_connections)
                 .pool_idle_timeout(Duration::from_secs(30))
+                // Decompressed here, where what comes over the wire can be counted.
+                .no_gzip()
                 .referer(false);
             let builder = if direct { builder.no_proxy() } else { builder };
             builder.build().map_err(|error| SetupError::Http(describe(&error)))
@@ -114,10 +125,17 @@ impl ClientPair {
 pub(crate) trait Operation: Sync {
     /// What a successful answer says.
     type Output;
+    /// What is gathered of the entries of a list while they come.
+    type Entries: Default + Send;
     /// The API's name of the operation, as in metrics and messages.
     const NAME: &'static str;
     /// Whether it may be repeated.
     const LANE: Lane;
+    /// The list in a successful answer whose entries are taken in one by one as they come: its key, and how many objects deep
+    /// that is at most.
+    const LIST: Option<(&'static str, usize)> = None;
+    /// Whether a successful answer is one whatever stands in it, so that its beginning is enough.
+    const HEAD_IS_ENOUGH: bool = false;
 
     /// The request, without what authorises it.
     fn request(&self) -> Request;
@@ -127,12 +145,20 @@ pub(crate) trait Operation: Sync {
         settings.max_body_bytes
     }
 
+    /// Takes in one entry of [`Operation::LIST`]. `refuse` makes an error of what cannot be read; a failure ends the answer.
+    fn entry(&self, _: &mut Self::Entries, _: RawEntry<'_>, _: Refuse<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Reads an answer that is no redirect, of whatever HTTP status.
-    fn decode(&self, answer: &Answer) -> Result<Self::Output, Failure>;
+    fn decode(&self, answer: &Answer, entries: Self::Entries, refuse: Refuse<'_>) -> Result<Self::Output, Failure>;
 
     /// Takes out of a success what repeats a secret, if it has texts of the cloud beside its data.
-    fn redact(_output: &mut Self::Output, _redactor: &dyn Fn() -> Redactor) {}
+    fn redact(_output: &mut Self::Output, _redactor: &Redactor) {}
 }
+
+/// Makes the public error of a failure that concerns a part of an answer: with its operation and without secrets.
+pub(crate) type Refuse<'a> = &'a (dyn Fn(Failure) -> CloudError + Send + Sync);
 
 /// A request without host and without authorisation.
 pub(crate) struct Request {
@@ -169,6 +195,11 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
+    /// Limits of the process.
+    pub(crate) fn settings(&self) -> &CloudSettings {
+        &self.core.settings
+    }
+
     /// The time between two requests in the long run.
     pub(crate) fn pace(&self) -> Duration {
         Duration::try_from_secs_f64(1.0 / self.core.settings.qps).unwrap_or_default()
@@ -225,24 +256,29 @@ impl Transport {
                 .retry_after(Some(paused.remaining))
         })?;
         let (request, sent) = self.build(O::LANE, operation.request(), auth)?;
-        let redactor = || Redactor::new(auth.secrets().into_iter().chain(&sent));
+        let secrets: Vec<&SecretString> = auth.secrets().into_iter().chain(&sent).collect();
+        let (redactor, masker) = (Redactor::new(secrets.iter().copied()), Masker::new(secrets.iter().copied()));
+        let refuse = |failure: Failure| {
+            let failure = Failure { http_status: failure.http_status.or(Some(200)), ..failure };
+            failure.executed(Executed::No).redacted(&redactor).into_error(self.provider, O::NAME, &[])
+        };
         let started = Instant::now();
-        let answer = self.exchange(request, operation.max_body(&self.core.settings)).await;
+        let exchanged = self.exchange(request, operation, &masker, &refuse).await;
         let seconds = started.elapsed().as_secs_f64();
-        let code = match &answer {
-            Ok(answer) => answer.status.to_string(),
+        let code = match &exchanged {
+            Ok((answer, _)) => answer.status.to_string(),
             Err(lost) => lost.code.to_owned(),
         };
         self.core.observer.observe(self.provider, O::NAME, &code, seconds);
         tracing::debug!(provider = %self.provider, operation = O::NAME, code, seconds, "cloud request");
-        let mut answer = answer.map_err(|lost| lost.failure.redacted(&redactor()))?;
-        redact::mask(&mut answer.body, auth.secrets().into_iter().chain(&sent));
+        let (answer, entries) = exchanged.map_err(|lost| lost.failure.redacted(&redactor))?;
         if (300..400).contains(&answer.status) {
             // Not even for a mutation is a redirect proof that nothing happened, so `executed` stays unknown.
             let message = "it answered with a redirect, which is never followed; check the configured endpoint";
-            return Err(answer.failure(ErrorKind::UnexpectedResponse, message).redacted(&redactor()));
+            return Err(answer.failure(ErrorKind::UnexpectedResponse, message).redacted(&redactor));
         }
-        let mut output = operation.decode(&answer).map_err(|failure| failure.redacted(&redactor()))?;
+        let decoded = operation.decode(&answer, entries, &refuse);
+        let mut output = decoded.map_err(|failure| failure.redacted(&redactor))?;
         O::redact(&mut output, &redactor);
         Ok(output)
     }
@@ -266,7 +302,11 @@ impl Transport {
             Lane::Read => &self.clients.pooled,
             Lane::Mutation => &self.clients.fresh,
         };
-        let builder = client.request(request.method, url).headers(headers).header("accept", "application/json");
+        let builder = client
+            .request(request.method, url)
+            .headers(headers)
+            .header("accept", "application/json")
+            .header("accept-encoding", "gzip");
         let request = match request.payload {
             Payload::Empty => builder,
             Payload::Json(body) => builder.json(&body),
@@ -276,28 +316,60 @@ impl Transport {
     }
 
     /// Sends, and reads the whole answer.
-    async fn exchange(&self, request: reqwest::RequestBuilder, max_body: usize) -> Result<Answer, Lost> {
+    async fn exchange<O: Operation>(
+        &self,
+        request: reqwest::RequestBuilder,
+        operation: &O,
+        masker: &Masker,
+        refuse: Refuse<'_>,
+    ) -> Result<(Answer, O::Entries), Lost> {
+        let deadline = Instant::now() + self.core.settings.request_timeout;
         let mut response = request.send().await.map_err(|error| Lost::from_reqwest(&error, None))?;
         let status = response.status().as_u16();
         let received_at = (self.core.clock)();
         let retry_after = self.obey_retry_after(status, response.headers(), received_at);
         let trace = trace_id(response.headers());
-        let lost = |lost: Lost| lost.in_answer(status, trace.clone(), retry_after);
-        let length = response.content_length().unwrap_or_default();
-        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= max_body) else {
-            return Err(lost(Lost::too_large(max_body)));
+        let shape = shape_of(operation, status, &self.core.settings);
+        let mut entries = O::Entries::default();
+        let mut take = |entry: RawEntry<'_>| {
+            operation.entry(&mut entries, RawEntry { json: &masker.masked(entry.json), ..entry }, refuse)
         };
-        // Growing step by step it would take up to three times its length for a moment.
-        let mut body = Vec::with_capacity(length);
-        while let Some(chunk) =
-            response.chunk().await.map_err(|error| lost(Lost::from_reqwest(&error, Some(status))))?
-        {
-            if body.len() + chunk.len() > max_body {
-                return Err(lost(Lost::too_large(max_body)));
-            }
-            body.extend_from_slice(&chunk);
+        let kept = self.read_body(&mut response, shape, deadline, &mut take).await;
+        let Kept { bytes: mut body, is_envelope } = kept.map_err(|lost| lost.in_answer(status, trace, retry_after))?;
+        masker.mask(&mut body);
+        let headers = std::mem::take(response.headers_mut());
+        Ok((Answer { status, headers, body, is_envelope, received_at, retry_after }, entries))
+    }
+
+    /// Reads a body to its end, or as far as it is wanted.
+    async fn read_body(
+        &self,
+        response: &mut reqwest::Response,
+        shape: Shape,
+        deadline: Instant,
+        take: TakeEntry<'_>,
+    ) -> Result<Kept, Lost> {
+        let length = response.content_length().unwrap_or_default();
+        if !shape.head_is_enough && usize::try_from(length).map_or(true, |length| length > shape.max) {
+            return Err(BodyError::TooLarge(shape.max).into());
         }
-        Ok(Answer { status, headers: std::mem::take(response.headers_mut()), body, received_at, retry_after })
+        let status = response.status().as_u16();
+        let mut body = Body::new(shape, is_gzip(response.headers()), take);
+        let mut share = None;
+        while let Some(piece) = response.chunk().await.map_err(|error| Lost::from_reqwest(&error, Some(status)))? {
+            body.count(&piece)?;
+            for part in body.parts(&piece) {
+                if !body.take_in(part)? {
+                    return Ok(body.into_kept());
+                }
+                if share.is_none() && body.needs_budget() {
+                    // Growing step by step it takes up to twice its length.
+                    let waited = tokio::time::timeout_at(deadline, self.core.budget.share(2 * shape.max)).await;
+                    share = Some(waited.map_err(|_| Lost::timeout("no memory for a large answer was free"))?);
+                }
+            }
+        }
+        Ok(body.finish()?)
     }
 
     /// Pauses the whole connection when a 429 or 503 says for how long.
@@ -328,25 +400,20 @@ impl Lost {
             None if is_closed_early(error) => ("reset", TransportStage::Exchange),
             None => ("transport", TransportStage::Exchange),
         };
-        // What a decoder cannot decode will not get better; everything else may.
-        let undecodable = is_undecodable(error);
-        let kind = if undecodable { ErrorKind::UnexpectedResponse } else { ErrorKind::Unavailable };
         let what = match code {
             "connect" => "no connection could be made",
             "timeout" => "no complete answer came in time",
-            "body" if undecodable => "the body cannot be decompressed",
             "body" => "the answer broke off",
             "reset" => "the connection was closed before an answer came",
             "not_sent" => "the request could not be built",
             _ => "the exchange failed",
         };
-        let failure = Failure::new(kind, format!("{what} ({})", describe(error))).executed(stage.executed());
-        Self { code, failure }
+        let message = format!("{what} ({})", describe(error));
+        Self { code, failure: Failure::new(ErrorKind::Unavailable, message).executed(stage.executed()) }
     }
 
-    fn too_large(limit: usize) -> Self {
-        let failure = Failure::unexpected(format!("the body is larger than {limit} bytes after decompression"));
-        Self { code: "too_large", failure }
+    fn timeout(what: &'static str) -> Self {
+        Self { code: "timeout", failure: Failure::new(ErrorKind::Unavailable, what) }
     }
 
     fn in_answer(self, status: u16, trace: Option<String>, retry_after: Option<Duration>) -> Self {
@@ -354,13 +421,77 @@ impl Lost {
     }
 }
 
-/// Whether the body is not what its content encoding says. Everything else that ends a body, the decoder's unexpected end
-/// included, is a body that broke off, though reqwest calls that a decode error too.
-fn is_undecodable(error: &reqwest::Error) -> bool {
-    use std::io::ErrorKind as Io;
-    let io_errors = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    error.is_decode()
-        && io_errors.map(std::io::Error::kind).any(|kind| matches!(kind, Io::InvalidData | Io::InvalidInput))
+impl From<BodyError> for Lost {
+    fn from(error: BodyError) -> Self {
+        // What cannot be decompressed will not get better; what broke off may.
+        let (code, failure) = match error {
+            BodyError::TooLarge(limit) => {
+                ("too_large", Failure::unexpected(format!("the body is larger than {limit} bytes after decompression")))
+            }
+            BodyError::TinyPieces => {
+                ("body", Failure::unexpected("the body comes in thousands of pieces of a few bytes each"))
+            }
+            BodyError::Undecodable(error) => {
+                ("body", Failure::unexpected(format!("the body cannot be decompressed ({error})")))
+            }
+            BodyError::BrokenOff => {
+                let message = "the answer broke off (its compression has no end)";
+                ("body", Failure::new(ErrorKind::Unavailable, message))
+            }
+            BodyError::Split(SplitError::LargeEnvelope) => {
+                let message =
+                    format!("it sent more than {MAX_ENVELOPE_BYTES} bytes beside the list that was asked for");
+                ("too_large", Failure::unexpected(message))
+            }
+            BodyError::Split(SplitError::Separators) => {
+                ("body", Failure::unexpected("it sent a body that is not valid JSON: a list without commas"))
+            }
+            BodyError::Split(SplitError::TwoLists) => {
+                ("body", Failure::unexpected("it sent the list that was asked for twice in one answer"))
+            }
+            BodyError::Refused(failure) => ("refused", *failure),
+        };
+        Self { code, failure }
+    }
+}
+
+/// How the body of an answer is read: of what is no success only the beginning is looked at.
+fn shape_of<O: Operation>(operation: &O, status: u16, settings: &CloudSettings) -> Shape {
+    let is_success = (200..300).contains(&status);
+    Shape {
+        max: operation.max_body(settings),
+        head_is_enough: O::HEAD_IS_ENOUGH || !is_success,
+        list: O::LIST.filter(|_| is_success),
+    }
+}
+
+fn is_gzip(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
+    encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip")
+}
+
+/// Reads bytes as an operation reads the answer that has them as its body, in one piece.
+pub(crate) fn decode_bytes<O: Operation>(
+    operation: &O,
+    mut answer: Answer,
+    refuse: Refuse<'_>,
+) -> Result<O::Output, Failure> {
+    let shape = shape_of(operation, answer.status, &CloudSettings::default());
+    let bytes = std::mem::take(&mut answer.body);
+    let mut entries = O::Entries::default();
+    let read = {
+        let mut take = |entry: RawEntry<'_>| operation.entry(&mut entries, entry, refuse);
+        let mut body = Body::new(shape, false, &mut take);
+        match body.take_in(&bytes) {
+            Ok(true) => body.finish(),
+            Ok(false) => Ok(body.into_kept()),
+            Err(error) => Err(error),
+        }
+    };
+    let lost = |error| Lost::from(error).in_answer(answer.status, answer.trace_id(), None).failure;
+    let kept = read.map_err(lost)?;
+    (answer.body, answer.is_envelope) = (kept.bytes, kept.is_envelope);
+    operation.decode(&answer, entries, refuse)
 }
 
 /// The error and what caused it, the outermost first.

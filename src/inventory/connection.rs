@@ -10,14 +10,15 @@ use futures::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::agenda::{Agenda, Next};
 use super::doubt::Doubt;
+use super::list::{Listed, unreadable_among};
 use super::pace::Pace;
 use super::packed::Catalog;
 use super::sight::{Observation, Want};
-use super::snapshot::{Begun, Due, Listed, Snapshot};
+use super::snapshot::{Begun, Due, Snapshot};
 use super::source::Source;
 use super::subscription::Subscription;
 use super::{Question, Subscriber, Urgency, Wake};
@@ -59,6 +60,8 @@ struct State {
     /// A list was asked for by the operator itself: not worth disturbing a cloud that fails.
     refresh: bool,
     doubt: Doubt,
+    /// Entries of the last list that could not be read.
+    unreadable: usize,
 }
 
 impl State {
@@ -76,6 +79,7 @@ impl State {
             asked: false,
             refresh: false,
             doubt: Doubt::default(),
+            unreadable: 0,
         }
     }
 
@@ -325,7 +329,7 @@ impl Connection {
             was_asked
         };
         // Each cluster is compared while the list is read, so that what did not change is never held twice.
-        let outcome = self.source.list(&|picture| self.lock().snapshot.recognise(picture)).await;
+        let outcome = self.source.list(&|row| self.lock().snapshot.recognise(row)).await;
         self.source.probe(false);
         let mut state = self.lock();
         state.doubt.settle();
@@ -337,7 +341,15 @@ impl Connection {
     }
 
     fn list_succeeded(&self, state: &mut State, at: Timestamp, clusters: Vec<Listed>) {
-        debug!(connection = %self.label, clusters = clusters.len(), "listed");
+        let (unreadable, first) = unreadable_among(&clusters);
+        // Once, and not with every list, for it may stay so.
+        match first {
+            _ if unreadable == state.unreadable => {}
+            Some(error) => warn!(connection = %self.label, unreadable, %error, "entries of the list cannot be read"),
+            None => info!(connection = %self.label, "all entries of the list can be read again"),
+        }
+        state.unreadable = unreadable;
+        debug!(connection = %self.label, clusters = clusters.len(), unreadable, "listed");
         state.snapshot.listed(at, clusters);
         (state.pace.failures, state.pace.retry_after) = (0, None);
     }

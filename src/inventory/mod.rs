@@ -6,14 +6,19 @@
 mod agenda;
 mod connection;
 mod doubt;
+pub mod list;
 mod pace;
 pub mod packed;
 pub mod picture;
+pub mod room;
 pub mod sight;
 pub mod snapshot;
 pub mod source;
 mod stagger;
 mod subscription;
+#[doc(hidden)]
+pub mod testing;
+pub mod unreadable;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -5,7 +5,9 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
 use super::picture::Picture;
+use super::room::{Room, Taken};
 use crate::api::cluster_ref::{ClusterStatus, EngineStatus, FlavorStatus, ParameterGroupStatus};
+use crate::cloud::CloudError;
 use crate::cloud::normalise::newest_version;
 use crate::cloud::words::is_transitional;
 use crate::packing;
@@ -28,6 +30,7 @@ pub struct Packed {
     cluster: Box<[u8]>,
     group: Option<Arc<ParameterGroupStatus>>,
     engine: Option<Arc<EngineStatus>>,
+    _room: Taken,
 }
 
 impl PartialEq for Packed {
@@ -42,13 +45,20 @@ impl PartialEq for Packed {
 
 impl Packed {
     /// Packs a picture. What several have in common is taken from `shared`.
-    pub fn new(mut picture: Picture, catalog: &Catalog, shared: &mut Shared) -> Self {
+    ///
+    /// # Errors
+    /// A picture that would not come out again as it is: so unpacking never has to make one up.
+    pub fn new(mut picture: Picture, catalog: &Catalog, shared: &mut Shared) -> Result<Self, CloudError> {
         let engine = shared.engine(&picture.cluster, catalog);
         let group = picture.cluster.parameter_group.take().map(|group| shared.group(group));
         add_flavor(&mut picture.cluster, catalog);
+        let packed = packing::pack(&picture.cluster).ok();
+        let cluster = packed.filter(|packed| packing::unpack(packed).as_ref() == Some(&picture.cluster));
+        let Some(cluster) = cluster else { return Err(picture.refused("a value in it cannot be kept")) };
         let state = picture.state.map(String::into_boxed_str);
         let is_transitional = state.as_deref().is_some_and(is_transitional);
-        Self { state, is_transitional, cluster: packing::pack(&picture.cluster).unwrap_or_default(), group, engine }
+        let _room = shared.room.take(cluster.len());
+        Ok(Self { state, is_transitional, cluster, group, engine, _room })
     }
 
     /// State in the provider's own word.
@@ -63,8 +73,11 @@ impl Packed {
 
     /// Everything but the state.
     pub fn cluster(&self) -> ClusterStatus {
-        // It was packed from this very type.
-        let mut cluster: ClusterStatus = packing::unpack(&self.cluster).unwrap_or_default();
+        // That it comes out again was tried when it was packed.
+        let mut cluster: ClusterStatus = packing::unpack(&self.cluster).unwrap_or_else(|| {
+            tracing::error!("a packed picture cannot be unpacked: this is a defect of the operator; please report it");
+            ClusterStatus::default()
+        });
         cluster.parameter_group = self.group.as_deref().cloned();
         cluster
     }
@@ -106,6 +119,8 @@ pub struct Shared {
     engines: HashMap<Option<String>, Arc<EngineStatus>>,
     /// Parameter groups, by all that is said of them.
     groups: HashMap<[Option<String>; 3], Arc<ParameterGroupStatus>>,
+    /// Where pictures are kept.
+    pub(super) room: Room,
 }
 
 impl Shared {
@@ -129,6 +144,7 @@ impl Shared {
     /// Drops what nobody has any more.
     pub fn tidy(&mut self) {
         self.groups.retain(|_, group| Arc::strong_count(group) > 1);
+        self.engines.retain(|_, engine| Arc::strong_count(engine) > 1);
     }
 
     /// The catalog changed.
@@ -140,18 +156,30 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::shared::whole_seconds;
+    use crate::cloud::{ErrorKind, Provider};
 
     fn picture(name: &str, state: Option<&str>) -> Picture {
         let cluster = ClusterStatus { name: Some(name.to_owned()), port: Some(6379), ..ClusterStatus::default() };
-        Picture { state: state.map(str::to_owned), cluster, complete: true }
+        Picture { provider: Provider::KakaoCloud, state: state.map(str::to_owned), cluster, complete: true }
     }
 
     #[test]
     fn what_is_packed_comes_out_again() {
-        let packed = Packed::new(picture("a", Some("Modifying")), &Catalog::default(), &mut Shared::default());
+        let packed = Packed::new(picture("a", Some("Modifying")), &Catalog::default(), &mut Shared::default()).unwrap();
         assert_eq!((packed.state(), packed.is_transitional()), (Some("Modifying"), true));
         assert_eq!(packed.cluster(), picture("a", None).cluster);
         assert_eq!(packed.engine(), None);
+    }
+
+    /// No API server can store such a time, and no cloud's answer gets one past the parser; but nothing is ever defaulted in silence.
+    #[test]
+    fn what_would_not_come_out_again_is_refused() {
+        let mut before_christ = picture("a", Some("Running"));
+        before_christ.cluster.created_at = Some(whole_seconds("-000044-03-15T12:00:00Z".parse().unwrap()));
+        let error = Packed::new(before_christ, &Catalog::default(), &mut Shared::default()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::UnexpectedResponse);
+        assert!(error.message.contains("cannot be kept"), "{error}");
     }
 
     #[test]
@@ -163,6 +191,18 @@ mod tests {
         drop(other);
         shared.tidy();
         assert_eq!(shared.groups.len(), 1);
+    }
+
+    #[test]
+    fn what_nobody_has_any_more_is_dropped() {
+        let (mut shared, catalog) = (Shared::default(), Catalog { versions: Some(Vec::new()), flavors: None });
+        for number in 0..100 {
+            let mut picture = picture("a", None);
+            picture.cluster.engine_version = Some(format!("7.{number}"));
+            drop(Packed::new(picture, &catalog, &mut shared).unwrap());
+            shared.tidy();
+        }
+        assert!(shared.engines.is_empty());
     }
 
     #[test]

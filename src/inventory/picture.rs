@@ -4,11 +4,13 @@ use crate::api::cluster_ref::{
     BackupStatus, ClusterStatus, EndpointsStatus, FlavorStatus, NodeStatus, ParameterGroupStatus, SubnetAssignment,
 };
 use crate::api::shared::whole_seconds;
-use crate::cloud::{kakao, ncp, normalise};
+use crate::cloud::{CloudError, Provider, kakao, ncp, normalise};
 
 /// What one cloud says of one Redis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
+    /// Whose word it is.
+    pub provider: Provider,
     /// State in the provider's own word.
     pub state: Option<String>,
     /// Everything else.
@@ -21,6 +23,15 @@ pub struct Picture {
 const MAX_LISTED: usize = 1024;
 
 impl Picture {
+    /// The error for a picture that cannot be used.
+    pub(super) fn refused(&self, problem: &'static str) -> CloudError {
+        let operation = match self.provider {
+            Provider::KakaoCloud => "listClusters",
+            Provider::Ncp => "getCloudDBInstanceList",
+        };
+        CloudError::unexpected(self.provider, operation, problem)
+    }
+
     /// A picture that fits into an object: lists beyond all measure are left out, for a part of a list would say that this is all.
     fn bounded(mut self) -> Self {
         let cluster = &mut self.cluster;
@@ -51,10 +62,11 @@ pub fn of_kakao(cluster: kakao::Cluster) -> Picture {
     let flavor =
         FlavorStatus { id: cluster.flavor_id, name: None, vcpus: cluster.vcpus, memory_mib: cluster.memory_mib };
     Picture {
+        provider: Provider::KakaoCloud,
         state: cluster.status.map(normalise::word),
         complete,
         cluster: ClusterStatus {
-            id: normalise::text(cluster.id),
+            id: Some(cluster.id),
             name: cluster.name,
             description: cluster.description,
             project_id: cluster.project_id,
@@ -105,6 +117,7 @@ pub fn of_ncp(instance: ncp::Instance) -> Picture {
     };
     let backup = BackupStatus { schedule: instance.backup_time, retention_days: instance.backup_retention_days };
     Picture {
+        provider: Provider::Ncp,
         state: instance.status.map(normalise::word),
         complete: true,
         cluster: ClusterStatus {
@@ -174,17 +187,10 @@ mod tests {
             (ClusterStatus { nodes: (0..170).map(node).collect(), ..ClusterStatus::default() }, true),
             (ClusterStatus { nodes: (0..171).map(node).collect(), ..ClusterStatus::default() }, false),
         ] {
-            let whole = Picture { state: None, cluster: lists.clone(), complete: true };
+            let whole = Picture { provider: Provider::Ncp, state: None, cluster: lists.clone(), complete: true };
             let bounded = whole.clone().bounded();
             assert_eq!(bounded == whole, kept);
             assert!(json!(bounded.cluster).to_string().len() < MOST_BYTES);
         }
-    }
-
-    #[test]
-    fn an_id_beyond_all_measure_is_none() {
-        let cluster = |id: String| of_kakao(serde_json::from_value(json!({ "objectId": id })).unwrap()).cluster;
-        assert_eq!(cluster("c-1".to_owned()).id.as_deref(), Some("c-1"));
-        assert_eq!(cluster("x".repeat(600)).id, None);
     }
 }

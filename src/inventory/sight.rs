@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::packed::{Catalog, Packed, Shared};
+use super::packed::Packed;
+#[cfg(test)]
+use super::packed::{Catalog, Shared};
+#[cfg(test)]
 use super::picture::Picture;
 use crate::api::cluster_ref::{ClusterStatus, EngineStatus, ParameterGroupStatus};
 use crate::cloud::CloudError;
@@ -43,17 +46,6 @@ pub struct Found {
 }
 
 impl Found {
-    /// What a list shows of a cluster at `read_at` when it leaves out the parameter group, which was not read yet either.
-    pub fn in_part(picture: Picture, read_at: Timestamp) -> Self {
-        Self { parameters_read_at: None, ..Self::whole(picture, read_at) }
-    }
-
-    /// A picture that was read as a whole at `read_at`.
-    pub fn whole(picture: Picture, read_at: Timestamp) -> Self {
-        let picture = Arc::new(Packed::new(picture, &Catalog::default(), &mut Shared::default()));
-        Self { group: picture.group().cloned(), picture, read_at, parameters_read_at: Some(read_at) }
-    }
-
     /// State in the provider's own word.
     pub fn state(&self) -> Option<&str> {
         self.picture.state()
@@ -74,6 +66,20 @@ impl Found {
     /// Whether it is on its way to another state by itself.
     pub fn is_transitional(&self) -> bool {
         self.picture.is_transitional()
+    }
+}
+
+#[cfg(test)]
+impl Found {
+    /// What a list shows of a cluster at `read_at` when it leaves out the parameter group, which was not read yet either.
+    pub fn in_part(picture: Picture, read_at: Timestamp) -> Self {
+        Self { parameters_read_at: None, ..Self::whole(picture, read_at) }
+    }
+
+    /// A picture that was read as a whole at `read_at`.
+    pub fn whole(picture: Picture, read_at: Timestamp) -> Self {
+        let picture = Packed::new(picture, &Catalog::default(), &mut Shared::default()).unwrap();
+        Self { group: picture.group().cloned(), picture: Arc::new(picture), read_at, parameters_read_at: Some(read_at) }
     }
 }
 

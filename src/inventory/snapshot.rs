@@ -6,40 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use super::list::Listed;
+use super::list::{Entry, List};
 use super::packed::{Catalog, Packed, Shared, digest};
 use super::picture::Picture;
 use super::sight::{Found, Observation, Sight, Want};
 use crate::api::cluster_ref::ParameterGroupStatus;
-use crate::cloud::CloudError;
-
-/// One cluster of a list, as [`Snapshot::recognise`] left it.
-#[derive(Debug)]
-pub enum Listed {
-    /// The list says of it what the one before said.
-    Same(Arc<str>),
-    /// It is new, or something about it is.
-    New(Arc<str>, Box<Entry>),
-    /// The cloud names no ID, so nobody can refer to it.
-    Nameless,
-}
-
-/// One listed cluster.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// What the list said of it, to tell whether the next one says the same.
-    digest: u64,
-    /// Whether the list says all the cloud knows of it.
-    complete: bool,
-    name: Option<Arc<str>>,
-    picture: Arc<Packed>,
-}
-
-#[derive(Debug, Default)]
-struct List {
-    at: Timestamp,
-    by_id: HashMap<Arc<str>, Entry>,
-    by_name: HashMap<Arc<str>, Vec<Arc<str>>>,
-}
+use crate::cloud::{CloudError, Row, Unreadable};
 
 /// A single read under way: what it was based on.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +70,12 @@ pub struct Snapshot {
     packed_with: u64,
 }
 
+/// A cluster to which nobody can refer, for the cloud names no ID that can be one.
+fn unidentified(picture: Picture) -> Listed {
+    let error = picture.refused("its ID is not there");
+    Listed::Unreadable(Box::new(Unreadable { id: None, name: picture.cluster.name, error: Arc::new(error) }))
+}
+
 impl Snapshot {
     /// Number of lists begun so far.
     pub fn round(&self) -> u64 {
@@ -111,8 +90,12 @@ impl Snapshot {
 
     /// Compares one cluster of a list that is being read with the list before. What did not change is dropped at once, so that
     /// a list takes no memory beside the one before.
-    pub fn recognise(&mut self, mut picture: Picture) -> Listed {
-        let Some(id) = picture.cluster.id.as_deref() else { return Listed::Nameless };
+    pub fn recognise(&mut self, row: Row<Picture>) -> Listed {
+        let mut picture = match row {
+            Row::Read(picture) => picture,
+            Row::Unreadable(unreadable) => return Listed::Unreadable(Box::new(unreadable)),
+        };
+        let Some(id) = picture.cluster.id.as_deref() else { return unidentified(picture) };
         let digest = digest(&picture);
         let known = self.list.as_ref().and_then(|list| list.by_id.get_key_value(id));
         if let Some((id, known)) = known
@@ -123,35 +106,26 @@ impl Snapshot {
         }
         let id: Arc<str> = known.map_or_else(|| id.into(), |(id, _)| Arc::clone(id));
         let name = picture.cluster.name.as_deref().map(Arc::from);
+        if !self.shared.room.is_left() {
+            return Listed::Unkept(id, name);
+        }
         let complete = picture.complete;
         picture.cluster.nodes.shrink_to_fit();
-        let picture = Arc::new(Packed::new(picture, &self.catalog, &mut self.shared));
-        Listed::New(id, Box::new(Entry { digest, complete, name, picture }))
+        match Packed::new(picture, &self.catalog, &mut self.shared) {
+            Ok(picture) => Listed::New(id, Box::new(Entry { digest, complete, name, picture: Arc::new(picture) })),
+            Err(error) => Listed::Unreadable(Box::new(Unreadable {
+                id: Some(id.to_string()),
+                name: name.map(|name| name.to_string()),
+                error: Arc::new(error),
+            })),
+        }
     }
 
     /// Takes in a whole list that was begun at `at`, each cluster as [`Snapshot::recognise`] left it. Pictures that did not
     /// change stay the very same.
     pub fn listed(&mut self, at: Timestamp, clusters: Vec<Listed>) {
-        let mut old = self.list.take().unwrap_or_default();
-        let mut list = List { at, by_id: HashMap::with_capacity(clusters.len()), ..List::default() };
-        for cluster in clusters {
-            match cluster {
-                Listed::Same(id) => {
-                    if let Some(entry) = old.by_id.remove(&id) {
-                        list.by_id.insert(id, entry);
-                    }
-                }
-                Listed::New(id, entry) => drop(list.by_id.insert(id, *entry)),
-                Listed::Nameless => {}
-            }
-        }
-        // From the map, not from the list: a list that comes in pages can show one cluster twice.
-        for (id, entry) in &list.by_id {
-            if let Some(name) = &entry.name {
-                list.by_name.entry(Arc::clone(name)).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(id));
-            }
-        }
-        self.list = Some(list);
+        let old = self.list.take().unwrap_or_default();
+        self.list = Some(List::replacing(old, at, clusters));
         self.list_round = self.round;
         self.ended_round = self.round;
         (self.problem, self.unsaid) = (None, None);
@@ -211,7 +185,10 @@ impl Snapshot {
             (Ok(Some(picture)), _) if is_listed => {
                 Outcome::Group(picture.cluster.parameter_group.map(|group| self.shared.group(group)))
             }
-            (Ok(Some(picture)), _) => Outcome::Whole(Arc::new(Packed::new(picture, &self.catalog, &mut self.shared))),
+            (Ok(Some(picture)), _) => match Packed::new(picture, &self.catalog, &mut self.shared) {
+                Ok(picture) => Outcome::Whole(Arc::new(picture)),
+                Err(error) => Outcome::Failed(Arc::new(error)),
+            },
         };
         self.reads.insert(id.into(), Read { at, round, outcome, listed });
     }
@@ -232,7 +209,8 @@ impl Snapshot {
     /// Drops single reads that nobody wants any more.
     pub fn retain_reads(&mut self, wanted: impl Fn(&str) -> bool) {
         let list = self.list.as_ref();
-        self.reads.retain(|id, _| wanted(id) || list.is_some_and(|list| list.by_id.contains_key(id)));
+        let is_listed = |list: &List, id: &str| list.by_id.contains_key(id) || list.unkept.contains(id);
+        self.reads.retain(|id, _| wanted(id) || list.is_some_and(|list| is_listed(list, id)));
     }
 
     /// When the last good list began.
@@ -272,7 +250,20 @@ impl Snapshot {
         };
         let forced_read_done = ticket == 0
             || (self.ended_round >= ticket && self.reads_due(want, Duration::MAX, ticket, Timestamp::MAX).is_empty());
-        Observation { sight, problem: self.problem.clone().or(read_problem), engine, forced_read_done }
+        let problem = self.problem.clone().or(read_problem).or_else(|| self.unreadable(want, &sight).cloned());
+        Observation { sight, problem, engine, forced_read_done }
+    }
+
+    /// Why the last list says nothing that can be read of what somebody wants.
+    fn unreadable(&self, want: &Want, sight: &Sight) -> Option<&Arc<CloudError>> {
+        let list = self.list.as_ref()?;
+        let id = self.lone_id(want).filter(|id| *sight == Sight::NotYet || list.by_id.contains_key(*id));
+        let by_id = id.and_then(|id| list.unreadable.error_of(id));
+        by_id.or_else(|| match (want, sight) {
+            (Want::Name { name, .. }, Sight::NotYet) => list.unreadable.error_of_name(name),
+            (Want::Group { .. }, Sight::NotYet) => list.unreadable.any_error(),
+            _ => None,
+        })
     }
 
     /// The clusters that have to be read by themselves for this want, because the list lacks them or lacks a part.
@@ -286,7 +277,8 @@ impl Snapshot {
         let due = |id: &str| self.due(list, id, interval, ticket, now);
         match want {
             Want::Group { .. } => {
-                list.by_id.iter().filter(|(_, entry)| !entry.complete).filter_map(|(id, _)| due(id)).collect()
+                let in_part = list.by_id.iter().filter(|(_, entry)| !entry.complete).map(|(id, _)| id);
+                in_part.chain(&list.unkept).filter_map(|id| due(id)).collect()
             }
             Want::Id(_) | Want::Name { .. } => self.lone_id(want).and_then(due).into_iter().collect(),
         }
@@ -359,9 +351,16 @@ impl Snapshot {
                     ids.sort();
                     Sight::Ambiguous(ids)
                 }
-                _ => last_id.as_ref().map_or(Sight::Absent, |id| self.sight_of(list, id, Some(name))),
+                _ => match last_id.as_ref().map_or(Sight::Absent, |id| self.sight_of(list, id, Some(name))) {
+                    // One of those that could not be read may be it.
+                    Sight::Absent if list.unreadable.error_of_name(name).is_some() => Sight::NotYet,
+                    sight => sight,
+                },
             },
-            Want::Group { id, name } => self.members(list, id.as_deref(), name.as_deref()),
+            Want::Group { id, name } => match self.members(list, id.as_deref(), name.as_deref()) {
+                Sight::Members(members) if members.is_empty() && list.unreadable.any_error().is_some() => Sight::NotYet,
+                sight => sight,
+            },
         }
     }
 
@@ -373,8 +372,12 @@ impl Snapshot {
                 (None, name) => name.is_some() && group.name.as_deref() == name,
             })
         };
-        let found = list.by_id.iter().map(|(id, entry)| (id, self.merged(list, id, entry)));
-        let mut members: Vec<(&Arc<str>, Found)> = found.filter(|(_, found)| is_member(found)).collect();
+        let listed = list.by_id.iter().map(|(id, entry)| (id, self.merged(list, id, entry)));
+        let read = list.unkept.iter().filter_map(|id| match self.sight_of(list, id, None) {
+            Sight::Found(found) => Some((id, found)),
+            _ => None,
+        });
+        let mut members: Vec<(&Arc<str>, Found)> = listed.chain(read).filter(|(_, found)| is_member(found)).collect();
         members.sort_by_key(|(id, _)| *id);
         Sight::Members(members.into_iter().map(|(_, found)| found).collect())
     }
@@ -406,11 +409,11 @@ impl Snapshot {
         let found = |group: Option<Arc<ParameterGroupStatus>>, parameters_read_at| Found {
             picture: Arc::clone(&entry.picture),
             group,
-            read_at: list.at,
+            read_at: list.read_at(id),
             parameters_read_at,
         };
         if entry.complete {
-            return found(entry.picture.group().cloned(), Some(list.at));
+            return found(entry.picture.group().cloned(), Some(list.read_at(id)));
         }
         match self.reads.get(id) {
             Some(Read { outcome: Outcome::Group(group), at, .. }) => found(group.clone(), Some(*at)),

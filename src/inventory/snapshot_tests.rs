@@ -6,6 +6,9 @@ use super::*;
 use crate::api::cluster_ref::{ClusterStatus, EngineStatus, FlavorStatus, ParameterGroupStatus};
 use crate::cloud::{ErrorKind, Executed, Provider};
 
+#[path = "unreadable_tests.rs"]
+mod unreadable_entries;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn at(second: i64) -> Timestamp {
@@ -28,7 +31,7 @@ fn whole(id: &str, name: &str) -> Picture {
         parameter_group: Some(group("g", "In-Sync")),
         ..ClusterStatus::default()
     };
-    Picture { state: Some("Running".to_owned()), cluster, complete: true }
+    Picture { provider: Provider::KakaoCloud, state: Some("Running".to_owned()), cluster, complete: true }
 }
 
 /// A cluster as a list shows it that leaves the parameter group out.
@@ -73,7 +76,7 @@ fn listing(pictures: Vec<Picture>) -> Snapshot {
 }
 
 fn take_in(snapshot: &mut Snapshot, second: i64, pictures: Vec<Picture>) {
-    let listed = pictures.into_iter().map(|picture| snapshot.recognise(picture)).collect();
+    let listed = pictures.into_iter().map(|picture| snapshot.recognise(Row::Read(picture))).collect();
     snapshot.listed(at(second), listed);
 }
 
@@ -112,6 +115,18 @@ fn word(sight: &Sight) -> String {
         Sight::Ambiguous(ids) => format!("ambiguous {}", ids.join(" ")),
         Sight::Absent => "absent".to_owned(),
     }
+}
+
+/// An entry of a list that cannot be read.
+fn unreadable(id: Option<&str>, name: Option<&str>) -> Row<Picture> {
+    let error = Arc::new(CloudError { http_status: Some(200), ..error(ErrorKind::UnexpectedResponse) });
+    Row::Unreadable(Unreadable { id: id.map(str::to_owned), name: name.map(str::to_owned), error })
+}
+
+fn list_rows(snapshot: &mut Snapshot, second: i64, rows: Vec<Row<Picture>>) {
+    snapshot.begin_list();
+    let listed = rows.into_iter().map(|row| snapshot.recognise(row)).collect();
+    snapshot.listed(at(second), listed);
 }
 
 #[test]
@@ -358,7 +373,7 @@ fn what_the_catalog_adds() {
     );
     // While a list is under way: its first half was packed without it.
     snapshot.begin_list();
-    let listed = vec![snapshot.recognise(picture.clone())];
+    let listed = vec![snapshot.recognise(Row::Read(picture.clone()))];
     assert!(snapshot.offered(Catalog { versions: Some(vec![]), flavors: None }));
     snapshot.listed(at(120), listed);
     list(&mut snapshot, 180, vec![picture]);
@@ -404,7 +419,7 @@ fn news_of_one_cluster_concern_who_wants_it() {
 /// Anything that can happen to a snapshot.
 #[derive(Clone, Debug)]
 enum Step {
-    Listed(Vec<Picture>),
+    Listed(Vec<Row<Picture>>),
     Failed,
     Read(&'static str, Option<Option<Box<Picture>>>),
 }
@@ -415,10 +430,16 @@ fn pictures() -> impl Strategy<Value = Picture> {
     (ids, names, any::<bool>()).prop_map(|(id, name, all)| if all { whole(id, name) } else { part(id, name) })
 }
 
+fn rows() -> impl Strategy<Value = Row<Picture>> {
+    let id = proptest::option::of(proptest::sample::select(vec!["a", "b", "c"]));
+    let name = proptest::option::of(proptest::sample::select(vec!["x", "y"]));
+    prop_oneof![3 => pictures().prop_map(Row::Read), 1 => (id, name).prop_map(|(id, name)| unreadable(id, name))]
+}
+
 fn steps() -> impl Strategy<Value = Step> {
     let ids = proptest::sample::select(vec!["a", "b", "c"]);
     prop_oneof![
-        proptest::collection::vec(pictures(), 0..4).prop_map(Step::Listed),
+        proptest::collection::vec(rows(), 0..4).prop_map(Step::Listed),
         Just(Step::Failed),
         (ids, proptest::option::of(proptest::option::of(pictures().prop_map(Box::new))))
             .prop_map(|(id, outcome)| Step::Read(id, outcome)),
@@ -429,7 +450,7 @@ fn replay(steps: Vec<Step>) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for (second, step) in (0..).zip(steps) {
         match step {
-            Step::Listed(pictures) => list(&mut snapshot, second, pictures),
+            Step::Listed(rows) => list_rows(&mut snapshot, second, rows),
             Step::Failed => fail(&mut snapshot),
             Step::Read(id, outcome) => {
                 let outcome = outcome.ok_or_else(|| error(ErrorKind::Unavailable));

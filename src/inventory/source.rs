@@ -9,7 +9,7 @@ use super::picture::{self, Picture};
 use crate::api::cluster_ref::FlavorStatus;
 use crate::cloud::kakao::{KakaoClient, KakaoCredentials};
 use crate::cloud::ncp::{NcpClient, NcpCredentials};
-use crate::cloud::{CloudError, ErrorKind, HttpCore, Provider, SetupError, normalise};
+use crate::cloud::{CloudError, ErrorKind, HttpCore, Provider, Row, SetupError, normalise};
 
 /// What makes a connection: provider, region or site, and credential.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -87,15 +87,15 @@ impl Source {
         }
     }
 
-    /// Everything the credential can see, each Redis handed to `take_in` as soon as it is read. An answer that has to be read
-    /// again hands it over again.
+    /// Everything the credential can see, each Redis handed to `take_in` as soon as it has come, also one that cannot be read. An
+    /// answer that has to be read again hands it over again.
     ///
     /// # Errors
     /// A list that did not come whole.
-    pub async fn list<T: Send>(&self, take_in: &(dyn Fn(Picture) -> T + Sync)) -> Result<Vec<T>, CloudError> {
+    pub async fn list<T: Send>(&self, take_in: &(dyn Fn(Row<Picture>) -> T + Sync)) -> Result<Vec<T>, CloudError> {
         match self {
-            Self::Kakao(client) => client.clusters_as(&|cluster| take_in(picture::of_kakao(cluster))).await,
-            Self::Ncp(client) => client.instances_as(&|instance| take_in(picture::of_ncp(instance))).await,
+            Self::Kakao(client) => client.clusters_as(&|row| take_in(row.map(picture::of_kakao))).await,
+            Self::Ncp(client) => client.instances_as(&|row| take_in(row.map(picture::of_ncp))).await,
         }
     }
 

@@ -78,6 +78,7 @@ fn digest(members: &[Found]) -> u64 {
 mod tests {
     use super::*;
     use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus};
+    use crate::cloud::Provider;
     use crate::inventory::picture::Picture;
 
     fn member(id: &str, word: &str) -> Found {
@@ -85,7 +86,7 @@ mod tests {
         let cluster =
             ClusterStatus { id: Some(id.to_owned()), parameter_group: Some(group), ..ClusterStatus::default() };
         Found::whole(
-            Picture { state: Some("Running".to_owned()), cluster, complete: true },
+            Picture { provider: Provider::KakaoCloud, state: Some("Running".to_owned()), cluster, complete: true },
             jiff::Timestamp::UNIX_EPOCH,
         )
     }

@@ -3,7 +3,7 @@
 use fake_cloud::{
     BackupSchedule, CreatedAtStyle, Endpoints, Fault, FaultKind, Generate, KakaoCluster, Operation, Seed,
 };
-use managed_redis_operator::cloud::{ErrorKind, Executed, Provider};
+use managed_redis_operator::cloud::{ErrorKind, Executed, Provider, Row};
 use serde_json::json;
 
 use crate::support::Bench;
@@ -156,16 +156,36 @@ async fn a_refused_apply_was_not_executed() {
 }
 
 #[tokio::test]
-async fn a_wrong_type_names_operation_and_field() {
+async fn a_wrong_type_names_operation_and_field_and_costs_one_cluster() {
     let bench = Bench::start().await;
-    let mut cluster = mode_on("c-1");
-    cluster.behaviour.overrides.insert("port".into(), json!("6379"));
-    bench.fake.state().add_kakao_cluster(cluster).unwrap();
-    let error = bench.kakao().clusters().await.unwrap_err();
-    assert_eq!((error.kind, error.operation), (ErrorKind::UnexpectedResponse, "listClusters"));
-    assert!(error.message.starts_with("field clusters[0].port: "), "{error}");
+    let mut odd = mode_on("c-1");
+    odd.behaviour.overrides.insert("port".into(), json!({}));
+    bench.fake.state().add_kakao_cluster(odd).unwrap();
+    bench.fake.state().add_kakao_cluster(mode_on("c-2")).unwrap();
+    let clusters = bench.kakao().clusters().await.unwrap();
+    assert_eq!(clusters.iter().map(|cluster| cluster.id.as_str()).collect::<Vec<_>>(), ["c-2"]);
+    let rows = bench.kakao().clusters_as(&|row| row).await.unwrap();
+    let odd = rows.into_iter().find_map(|row| match row {
+        Row::Unreadable(entry) => Some(entry),
+        Row::Read(_) => None,
+    });
+    let odd = odd.unwrap();
+    assert_eq!((odd.id.as_deref(), odd.name.as_deref()), (Some("c-1"), Some("sessions")));
+    assert_eq!((odd.error.kind, odd.error.operation), (ErrorKind::UnexpectedResponse, "listClusters"));
+    assert!(odd.error.message.starts_with("field port: "), "{}", odd.error);
     let error = bench.kakao().cluster("c-1").await.unwrap_err();
     assert!(error.to_string().contains("getCluster") && error.message.starts_with("field port: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_of_more_clusters_than_allowed_is_refused() {
+    let generate = Generate { kakao_clusters: 21, ncp_instances: 21 };
+    let bench = Bench::with(Seed { generate, ..Seed::default() }, |settings| settings.max_clusters = 20).await;
+    for error in [bench.kakao().clusters().await.unwrap_err(), bench.ncp().instances().await.unwrap_err()] {
+        assert_eq!((error.kind, error.executed), (ErrorKind::UnexpectedResponse, Executed::No));
+        assert!(error.message.contains("more than 20 ") && error.message.contains("--max-clusters"), "{error}");
+    }
+    assert_eq!(bench.attempts.codes("listClusters"), ["refused"]);
 }
 
 fn mode_on(id: &str) -> KakaoCluster {

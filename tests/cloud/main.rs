@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test helper that fails must fail its test")]
 
 mod connections;
+mod decoders;
 mod echo;
 mod faults;
+mod hostile;
 mod kakao;
 mod limits;
 mod ncp;

@@ -26,6 +26,7 @@ mod invalid;
 mod leading;
 mod many;
 mod map_trouble;
+mod odd_entries;
 mod outside_words;
 mod process;
 mod reading;

@@ -74,6 +74,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .cloudBurst }}
 - --cloud-burst={{ int64 . }}
 {{- end }}
+{{- with .maxClusters }}
+- --max-clusters={{ int64 . }}
+{{- end }}
 {{- with .pollInterval }}
 - --poll-interval={{ . }}
 {{- end }}

@@ -10,13 +10,12 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::super::answer::{Answer, read_json};
+use super::super::answer::{Answer, read_object};
 use super::super::error::{CloudError, ErrorKind, Failure};
 use super::super::limits::Lane;
-use super::super::normalise::parse_time;
-use super::super::transport::{Authorize, Clock, Operation, Payload, Request, Transport};
+use super::super::transport::{Authorize, Clock, Operation, Payload, Refuse, Request, Transport, decode_bytes};
 use super::model::TokenBody;
-use super::ops::{Target, refusal};
+use super::refusal::{Target, refusal};
 
 /// Tokens are renewed this long before they end.
 const RENEW_EARLY: SignedDuration = SignedDuration::from_mins(5);
@@ -204,6 +203,7 @@ struct Issued {
 
 impl Operation for IssueToken<'_> {
     type Output = Issued;
+    type Entries = ();
     const NAME: &'static str = "issueToken";
     const LANE: Lane = Lane::Read;
 
@@ -217,7 +217,7 @@ impl Operation for IssueToken<'_> {
         Request { method: Method::POST, path, payload: Payload::Json(body) }
     }
 
-    fn decode(&self, answer: &Answer) -> Result<Issued, Failure> {
+    fn decode(&self, answer: &Answer, (): (), _: Refuse<'_>) -> Result<Issued, Failure> {
         if !answer.is_success() {
             return Err(iam_refusal(answer));
         }
@@ -229,14 +229,20 @@ impl Operation for IssueToken<'_> {
             .filter(|token| !token.is_empty())
             .map(SecretString::from)
             .ok_or_else(|| unexpected("the answer has no token in its header X-Subject-Token"))?;
-        let body: TokenBody = read_json(answer)?;
-        let expires_at = parse_time(&body.token.expires_at)
-            .ok_or_else(|| unexpected("field token.expires_at: not a time in RFC 3339"))?;
+        let body: TokenBody = read_object(answer)?;
+        let expires_at = body.token.and_then(|token| token.expires_at);
+        let expires_at = expires_at.ok_or_else(|| unexpected("field token.expires_at: not a time in RFC 3339"))?;
         if expires_at <= answer.received_at {
             return Err(unexpected("the new token has already ended; check the clock of this machine"));
         }
         Ok(Issued { token, issued_at: answer.received_at, expires_at })
     }
+}
+
+/// Reads the answer to a request for a token, for the property tests and the fuzz targets.
+pub(super) fn decode_token(answer: Answer, refuse: Refuse<'_>) -> Result<Timestamp, Failure> {
+    let credential = ApplicationCredential { id: "id".into(), secret: "secret".into() };
+    decode_bytes(&IssueToken { credential: &credential }, answer, refuse).map(|issued| issued.expires_at)
 }
 
 /// IAM says 404 for an ID that it does not know, which is a wrong credential; without its error body it is a wrong endpoint.

@@ -3,6 +3,7 @@
 mod auth;
 mod model;
 mod ops;
+mod refusal;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use secrecy::SecretString;
 use super::answer::Answer;
 use super::credential::{self, CredentialError, SecretSource};
 use super::error::{CloudError, ErrorKind, Failure, SetupError};
-use super::transport::{HttpCore, Operation, Transport};
+use super::list::Row;
+use super::transport::{HttpCore, Operation, Transport, decode_bytes};
 use super::{Provider, words};
 use auth::TokenSource;
 pub use model::{ApplyReply, BackupSchedule, Cluster, Endpoints, Flavor, SubnetAssignment};
@@ -134,21 +136,25 @@ impl KakaoClient {
         self.run(&ops::ListFlavors).await
     }
 
-    /// All clusters and instance sets (`GET /v1/clusters`). The list can leave out the parameter group of a cluster.
+    /// All clusters and instance sets (`GET /v1/clusters`) that can be read. The list can leave out the parameter group of a cluster.
     /// Its body may be larger than others', see [`CloudSettings::max_list_bytes`](super::CloudSettings).
     ///
     /// # Errors
     /// [`CloudError`]; never [`ErrorKind::NotFound`].
     pub async fn clusters(&self) -> Result<Vec<Cluster>, CloudError> {
-        self.clusters_as(&|cluster| cluster).await
+        Ok(self.clusters_as(&Row::ok).await?.into_iter().flatten().collect())
     }
 
-    /// As [`KakaoClient::clusters`], each handed to `take_in` as soon as it is parsed, so that they are never all in memory.
+    /// As [`KakaoClient::clusters`], each handed to `take_in` as soon as it has come, so that they are never all in memory; also
+    /// those that cannot be read.
     ///
     /// # Errors
     /// As [`KakaoClient::clusters`].
-    pub async fn clusters_as<T: Send>(&self, take_in: &(dyn Fn(Cluster) -> T + Sync)) -> Result<Vec<T>, CloudError> {
-        self.run(&ops::ListClusters { take_in }).await
+    pub async fn clusters_as<T: Send>(
+        &self,
+        take_in: &(dyn Fn(Row<Cluster>) -> T + Sync),
+    ) -> Result<Vec<T>, CloudError> {
+        self.run(&ops::ListClusters { take_in, most: self.redis.settings().max_clusters }).await
     }
 
     /// The time between two requests in the long run.
@@ -200,10 +206,46 @@ impl KakaoClient {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn clusters_in<T: Send>(body: Vec<u8>, take_in: &(dyn Fn(Cluster) -> T + Sync)) -> Result<Vec<T>, CloudError> {
-    let answer = Answer::received(200, body);
+pub fn clusters_in<T: Send>(body: Vec<u8>, take_in: &(dyn Fn(Row<Cluster>) -> T + Sync)) -> Result<Vec<T>, CloudError> {
     let failed = |failure: Failure| failure.into_error(Provider::KakaoCloud, "listClusters", &[]);
-    ops::ListClusters { take_in }.decode(&answer).map_err(failed)
+    let operation = ops::ListClusters { take_in, most: super::MAX_CLUSTERS };
+    decode_bytes(&operation, Answer::received(200, body), &failed).map_err(failed)
+}
+
+/// The decoders, for [`crate::cloud::testing`].
+pub(in crate::cloud) mod testing {
+    use jiff::Timestamp;
+
+    use super::super::answer::Answer;
+    use super::super::error::Failure;
+    use super::super::list::Row;
+    use super::super::transport::{Refuse, decode_bytes};
+    use super::{ApplyReply, Cluster, Flavor, auth, ops};
+
+    pub(in crate::cloud) fn list(answer: Answer, refuse: Refuse<'_>) -> Result<Vec<Row<Cluster>>, Failure> {
+        let operation = ops::ListClusters { take_in: &|cluster| cluster, most: crate::cloud::MAX_CLUSTERS };
+        decode_bytes(&operation, answer, refuse)
+    }
+
+    pub(in crate::cloud) fn detail(answer: Answer, refuse: Refuse<'_>) -> Result<Cluster, Failure> {
+        decode_bytes(&ops::GetCluster { id: "c-1" }, answer, refuse)
+    }
+
+    pub(in crate::cloud) fn versions(answer: Answer, refuse: Refuse<'_>) -> Result<Vec<String>, Failure> {
+        decode_bytes(&ops::ListEngineVersions, answer, refuse)
+    }
+
+    pub(in crate::cloud) fn flavors(answer: Answer, refuse: Refuse<'_>) -> Result<Vec<Flavor>, Failure> {
+        decode_bytes(&ops::ListFlavors, answer, refuse)
+    }
+
+    pub(in crate::cloud) fn apply(answer: Answer, refuse: Refuse<'_>) -> Result<ApplyReply, Failure> {
+        decode_bytes(&ops::ApplyParameterGroup { id: "c-1" }, answer, refuse)
+    }
+
+    pub(in crate::cloud) fn token(answer: Answer, refuse: Refuse<'_>) -> Result<Timestamp, Failure> {
+        auth::decode_token(answer, refuse)
+    }
 }
 
 /// An ID goes into a path: one that could change the path is refused here.

@@ -1,19 +1,18 @@
 //! What KakaoCloud Redis answers, normalised. Unknown fields are ignored; every field but the ID may be absent.
 
-use std::fmt;
-
 use jiff::Timestamp;
-use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed as _, Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
-use super::super::normalise::de;
+use super::super::lenient as de;
 
 /// A cluster (cluster mode) or an instance set (cluster mode off).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cluster {
     /// `objectId`, the cluster's or instance set's ID.
-    #[serde(rename = "objectId")]
+    #[serde(rename = "objectId", deserialize_with = "de::identity")]
     pub id: String,
     /// The project that owns it.
     #[serde(default, deserialize_with = "de::text")]
@@ -28,25 +27,25 @@ pub struct Cluster {
     #[serde(default, deserialize_with = "de::text")]
     pub version: Option<String>,
     /// TCP port of the endpoints.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "de::integer")]
     pub port: Option<u16>,
     /// Whether cluster mode is on.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "de::boolean")]
     pub cluster_enabled: Option<bool>,
     /// Whether a failed primary is replaced; always true in cluster mode.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "de::boolean")]
     pub recovery_enabled: Option<bool>,
     /// Shards; 0 when cluster mode is off.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "de::integer")]
     pub shard_count: Option<i32>,
     /// Nodes, replicas included.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "de::integer")]
     pub total_node_count: Option<i32>,
     /// ID of a [`Flavor`].
     #[serde(default, deserialize_with = "de::text")]
     pub flavor_id: Option<String>,
     /// Virtual CPUs of a node (`vcpu` here, `vcpus` on flavors).
-    #[serde(default, rename = "vcpu")]
+    #[serde(default, rename = "vcpu", deserialize_with = "de::integer")]
     pub vcpus: Option<i32>,
     /// Memory of a node in MiB (`memory`, sent in GiB).
     #[serde(default, rename = "memory", deserialize_with = "de::gib")]
@@ -67,7 +66,7 @@ pub struct Cluster {
     #[serde(default, rename = "securityGroups", deserialize_with = "ids")]
     pub security_group_ids: Vec<String>,
     /// Automatic backups, if there are any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "de::object")]
     pub backup_schedule: Option<BackupSchedule>,
     /// Who created it.
     #[serde(default, deserialize_with = "de::text")]
@@ -121,7 +120,7 @@ pub struct BackupSchedule {
     #[serde(default, deserialize_with = "de::text")]
     pub cron: Option<String>,
     /// Days a backup is kept.
-    #[serde(default, rename = "retentionLimit")]
+    #[serde(default, rename = "retentionLimit", deserialize_with = "de::integer")]
     pub retention_days: Option<i32>,
 }
 
@@ -129,12 +128,13 @@ pub struct BackupSchedule {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Flavor {
     /// What [`Cluster::flavor_id`] refers to.
+    #[serde(deserialize_with = "de::identity")]
     pub id: String,
     /// Its name.
     #[serde(default, deserialize_with = "de::text")]
     pub name: Option<String>,
     /// Virtual CPUs.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "de::integer")]
     pub vcpus: Option<i32>,
     /// Memory in MiB (`memory`, sent in GiB).
     #[serde(default, rename = "memory", deserialize_with = "de::gib")]
@@ -152,91 +152,37 @@ pub struct ApplyReply {
     pub trace_id: Option<String>,
 }
 
-/// The body of the list of clusters. A missing list is an error: it must not look like "no clusters".
-pub(super) struct ClusterList<'a, T> {
-    /// What becomes of each cluster.
-    pub(super) take_in: &'a (dyn Fn(Cluster) -> T + Sync),
+/// The envelope of the list of clusters, whose clusters are taken out of it while it comes. A missing list is an error: it must
+/// not look like "no clusters".
+#[derive(Deserialize)]
+pub(super) struct ClusterList {
+    #[serde(rename = "clusters")]
+    _clusters: Vec<IgnoredAny>,
 }
 
-impl<'de, T> DeserializeSeed<'de> for ClusterList<'_, T> {
-    type Value = Vec<T>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, T> Visitor<'de> for ClusterList<'_, T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with a list of clusters")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Vec<T>, A::Error> {
-        let mut clusters = None;
-        while let Some(field) = fields.next_key::<String>()? {
-            if field == "clusters" {
-                clusters = Some(fields.next_value_seed(Each { take_in: self.take_in })?);
-            } else {
-                fields.next_value::<IgnoredAny>()?;
-            }
-        }
-        clusters.ok_or_else(|| A::Error::missing_field("clusters"))
-    }
-}
-
-struct Each<'a, T> {
-    take_in: &'a (dyn Fn(Cluster) -> T + Sync),
-}
-
-impl<'de, T> DeserializeSeed<'de> for Each<'_, T> {
-    type Value = Vec<T>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, T> Visitor<'de> for Each<'_, T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of clusters")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut clusters: A) -> Result<Vec<T>, A::Error> {
-        let mut all = Vec::new();
-        while let Some(cluster) = clusters.next_element()? {
-            all.push((self.take_in)(cluster));
-        }
-        Ok(all)
-    }
-}
-
-/// The body of the list of flavors.
+/// The body of the list of flavors. What cannot be read is left out: a flavor only adds its name.
 #[derive(Deserialize)]
 pub(super) struct FlavorList {
+    #[serde(deserialize_with = "flavors")]
     pub(super) flavors: Vec<Flavor>,
 }
 
-/// The body of an answer to apply.
+/// The body of the list of versions.
 #[derive(Deserialize)]
-pub(super) struct ApplyBody {
-    #[serde(default, rename = "objectId", deserialize_with = "de::text")]
-    pub(super) object_id: Option<String>,
-}
+pub(super) struct VersionList(#[serde(deserialize_with = "versions")] pub(super) Vec<String>);
 
 /// The body of a token.
 #[derive(Deserialize)]
 pub(super) struct TokenBody {
-    pub(super) token: TokenLife,
+    #[serde(deserialize_with = "de::object")]
+    pub(super) token: Option<TokenLife>,
 }
 
 /// When a token ends.
 #[derive(Deserialize)]
 pub(super) struct TokenLife {
-    pub(super) expires_at: String,
+    #[serde(default, deserialize_with = "de::time")]
+    pub(super) expires_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -245,8 +191,29 @@ struct Reference {
     id: Option<String>,
 }
 
+fn flavors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Flavor>, D::Error> {
+    let listed: Vec<&RawValue> = de::elements(deserializer)?;
+    let (mut flavors, mut failed) = (Vec::new(), None);
+    for flavor in listed {
+        match de::Document::new().deserialize(&mut serde_json::Deserializer::from_str(flavor.get())) {
+            Ok(flavor) => flavors.push(flavor),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if flavors.is_empty() => Err(D::Error::custom(error)),
+        _ => Ok(flavors),
+    }
+}
+
+fn versions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Version(#[serde(deserialize_with = "de::text")] Option<String>);
+    Ok(de::elements::<Version, D>(deserializer)?.into_iter().filter_map(|Version(version)| version).collect())
+}
+
 fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<Reference>::deserialize(deserializer)?.and_then(|reference| reference.id))
+    Ok(de::object::<Reference, D>(deserializer)?.and_then(|reference| reference.id))
 }
 
 fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -254,5 +221,5 @@ fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Err
 }
 
 fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoints, D::Error> {
-    Ok(Option::<Endpoints>::deserialize(deserializer)?.unwrap_or_default())
+    Ok(de::object(deserializer)?.unwrap_or_default())
 }

@@ -1,23 +1,28 @@
-//! One type for each operation of KakaoCloud Redis, and how its errors are read.
+//! One type for each operation of KakaoCloud Redis.
 
 use reqwest::Method;
 use serde_json::Value;
 
-use super::super::answer::{Answer, read_json, read_json_with};
-use super::super::error::{ErrorKind, Executed, Failure, MAX_WORD_CHARS};
+use super::super::answer::{Answer, lossy, read_json, read_object};
+use super::super::error::{ErrorKind, Failure, MAX_WORD_CHARS};
 use super::super::limits::Lane;
+use super::super::list::{Keys, Reader, Row};
 use super::super::redact::Redactor;
 use super::super::settings::CloudSettings;
-use super::super::transport::{Operation, Payload, Request};
-use super::model::{ApplyBody, ApplyReply, Cluster, ClusterList, Flavor, FlavorList};
+use super::super::split::RawEntry;
+use super::super::transport::{Operation, Payload, Refuse, Request};
+use super::model::{ApplyReply, Cluster, ClusterList, Flavor, FlavorList, VersionList};
+use super::refusal::{ErrorBody, Target, refusal, scalar_text};
 
 /// `GET /v1/redis/versions`: a bare array.
 pub(super) struct ListEngineVersions;
 /// `GET /v1/redis/flavors`.
 pub(super) struct ListFlavors;
-/// `GET /v1/clusters`: no pages, so one body for all. Each cluster is handed over as soon as it is parsed.
+/// `GET /v1/clusters`: no pages, so one body for all. Each cluster is handed over as soon as it has come.
 pub(super) struct ListClusters<'a, T> {
-    pub(super) take_in: &'a (dyn Fn(Cluster) -> T + Sync),
+    pub(super) take_in: &'a (dyn Fn(Row<Cluster>) -> T + Sync),
+    /// Most clusters that are taken in.
+    pub(super) most: usize,
 }
 /// `GET /v1/clusters/{id}`, for clusters and instance sets.
 pub(super) struct GetCluster<'a> {
@@ -28,15 +33,24 @@ pub(super) struct ApplyParameterGroup<'a> {
     pub(super) id: &'a str,
 }
 
-/// What a 404 says: about the one object that was asked for, or about the endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    Object,
-    Collection,
+/// What identifies a cluster.
+const KEYS: Keys = Keys { id: "objectId", name: "name" };
+
+/// The clusters of a list that have come so far.
+pub(super) struct Clusters<T> {
+    reader: Reader,
+    taken: Vec<T>,
+}
+
+impl<T> Default for Clusters<T> {
+    fn default() -> Self {
+        Self { reader: Reader::default(), taken: Vec::new() }
+    }
 }
 
 impl Operation for ListEngineVersions {
     type Output = Vec<String>;
+    type Entries = ();
     const NAME: &'static str = "listEngineVersions";
     const LANE: Lane = Lane::Read;
 
@@ -44,14 +58,15 @@ impl Operation for ListEngineVersions {
         get(&["v1", "redis", "versions"])
     }
 
-    fn decode(&self, answer: &Answer) -> Result<Self::Output, Failure> {
+    fn decode(&self, answer: &Answer, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
         accept(answer, Target::Collection)?;
-        read_json(answer)
+        Ok(read_json::<VersionList>(answer)?.0)
     }
 }
 
 impl Operation for ListFlavors {
     type Output = Vec<Flavor>;
+    type Entries = ();
     const NAME: &'static str = "listFlavors";
     const LANE: Lane = Lane::Read;
 
@@ -59,16 +74,18 @@ impl Operation for ListFlavors {
         get(&["v1", "redis", "flavors"])
     }
 
-    fn decode(&self, answer: &Answer) -> Result<Self::Output, Failure> {
+    fn decode(&self, answer: &Answer, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
         accept(answer, Target::Collection)?;
-        Ok(read_json::<FlavorList>(answer)?.flavors)
+        Ok(read_object::<FlavorList>(answer)?.flavors)
     }
 }
 
 impl<T: Send> Operation for ListClusters<'_, T> {
     type Output = Vec<T>;
+    type Entries = Clusters<T>;
     const NAME: &'static str = "listClusters";
     const LANE: Lane = Lane::Read;
+    const LIST: Option<(&'static str, usize)> = Some(("clusters", 1));
 
     fn request(&self) -> Request {
         get(&["v1", "clusters"])
@@ -78,14 +95,28 @@ impl<T: Send> Operation for ListClusters<'_, T> {
         settings.max_list_bytes
     }
 
-    fn decode(&self, answer: &Answer) -> Result<Self::Output, Failure> {
+    fn entry(&self, clusters: &mut Clusters<T>, raw: RawEntry<'_>, refuse: Refuse<'_>) -> Result<(), Failure> {
+        if clusters.taken.len() >= self.most {
+            return Err(Failure::unexpected(format!(
+                "it lists more than {} clusters for this credential; if there are that many, raise --max-clusters",
+                self.most
+            )));
+        }
+        let row = clusters.reader.read(raw, KEYS, refuse);
+        clusters.taken.push((self.take_in)(row));
+        Ok(())
+    }
+
+    fn decode(&self, answer: &Answer, clusters: Clusters<T>, _: Refuse<'_>) -> Result<Self::Output, Failure> {
         accept(answer, Target::Collection)?;
-        read_json_with(answer, &|| ClusterList { take_in: self.take_in })
+        read_object::<ClusterList>(answer)?;
+        Ok(clusters.taken)
     }
 }
 
 impl Operation for GetCluster<'_> {
     type Output = Cluster;
+    type Entries = ();
     const NAME: &'static str = "getCluster";
     const LANE: Lane = Lane::Read;
 
@@ -93,32 +124,47 @@ impl Operation for GetCluster<'_> {
         get(&["v1", "clusters", self.id])
     }
 
-    fn decode(&self, answer: &Answer) -> Result<Self::Output, Failure> {
+    fn decode(&self, answer: &Answer, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
         accept(answer, Target::Object)?;
-        read_json(answer)
+        read_object(answer)
     }
 }
 
 impl Operation for ApplyParameterGroup<'_> {
     type Output = ApplyReply;
+    type Entries = ();
     const NAME: &'static str = "applyParameterGroup";
     const LANE: Lane = Lane::Mutation;
+    const HEAD_IS_ENOUGH: bool = true;
 
     fn request(&self) -> Request {
         let path = ["v1", "clusters", self.id, "parameter-group", "apply"].map(str::to_owned).to_vec();
         Request { method: Method::POST, path, payload: Payload::Empty }
     }
 
-    fn decode(&self, answer: &Answer) -> Result<Self::Output, Failure> {
+    fn decode(&self, answer: &Answer, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
         accept(answer, Target::Object)?;
-        // Accepted is accepted, with a body or without; but a page of HTML is not this API's word.
-        let object_id =
-            if answer.body.trim_ascii().is_empty() { None } else { read_json::<ApplyBody>(answer)?.object_id };
+        // Accepted is accepted, whatever the body; but a page of HTML is not this API's word, nor is an error a success.
+        if answer.is_html() {
+            let message = format!("it sent {}", answer.describe_body());
+            return Err(answer.failure(ErrorKind::UnexpectedResponse, message));
+        }
+        let document: Value = serde_json::from_str(&lossy(&answer.body)).unwrap_or_default();
+        if document.get("error").is_some_and(|error| !error.is_null()) {
+            let error = ErrorBody::of(&document);
+            let message = "it sent an error with the HTTP status of success";
+            let failure = answer.failure(ErrorKind::UnexpectedResponse, message);
+            return Err(failure.said(error.message).code(error.code));
+        }
+        let object_id = document.get("objectId").and_then(scalar_text);
+        if let Some(other) = object_id.as_deref().filter(|id| *id != self.id) {
+            let message = format!("the answer is about another cluster, {other}");
+            return Err(answer.failure(ErrorKind::UnexpectedResponse, message));
+        }
         Ok(ApplyReply { http_status: answer.status, object_id, trace_id: answer.trace_id() })
     }
 
-    fn redact(reply: &mut ApplyReply, redactor: &dyn Fn() -> Redactor) {
-        let redactor = redactor();
+    fn redact(reply: &mut ApplyReply, redactor: &Redactor) {
         for word in [&mut reply.object_id, &mut reply.trace_id] {
             *word = word.take().and_then(|word| redactor.word(&word, MAX_WORD_CHARS));
         }
@@ -138,79 +184,11 @@ fn accept(answer: &Answer, target: Target) -> Result<(), Failure> {
     if answer.is_success() { Ok(()) } else { Err(refusal(answer, target)) }
 }
 
-/// The failure that an answer beyond 2xx means. A 4xx is a refusal; after a 5xx nobody knows.
-pub(super) fn refusal(answer: &Answer, target: Target) -> Failure {
-    let error = ErrorBody::read(&answer.body);
-    let (kind, fallback) = match (answer.status, target) {
-        (401, _) => (ErrorKind::CredentialsRejected, "the token was not accepted"),
-        (403, _) => (ErrorKind::PermissionDenied, "check the role of the credential's owner in the project"),
-        (404 | 410, Target::Object) => (ErrorKind::NotFound, ""),
-        (404 | 410, Target::Collection) => {
-            (ErrorKind::UnexpectedResponse, "there is no such API; check the configured endpoint")
-        }
-        (409, _) => (ErrorKind::Busy, ""),
-        (429, _) => (ErrorKind::RateLimited, ""),
-        (408 | 500..=599, _) => (ErrorKind::Unavailable, "the service failed"),
-        (400..=499, _) => (ErrorKind::BadRequest, "no reason was given"),
-        _ => (ErrorKind::UnexpectedResponse, "the HTTP status is none that the API has"),
-    };
-    let executed =
-        if (400..500).contains(&answer.status) && answer.status != 408 { Executed::No } else { Executed::Unknown };
-    let message = if kind == ErrorKind::BadRequest && error.message.is_some() { "" } else { fallback };
-    answer.failure(kind, message).said(error.message).code(error.code).executed(executed)
-}
-
-/// What an error body says, in any of the shapes seen at this cloud; nothing if it is none of them.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct ErrorBody {
-    pub(super) code: Option<String>,
-    pub(super) message: Option<String>,
-}
-
-impl ErrorBody {
-    /// Knows `{"error":{"code":…,"message":…}}` (code a number or text), the same without the outer key, and
-    /// `{"detail":"…"}` or `{"detail":[{"loc":[…],"msg":"…"}]}`.
-    pub(super) fn read(body: &[u8]) -> Self {
-        let Ok(value) = serde_json::from_slice::<Value>(body) else { return Self::default() };
-        if let Some(detail) = value.get("detail") {
-            return Self { code: None, message: detail_text(detail) };
-        }
-        match value.get("error") {
-            Some(Value::String(text)) => Self { code: None, message: Some(text.clone()) },
-            Some(error) => Self::from_object(error),
-            None => Self::from_object(&value),
-        }
-    }
-
-    fn from_object(error: &Value) -> Self {
-        Self { code: error.get("code").and_then(scalar_text), message: error.get("message").and_then(scalar_text) }
-    }
-}
-
-fn scalar_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-/// `detail` as text, or its entries as `body.name: field required; …`.
-fn detail_text(detail: &Value) -> Option<String> {
-    let Value::Array(entries) = detail else { return scalar_text(detail) };
-    let entry_text = |entry: &Value| {
-        let message = entry.get("msg").and_then(scalar_text).or_else(|| scalar_text(entry))?;
-        let place: Vec<String> =
-            entry.get("loc").and_then(Value::as_array).into_iter().flatten().filter_map(scalar_text).collect();
-        Some(if place.is_empty() { message } else { format!("{}: {message}", place.join(".")) })
-    };
-    let texts: Vec<String> = entries.iter().filter_map(entry_text).collect();
-    (!texts.is_empty()).then(|| texts.join("; "))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::super::transport::decode_bytes;
     use super::*;
+    use crate::cloud::{Executed, Provider};
 
     const CLUSTER: &str = r#"{
         "projectId": "p-1", "objectId": "c-1", "name": "sessions", "description": "", "version": "7.2.11", "port": 6379,
@@ -222,12 +200,17 @@ mod tests {
         "parameterGroupName": "defaults", "parameterGroupSyncStatus": "In-Sync", "createdAt": "2026-03-06T02:35:13Z",
         "fieldOfTomorrow": {"x": [1]}}"#;
 
-    fn all() -> ListClusters<'static, Cluster> {
-        ListClusters { take_in: &|cluster| cluster }
+    fn read<O: Operation>(operation: &O, status: u16, body: impl Into<Vec<u8>>) -> Result<O::Output, Failure> {
+        let refuse = |failure: Failure| failure.into_error(Provider::KakaoCloud, O::NAME, &[]);
+        decode_bytes(operation, Answer::fixture(status, &[], body), &refuse)
+    }
+
+    fn all() -> ListClusters<'static, Row<Cluster>> {
+        ListClusters { take_in: &|row| row, most: 20 }
     }
 
     fn get_cluster(body: &str) -> Result<Cluster, Failure> {
-        GetCluster { id: "c-1" }.decode(&Answer::fixture(200, &[], body))
+        read(&GetCluster { id: "c-1" }, 200, body)
     }
 
     /// The cluster above with one field replaced.
@@ -283,18 +266,17 @@ mod tests {
     #[test]
     fn wrong_types_name_their_field() {
         for (field, value, path) in [
-            ("port", r#""6379""#, "port"),
+            ("port", r#""many""#, "port"),
             ("port", "70000", "port"),
-            ("clusterEnabled", r#""yes""#, "clusterEnabled"),
-            ("status", "7", "status"),
+            ("clusterEnabled", r#""perhaps""#, "clusterEnabled"),
+            ("status", "[7]", "status"),
             ("memory", "-3", "memory"),
             ("objectId", "null", "objectId"),
             ("createdAt", "{}", "createdAt"),
-            ("createdAt", "1.5", "createdAt"),
             ("endpoints", r#""a.example""#, "endpoints"),
-            ("endpoints", r#"{"primaryEndpoint": 7}"#, "endpoints.primaryEndpoint"),
+            ("endpoints", r#"{"primaryEndpoint": {}}"#, "endpoints.primaryEndpoint"),
             ("subnets", r#"["s-1"]"#, "subnets[0]"),
-            ("backupSchedule", r#"{"cron": "x", "retentionLimit": "7"}"#, "backupSchedule.retentionLimit"),
+            ("backupSchedule", r#"{"cron": "x", "retentionLimit": "week"}"#, "backupSchedule.retentionLimit"),
         ] {
             let failure = get_cluster(&with(field, value)).unwrap_err();
             assert_eq!(failure.kind, ErrorKind::UnexpectedResponse, "{field} {value}");
@@ -303,73 +285,147 @@ mod tests {
     }
 
     #[test]
+    fn what_is_harmless_is_accepted() {
+        let good = get_cluster(CLUSTER).unwrap();
+        for (field, value) in [
+            ("port", r#""6379""#),
+            ("shardCount", "3.0"),
+            ("shardCount", r#""3""#),
+            ("memory", r#""8""#),
+            ("clusterEnabled", r#""true""#),
+            ("backupSchedule", r#"{"cron": "0 1 * * *", "retentionLimit": "7", "x": null}"#),
+        ] {
+            assert_eq!(get_cluster(&with(field, value)).unwrap(), good, "{field} {value}");
+        }
+        for (field, value) in
+            [("endpoints", r#""""#), ("subnets", r#""""#), ("backupSchedule", r#""""#), ("port", r#""""#)]
+        {
+            assert_eq!(
+                get_cluster(&with(field, value)).unwrap(),
+                get_cluster(&with(field, "null")).unwrap(),
+                "{field}"
+            );
+        }
+        assert_eq!(get_cluster(&with("objectId", "7")).unwrap().id, "7");
+        assert_eq!(get_cluster(&format!("\u{feff}{CLUSTER}")).unwrap(), good);
+    }
+
+    #[test]
+    fn a_year_that_no_object_can_hold_is_absent() {
+        for value in [
+            r#""0000-03-06T02:35:13Z""#,
+            r#""-000044-03-15T12:00:00Z""#,
+            "-62135596801",
+            r#""+010000-01-01T00:00:00Z""#,
+        ] {
+            assert_eq!(get_cluster(&with("createdAt", value)).unwrap().created_at, None, "{value}");
+        }
+    }
+
+    #[test]
     fn a_list_that_is_not_there_is_not_an_empty_list() {
-        for body in ["{}", r#"{"clusters": null}"#, "[]", "null", r#"{"clusters": {}}"#] {
-            let failure = all().decode(&Answer::fixture(200, &[], body)).unwrap_err();
+        for body in [
+            "{}",
+            r#"{"clusters": null}"#,
+            "[]",
+            "[[]]",
+            "null",
+            r#"{"clusters": {}}"#,
+            r#"{"clusters": []"#,
+            r#"{"clusters": [],}"#,
+        ] {
+            let failure = read(&all(), 200, body).unwrap_err();
             assert_eq!(failure.kind, ErrorKind::UnexpectedResponse, "{body}");
         }
-        assert!(all().decode(&Answer::fixture(200, &[], r#"{"clusters": []}"#)).unwrap().is_empty());
-        let failure = all()
-            .decode(&Answer::fixture(200, &[], format!(r#"{{"clusters": [{CLUSTER}, {}]}}"#, with("port", "{}"))))
-            .unwrap_err();
-        assert!(failure.message.starts_with("field clusters[1].port: "), "{}", failure.message);
+        assert!(read(&all(), 200, r#"{"clusters": []}"#).unwrap().is_empty());
+        let broken = format!(r#"{{"clusters": [{CLUSTER}, {{"objectId": "c-2""#);
+        assert_eq!(read(&all(), 200, broken).unwrap_err().kind, ErrorKind::UnexpectedResponse);
     }
 
     #[test]
-    fn statuses_mean() {
-        for (status, target, kind, executed) in [
-            (400, Target::Object, ErrorKind::BadRequest, Executed::No),
-            (401, Target::Object, ErrorKind::CredentialsRejected, Executed::No),
-            (403, Target::Object, ErrorKind::PermissionDenied, Executed::No),
-            (404, Target::Object, ErrorKind::NotFound, Executed::No),
-            (404, Target::Collection, ErrorKind::UnexpectedResponse, Executed::No),
-            (408, Target::Object, ErrorKind::Unavailable, Executed::Unknown),
-            (409, Target::Object, ErrorKind::Busy, Executed::No),
-            (422, Target::Object, ErrorKind::BadRequest, Executed::No),
-            (429, Target::Object, ErrorKind::RateLimited, Executed::No),
-            (500, Target::Object, ErrorKind::Unavailable, Executed::Unknown),
-            (503, Target::Object, ErrorKind::Unavailable, Executed::Unknown),
-            (100, Target::Object, ErrorKind::UnexpectedResponse, Executed::Unknown),
-            (999, Target::Object, ErrorKind::UnexpectedResponse, Executed::Unknown),
-        ] {
-            let failure = refusal(&Answer::fixture(status, &[], ""), target);
-            assert_eq!((failure.kind, failure.executed), (kind, executed), "{status} {target:?}");
-        }
-    }
-
-    #[test]
-    fn error_bodies_in_all_shapes() {
-        for (body, code, message) in [
-            (r#"{"error":{"code":"InvalidState","message":"busy"}}"#, Some("InvalidState"), Some("busy")),
-            (r#"{"error":{"code":401,"title":"Unauthorized","message":"no"}}"#, Some("401"), Some("no")),
-            (r#"{"error":"no"}"#, None, Some("no")),
-            (r#"{"code":7,"message":"no"}"#, Some("7"), Some("no")),
-            (r#"{"detail":"Not Found"}"#, None, Some("Not Found")),
+    fn a_cluster_that_cannot_be_read_costs_no_other() {
+        let twice = CLUSTER.replacen("\"port\": 6379", "\"port\": 6379, \"port\": 6379", 1);
+        let large = with("description", &format!("\"{}\"", "x".repeat(300_000)));
+        for (odd, id, message) in [
+            (with("port", "{}"), Some("c-1"), "field port: invalid type: map, expected an integer"),
             (
-                r#"{"detail":[{"loc":["body","name",0],"msg":"field required","type":"x"},{"msg":"b"}]}"#,
-                None,
-                Some("body.name.0: field required; b"),
+                with("endpoints", r#"{"primaryEndpoint": []}"#),
+                Some("c-1"),
+                "field endpoints.primaryEndpoint: invalid type: ",
             ),
-            (r#"{"detail":[]}"#, None, None),
-            (r#"{"error":[1]}"#, None, None),
-            ("<html>no</html>", None, None),
-            ("[7]", None, None),
-            ("", None, None),
+            (with("objectId", "{}"), None, "field objectId: invalid type: map, expected text"),
+            (twice, Some("c-1"), "the entry: duplicate field `port`"),
+            (
+                CLUSTER.replacen("8, \"endpoints\"", "08, \"endpoints\"", 1),
+                Some("c-1"),
+                "the entry is not valid JSON: ",
+            ),
+            (large, None, "the entry has more than 262144 bytes"),
+            ("7".to_owned(), None, "the entry: invalid type: integer"),
+            ("null".to_owned(), None, "the entry: invalid type: null"),
+            (r#"["c-1"]"#.to_owned(), None, "the entry: invalid type: sequence"),
         ] {
-            let expected = ErrorBody { code: code.map(str::to_owned), message: message.map(str::to_owned) };
-            assert_eq!(ErrorBody::read(body.as_bytes()), expected, "{body}");
+            let body = format!(r#"{{"clusters": [{}, {odd}, {CLUSTER}], "next": null}}"#, with("objectId", "\"c-0\""));
+            let rows = read(&all(), 200, body).unwrap();
+            let [Row::Read(before), Row::Unreadable(entry), Row::Read(after)] = rows.as_slice() else {
+                panic!("{rows:?}")
+            };
+            assert_eq!((before.id.as_str(), after.id.as_str(), entry.id.as_deref()), ("c-0", "c-1", id), "{odd:.200}");
+            assert_eq!((entry.error.operation, entry.error.kind), ("listClusters", ErrorKind::UnexpectedResponse));
+            assert!(entry.error.message.starts_with(message), "{}", entry.error.message);
         }
     }
 
     #[test]
-    fn an_accepted_apply_may_have_a_body_or_not() {
-        let apply = |status, body: &str| ApplyParameterGroup { id: "c-1" }.decode(&Answer::fixture(status, &[], body));
+    fn a_list_of_more_clusters_than_allowed_is_refused() {
+        let body = |count: usize| format!(r#"{{"clusters": [{}]}}"#, vec!["{}"; count].join(","));
+        assert_eq!(read(&all(), 200, body(20)).unwrap().len(), 20);
+        let failure = read(&all(), 200, body(21)).unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::UnexpectedResponse);
+        assert!(failure.message.contains("more than 20 clusters") && failure.message.contains("--max-clusters"));
+    }
+
+    #[test]
+    fn catalogs_are_bounded_and_leave_out_what_cannot_be_read() {
+        let versions = read(&ListEngineVersions, 200, r#"["7.2.11", null, 7, "-"]"#).unwrap();
+        assert_eq!(versions, ["7.2.11", "7"]);
+        let flavors = r#"{"flavors": [{"id": "f-1", "vcpus": "4"}, {"id": {}}, 7, {"id": "f-2", "memory": {}}]}"#;
+        let flavors = read(&ListFlavors, 200, flavors).unwrap();
+        assert_eq!(
+            flavors.iter().map(|flavor| (flavor.id.as_str(), flavor.vcpus)).collect::<Vec<_>>(),
+            [("f-1", Some(4))]
+        );
+        let many = |entry: &str| vec![entry; 100_000].join(",");
+        assert_eq!(read(&ListEngineVersions, 200, format!("[{}]", many("\"1\""))).unwrap().len(), 1025);
+        let flavors = format!(r#"{{"flavors": [{}]}}"#, many(r#"{"id":"f"}"#));
+        assert_eq!(read(&ListFlavors, 200, flavors).unwrap().len(), 1025);
+        for body in ["{}", "7", r#"{"flavors": 7}"#] {
+            assert!(read(&ListFlavors, 200, body).is_err() && read(&ListEngineVersions, 200, body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_apply_with_any_2xx_is_accepted_whatever_the_body() {
+        let apply = |status, body: &str| read(&ApplyParameterGroup { id: "c-1" }, status, body);
         assert_eq!(apply(200, r#"{"objectId":"c-1"}"#).unwrap().object_id.as_deref(), Some("c-1"));
         assert_eq!(apply(204, "").unwrap(), ApplyReply { http_status: 204, ..ApplyReply::default() });
-        assert_eq!(apply(202, "{}").unwrap().object_id, None);
-        for body in ["<html>", r#"{"objectId":7}"#, "{"] {
+        let zeros = "0,".repeat(100_000);
+        for body in
+            ["{}", "null", "7", "OK", "{", "[", "\"c-1\"", "<ok/>", r#"{"objectId":[]}"#, r#"{"error":null}"#, &zeros]
+        {
+            assert_eq!(apply(202, body).unwrap().object_id, None, "{body:.40}");
+        }
+        for (body, message) in [
+            ("<html>", "an HTML page"),
+            ("\u{feff} <!DOCTYPE html><p>Sign in", "an HTML page"),
+            (r#"{"objectId":7}"#, "another cluster, 7"),
+            (r#"{"objectId":"c-2"}"#, "another cluster, c-2"),
+            (r#"{"error":{"code":"X","message":"no"}}"#, "no"),
+            (r#"{"error":true}"#, "it sent an error with the HTTP status of success"),
+        ] {
             let failure = apply(200, body).unwrap_err();
             assert_eq!((failure.kind, failure.executed), (ErrorKind::UnexpectedResponse, Executed::Unknown), "{body}");
+            assert!(failure.message.contains(message), "{body}: {}", failure.message);
         }
     }
 
@@ -377,12 +433,11 @@ mod tests {
         /// Whatever the cloud sends, reading it ends with a value or an error.
         #[test]
         fn no_body_panics(status in 100_u16..1000, body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            let answer = Answer::fixture(status, &[], body);
-            let _ = ListEngineVersions.decode(&answer);
-            let _ = ListFlavors.decode(&answer);
-            let _ = all().decode(&answer);
-            let _ = GetCluster { id: "x" }.decode(&answer);
-            let _ = ApplyParameterGroup { id: "x" }.decode(&answer);
+            let _ = read(&ListEngineVersions, status, body.clone());
+            let _ = read(&ListFlavors, status, body.clone());
+            let _ = read(&all(), status, body.clone());
+            let _ = read(&GetCluster { id: "x" }, status, body.clone());
+            let _ = read(&ApplyParameterGroup { id: "x" }, status, body);
         }
 
         /// The same with one part of a good body replaced, which comes further than noise does.
@@ -390,7 +445,7 @@ mod tests {
         fn no_spoiled_body_panics(at in 0..CLUSTER.len(), part in "[\\[\\]{}\",:0-9a-z.-]{0,6}", status in 100_u16..1000) {
             let end = (at + part.len()).min(CLUSTER.len());
             let body = [&CLUSTER.as_bytes()[..at], part.as_bytes(), &CLUSTER.as_bytes()[end..]].concat();
-            let _ = GetCluster { id: "x" }.decode(&Answer::fixture(status, &[], body));
+            let _ = read(&GetCluster { id: "x" }, status, body);
         }
     }
 }

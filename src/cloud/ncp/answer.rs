@@ -7,11 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::header::DATE;
 use serde_json::{Map, Value};
 
-use super::super::answer::{Answer, at_path};
+use super::super::answer::{Answer, lossy};
 use super::super::error::{ErrorKind, Failure};
+use super::super::{lenient, normalise};
 use super::classify::{Evidence, Layer, error_kind, flush_executed};
-use super::model::ReplyBody;
 use super::xml;
+
+/// The list of instances in every response.
+pub(super) const LIST: &str = "cloudDBInstanceList";
+/// The return code of success.
+const SUCCESS: &str = "0";
 
 /// The gateway refuses five minutes; our message has to come a little earlier, for the header has whole seconds.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(4);
@@ -19,8 +24,9 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(4);
 /// A response that says success: HTTP 2xx and return code 0.
 pub(super) struct Reply {
     pub(super) return_code: String,
-    pub(super) body: ReplyBody,
     pub(super) trace_id: Option<String>,
+    /// What else it says; nothing of it has been looked at.
+    response: Value,
 }
 
 /// Who speaks in a body.
@@ -28,6 +34,44 @@ enum Content {
     Gateway { code: Option<String>, message: Option<String> },
     Service { code: Option<String>, message: Option<String> },
     Response(Map<String, Value>),
+}
+
+impl Reply {
+    /// `returnMessage`, if it is text.
+    pub(super) fn return_message(&self) -> Option<String> {
+        scalar(&self.response, "returnMessage").and_then(normalise::text)
+    }
+
+    /// `totalRows`, an integer as text too, as `returnCode` is: both are documented as Integer and born of XML.
+    ///
+    /// # Errors
+    /// What it is instead.
+    pub(super) fn total_rows(&self) -> Result<Option<i64>, String> {
+        let Some(total) = self.response.get("totalRows") else { return Ok(None) };
+        lenient::integer(total).map_err(|error| error.to_string())
+    }
+
+    /// Whatever stands where the list of instances should be, as rows.
+    pub(super) fn rows_of_any_kind(&mut self) -> Vec<Value> {
+        match self.response.get_mut(LIST).map(Value::take) {
+            Some(Value::Array(rows)) => rows,
+            Some(row @ Value::Object(_)) => vec![row],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The list of instances of an answer whose list was not taken out of it while it came, which only XML is.
+    ///
+    /// # Errors
+    /// What is there instead of a list.
+    pub(super) fn rows(&mut self) -> Result<Option<Vec<Value>>, &'static str> {
+        match self.response.get_mut(LIST).map(Value::take) {
+            Some(Value::Array(rows)) => Ok(Some(rows)),
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
+            Some(_) => Err("not a list"),
+        }
+    }
 }
 
 /// The success that an answer is, or the failure that it means. Failures carry [`flush_executed`]'s verdict.
@@ -46,12 +90,14 @@ pub(super) fn open(answer: &Answer, operation: &str) -> Result<Reply, Failure> {
     }
 }
 
+/// The envelope or the error, as a tree: either is small.
 fn document(answer: &Answer) -> Result<Value, String> {
     let described = answer.describe_body();
     if described != "XML" {
-        return serde_json::from_slice(&answer.body).map_err(|error| format!("it sent {described}: {error}"));
+        // A message in another encoding than UTF-8 must not hide the code beside it.
+        return serde_json::from_str(&lossy(&answer.body)).map_err(|error| format!("it sent {described}: {error}"));
     }
-    xml::parse(&String::from_utf8_lossy(&answer.body))
+    xml::parse(&lossy(&answer.body))
 }
 
 /// Looks for `error`, then `responseError`, then the response, each at the top or below one outer key.
@@ -109,18 +155,13 @@ fn read_response(
     let Some(return_code) = scalar(&response, "returnCode") else {
         return Err(unreadable(answer, &format!("field {operation}Response.returnCode is not there")));
     };
-    if return_code != "0" {
+    if return_code != SUCCESS {
         return Err(refusal(answer, Layer::Service, Some(return_code), scalar(&response, "returnMessage")));
     }
     if !answer.is_success() {
         return Err(unreadable(answer, "the return code says success and the HTTP status does not"));
     }
-    let body = serde_path_to_error::deserialize::<_, ReplyBody>(&response).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { format!("{operation}Response") } else { format!("{operation}Response.{path}") };
-        answer.failure(ErrorKind::UnexpectedResponse, at_path(&path, error.inner()))
-    })?;
-    Ok(Reply { return_code, body, trace_id })
+    Ok(Reply { return_code, trace_id, response })
 }
 
 /// A refusal by one of the layers.

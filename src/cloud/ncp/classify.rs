@@ -57,28 +57,31 @@ pub enum Evidence<'a> {
 /// Whether a flush may have been executed. "No" is said only of what is proven; anything else is unknown.
 ///
 /// - No connection: no.
-/// - The gateway: 400 with code 100, and 401, 403, 404, 413, 429 with any code: no. It forwards nothing of these.
+/// - The gateway: 400, 401, 403, 404, 413 and 429, each with a code that is documented for it: no. It forwards nothing of these.
 /// - The service: a code that names a reason (no such instance, busy, authentication) is a refusal on every HTTP status
-///   that the service has (2xx, 4xx, 500). A code that no page explains is one with a 4xx alone.
-/// - No layer in the body: only 429 is a refusal by its meaning (RFC 6585: the request was not handled).
+///   that the service has (2xx, 4xx, 500). A code that no page explains proves nothing, whatever the status.
+/// - No layer in the body: unknown. Anything in between can make up a status.
 /// - A redirect, a timeout, a reset, a 5xx without reason, a 2xx that cannot be read: unknown.
 #[must_use]
 pub fn flush_executed(evidence: Evidence<'_>) -> Executed {
     let refused = match evidence {
         Evidence::Transport(stage) => return stage.executed(),
-        Evidence::Answer { http_status, layer: Layer::Gateway, code } => match http_status {
-            400 => code == Some("100"),
-            401 | 403 | 404 | 413 | 429 => true,
-            _ => false,
-        },
+        Evidence::Answer { http_status, layer: Layer::Gateway, code } => matches!(
+            (http_status, code.unwrap_or_default()),
+            (400, "100")
+                | (401, "200" | "210")
+                | (403, "230")
+                | (404, "300")
+                | (413, "430")
+                | (429, "400" | "410" | "420")
+        ),
         Evidence::Answer { http_status, layer: Layer::Service, code } => match Reason::of(code) {
             Reason::NoSuchInstance | Reason::Busy | Reason::Authentication => {
                 matches!(http_status, 200..=299 | 400..=407 | 409..=500)
             }
-            Reason::Internal => false,
-            Reason::Unexplained => code.is_some() && matches!(http_status, 400..=407 | 409..=499),
+            Reason::Internal | Reason::Unexplained => false,
         },
-        Evidence::Answer { http_status, layer: Layer::Unrecognised, code: _ } => http_status == 429,
+        Evidence::Answer { layer: Layer::Unrecognised, .. } => false,
     };
     if refused { Executed::No } else { Executed::Unknown }
 }
@@ -128,6 +131,8 @@ fn status_kind(http_status: u16) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use Executed::{No, Unknown};
     use Layer::{Gateway, Service, Unrecognised};
@@ -139,6 +144,13 @@ mod tests {
         (400, Gateway, None, Unknown, ErrorKind::BadRequest),
         (401, Gateway, Some("200"), No, ErrorKind::CredentialsRejected),
         (401, Gateway, Some("210"), No, ErrorKind::PermissionDenied),
+        (401, Gateway, Some("230"), Unknown, ErrorKind::CredentialsRejected),
+        (401, Gateway, None, Unknown, ErrorKind::CredentialsRejected),
+        (403, Gateway, Some("31337"), Unknown, ErrorKind::PermissionDenied),
+        (404, Gateway, Some("31337"), Unknown, ErrorKind::UnexpectedResponse),
+        (413, Gateway, None, Unknown, ErrorKind::BadRequest),
+        (429, Gateway, Some("31337"), Unknown, ErrorKind::RateLimited),
+        (429, Gateway, None, Unknown, ErrorKind::RateLimited),
         (403, Gateway, Some("230"), No, ErrorKind::PermissionDenied),
         (404, Gateway, Some("300"), No, ErrorKind::UnexpectedResponse),
         (405, Gateway, Some("100"), Unknown, ErrorKind::BadRequest),
@@ -166,13 +178,14 @@ mod tests {
         (500, Service, Some("900"), Unknown, ErrorKind::Unavailable),
         (400, Service, Some("900"), Unknown, ErrorKind::Unavailable),
         (500, Service, Some("1300"), Unknown, ErrorKind::Unavailable),
-        (400, Service, Some("31337"), No, ErrorKind::BadRequest),
+        (400, Service, Some("31337"), Unknown, ErrorKind::BadRequest),
+        (429, Service, Some("31337"), Unknown, ErrorKind::RateLimited),
         (500, Service, Some("31337"), Unknown, ErrorKind::Unavailable),
         (200, Service, Some("31337"), Unknown, ErrorKind::BadRequest),
         (400, Service, None, Unknown, ErrorKind::BadRequest),
         (302, Service, Some("25013"), Unknown, ErrorKind::Busy),
         (408, Service, Some("25013"), Unknown, ErrorKind::Busy),
-        (429, Unrecognised, None, No, ErrorKind::RateLimited),
+        (429, Unrecognised, None, Unknown, ErrorKind::RateLimited),
         (200, Unrecognised, None, Unknown, ErrorKind::UnexpectedResponse),
         (302, Unrecognised, None, Unknown, ErrorKind::UnexpectedResponse),
         (400, Unrecognised, None, Unknown, ErrorKind::BadRequest),
@@ -192,26 +205,39 @@ mod tests {
         }
     }
 
-    /// Over every status and every code of both number spaces: "no" needs a recognised refusal.
+    /// Over every status and every code of both number spaces: "no" needs a refusal that a page documents.
     #[test]
     fn no_is_said_of_refusals_alone() {
-        let codes = [None, Some("0"), Some("100"), Some("200"), Some("400"), Some("500"), Some("510"), Some("800")]
-            .into_iter()
-            .chain([Some("900"), Some("1300"), Some("25013"), Some("5001017"), Some("31337"), Some("")]);
-        for code in codes {
+        let known = TABLE.iter().filter_map(|(_, _, code, ..)| *code);
+        let codes: BTreeSet<&str> = known.chain(["", "0", "1", "700", "80031"]).collect();
+        let mut said = Vec::new();
+        for code in codes.into_iter().map(Some).chain([None]) {
             for http_status in 100..=999 {
                 for layer in [Gateway, Service, Unrecognised] {
-                    let executed = flush_executed(Evidence::Answer { http_status, layer, code });
-                    let never = match layer {
-                        Gateway | Unrecognised => !(400..500).contains(&http_status),
-                        Service => {
-                            !matches!(http_status, 200..=299 | 400..=500) || matches!(code, Some("900" | "1300") | None)
-                        }
-                    };
-                    assert!(executed == Unknown || !never, "{http_status} {layer:?} {code:?}");
+                    if flush_executed(Evidence::Answer { http_status, layer, code }) == No {
+                        said.push((layer, code.unwrap(), http_status));
+                    }
                 }
             }
         }
+        let gateway = said.iter().filter(|(layer, ..)| *layer == Gateway).map(|&(_, code, status)| (status, code));
+        let documented = [
+            (400, "100"),
+            (401, "200"),
+            (401, "210"),
+            (403, "230"),
+            (404, "300"),
+            (413, "430"),
+            (429, "400"),
+            (429, "410"),
+            (429, "420"),
+        ];
+        assert_eq!(gateway.collect::<BTreeSet<_>>(), BTreeSet::from(documented));
+        let reasons = ["1007009", "23003", "23006", "25013", "25017", "25033", "5001017", "800"];
+        let service = || said.iter().filter(|(layer, ..)| *layer == Service);
+        assert_eq!(service().map(|(_, code, _)| *code).collect::<BTreeSet<_>>(), BTreeSet::from(reasons));
+        assert!(service().all(|(.., status)| matches!(status, 200..=299 | 400..=407 | 409..=500)));
+        assert!(said.iter().all(|(layer, ..)| *layer != Unrecognised));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use secrecy::SecretString;
 
 use super::credential::{self, CredentialError, SecretSource};
 use super::error::{CloudError, ErrorKind, Executed, Failure, SetupError};
+use super::list::Row;
 use super::transport::{HttpCore, Operation as _, Transport};
 use super::{Provider, words};
 pub use model::{
@@ -27,8 +28,6 @@ use sign::Signer;
 pub const ACCESS_KEY: &str = "NCLOUD_ACCESS_KEY";
 /// Key of a Secret: the secret key.
 pub const SECRET_KEY: &str = "NCLOUD_SECRET_KEY";
-/// Pages that a list may have, at [`ops::PAGE_SIZE`] instances each; more is taken for a loop.
-const MAX_PAGES: u32 = 1000;
 
 /// An API authentication key of NCP.
 #[derive(Clone)]
@@ -94,41 +93,49 @@ impl NcpClient {
         Ok(Self { gateway: Arc::new(gateway), signer: Arc::new(Signer::new(credentials, core.clock.clone())) })
     }
 
-    /// All Redis instances (`getCloudDBInstanceList` with `dbKindCode=REDIS`), all pages of them, each number once.
+    /// All Redis instances (`getCloudDBInstanceList` with `dbKindCode=REDIS`) that can be read, all pages of them, each number
+    /// once.
     ///
     /// # Errors
     /// [`CloudError`], also when the pages do not add up to the number of rows that the cloud states: a partial list is
     /// never returned.
     pub async fn instances(&self) -> Result<Vec<Instance>, CloudError> {
-        self.instances_as(&|instance| instance).await
+        Ok(self.instances_as(&Row::ok).await?.into_iter().flatten().collect())
     }
 
-    /// As [`NcpClient::instances`], each handed to `take_in` with its page, so that they are never all in memory.
+    /// As [`NcpClient::instances`], each handed to `take_in` with its page, so that they are never all in memory; also those
+    /// that cannot be read.
     ///
     /// # Errors
     /// As [`NcpClient::instances`].
-    pub async fn instances_as<T: Send>(&self, take_in: &(dyn Fn(Instance) -> T + Sync)) -> Result<Vec<T>, CloudError> {
+    pub async fn instances_as<T: Send>(
+        &self,
+        take_in: &(dyn Fn(Row<Instance>) -> T + Sync),
+    ) -> Result<Vec<T>, CloudError> {
+        let most = self.gateway.settings().max_clusters;
         let mut instances = Vec::new();
         let mut numbers = BTreeSet::new();
-        for page_no in 1..=MAX_PAGES {
+        for page_no in 1.. {
             let page = self.list(Filter::Page(page_no)).await?;
             let rows = page.instances.len();
             let before = instances.len();
             // A page that moved while it was read repeats instances of the one before.
-            let fresh = page.instances.into_iter().filter(|instance| match &instance.no {
-                Some(no) => numbers.insert(no.clone()),
-                None => true,
-            });
+            let fresh =
+                page.instances.into_iter().filter(|row| number(row).is_none_or(|no| numbers.insert(no.to_owned())));
             instances.extend(fresh.map(take_in));
             let total = page.total_rows.map(|total| usize::try_from(total).unwrap_or(0));
+            if instances.len().max(total.unwrap_or_default()) > most {
+                return Err(too_many(most));
+            }
+            let pages = total.unwrap_or(most) / ops::PAGE_SIZE + 1;
             match total {
-                Some(total) if instances.len() >= total => return Ok(instances),
-                None if rows < ops::PAGE_SIZE => return Ok(instances),
-                _ if instances.len() > before => {}
+                Some(total) if instances.len() >= total => break,
+                None if rows < ops::PAGE_SIZE => break,
+                _ if instances.len() > before && usize::try_from(page_no).is_ok_and(|page_no| page_no < pages) => {}
                 _ => return Err(partial_list(instances.len(), total)),
             }
         }
-        Err(partial_list(instances.len(), None))
+        Ok(instances)
     }
 
     /// The time between two requests in the long run.
@@ -155,16 +162,18 @@ impl NcpClient {
         };
         let mut others = false;
         let mut found = None;
-        for instance in page.instances {
-            if instance.no.as_deref() != Some(no) {
+        for row in page.instances {
+            if number(&row) != Some(no) {
                 others = true;
-            } else if found.replace(instance).is_some() {
+            } else if found.replace(row).is_some() {
                 return Err(unexpected(format!("the list has the instance {no} twice")));
             }
         }
         match found {
             None if others => Err(unexpected(format!("the list has other instances where only {no} was asked for"))),
-            found => Ok(found),
+            None => Ok(None),
+            Some(Row::Read(instance)) => Ok(Some(instance)),
+            Some(Row::Unreadable(unreadable)) => Err((*unreadable.error).clone()),
         }
     }
 
@@ -183,6 +192,32 @@ impl NcpClient {
     }
 }
 
+/// The decoders, for [`crate::cloud::testing`].
+pub(in crate::cloud) mod testing {
+    use super::super::answer::Answer;
+    use super::super::error::Failure;
+    use super::super::list::Row;
+    use super::super::transport::{Refuse, decode_bytes};
+    use super::{Filter, FlushCloudDbInstance, FlushReply, GetCloudDbInstanceList, Instance};
+
+    pub(in crate::cloud) fn list(answer: Answer, refuse: Refuse<'_>) -> Result<Vec<Row<Instance>>, Failure> {
+        let operation = GetCloudDbInstanceList { filter: Filter::Page(1) };
+        decode_bytes(&operation, answer, refuse).map(|page| page.instances)
+    }
+
+    pub(in crate::cloud) fn flush(answer: Answer, refuse: Refuse<'_>) -> Result<FlushReply, Failure> {
+        decode_bytes(&FlushCloudDbInstance { no: "771203" }, answer, refuse)
+    }
+}
+
+/// The number of an instance, if it could be found.
+fn number(row: &Row<Instance>) -> Option<&str> {
+    match row {
+        Row::Read(instance) => instance.no.as_deref(),
+        Row::Unreadable(unreadable) => unreadable.id.as_deref(),
+    }
+}
+
 fn check_number(operation: &'static str, no: &str) -> Result<(), CloudError> {
     if words::is_identifier(no) {
         return Ok(());
@@ -193,6 +228,11 @@ fn check_number(operation: &'static str, no: &str) -> Result<(), CloudError> {
 
 fn unexpected(message: String) -> CloudError {
     Failure::unexpected(message).executed(Executed::No).into_error(Provider::Ncp, GetCloudDbInstanceList::NAME, &[])
+}
+
+fn too_many(most: usize) -> CloudError {
+    let advice = "if there are that many, raise --max-clusters";
+    unexpected(format!("it lists more than {most} instances for this credential; {advice}"))
 }
 
 fn partial_list(read: usize, total: Option<usize>) -> CloudError {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
-use super::super::normalise::{self, de};
+use super::super::{lenient as de, normalise};
 
 /// A Cloud DB instance (a service: one or two servers).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Instance {
     #[serde(rename = "engineVersion", deserialize_with = "engine")]
     pub engine: Engine,
     /// `cpuCount`, virtual CPUs of a server.
-    #[serde(rename = "cpuCount")]
+    #[serde(rename = "cpuCount", deserialize_with = "de::integer")]
     pub vcpus: Option<i32>,
     /// `memorySize` (bytes) in MiB.
     #[serde(rename = "memorySize", deserialize_with = "de::bytes")]
@@ -31,15 +31,16 @@ pub struct Instance {
     #[serde(rename = "licenseCode", deserialize_with = "de::text")]
     pub license: Option<String>,
     /// `cloudDBPort`, TCP port of the servers.
-    #[serde(rename = "cloudDBPort")]
+    #[serde(rename = "cloudDBPort", deserialize_with = "de::integer")]
     pub port: Option<u16>,
     /// `isHa`, whether it has a standby.
+    #[serde(deserialize_with = "de::boolean")]
     pub is_ha: Option<bool>,
     /// `backupTime`, time of day (`"00:45"`, in the region's time).
     #[serde(deserialize_with = "de::text")]
     pub backup_time: Option<String>,
     /// `backupFileRetentionPeriod`, days a backup is kept.
-    #[serde(rename = "backupFileRetentionPeriod")]
+    #[serde(rename = "backupFileRetentionPeriod", deserialize_with = "de::integer")]
     pub backup_retention_days: Option<i32>,
     /// `cloudDBInstanceStatusName`, the state in the cloud's own word; see [`crate::cloud::words`].
     #[serde(rename = "cloudDBInstanceStatusName", deserialize_with = "de::text")]
@@ -54,14 +55,16 @@ pub struct Instance {
     #[serde(rename = "cloudDBProductCode", deserialize_with = "de::text")]
     pub product_code: Option<String>,
     /// `isCloudDBConfigNeedReboot`: a changed configuration waits for a restart.
-    #[serde(rename = "isCloudDBConfigNeedReboot")]
+    #[serde(rename = "isCloudDBConfigNeedReboot", deserialize_with = "de::boolean")]
     pub config_needs_reboot: Option<bool>,
     /// `isCloudDBNeedReboot`.
-    #[serde(rename = "isCloudDBNeedReboot")]
+    #[serde(rename = "isCloudDBNeedReboot", deserialize_with = "de::boolean")]
     pub needs_reboot: Option<bool>,
     /// `zone`.
+    #[serde(deserialize_with = "de::object")]
     pub zone: Option<Zone>,
     /// `region`.
+    #[serde(deserialize_with = "de::object")]
     pub region: Option<Region>,
     /// `cloudDBConfigList`.
     #[serde(rename = "cloudDBConfigList", deserialize_with = "de::list")]
@@ -100,7 +103,7 @@ pub struct ServerInstance {
     #[serde(rename = "cloudDBServerName", deserialize_with = "de::text")]
     pub name: Option<String>,
     /// `cloudDBServerRole`.
-    #[serde(rename = "cloudDBServerRole")]
+    #[serde(rename = "cloudDBServerRole", deserialize_with = "de::object")]
     pub role: Option<CommonCode>,
     /// `privateDnsName`.
     #[serde(deserialize_with = "de::text")]
@@ -109,10 +112,10 @@ pub struct ServerInstance {
     #[serde(deserialize_with = "de::text")]
     pub public_dns_name: Option<String>,
     /// `dataStorageSize`, bytes.
-    #[serde(rename = "dataStorageSize")]
+    #[serde(rename = "dataStorageSize", deserialize_with = "de::integer")]
     pub storage_bytes: Option<i64>,
     /// `usedDataStorageSize`, bytes.
-    #[serde(rename = "usedDataStorageSize")]
+    #[serde(rename = "usedDataStorageSize", deserialize_with = "de::integer")]
     pub used_storage_bytes: Option<i64>,
     /// `createDate`.
     #[serde(rename = "createDate", deserialize_with = "de::time")]
@@ -194,7 +197,7 @@ pub struct Config {
 #[serde(default)]
 pub struct ConfigGroup {
     /// `configGroupNo`.
-    #[serde(rename = "configGroupNo", deserialize_with = "de::code")]
+    #[serde(rename = "configGroupNo", deserialize_with = "de::text")]
     pub no: Option<String>,
     /// `configGroupType`.
     #[serde(rename = "configGroupType", deserialize_with = "de::text")]
@@ -230,21 +233,8 @@ pub struct FlushReply {
     pub return_message: Option<String>,
     /// `totalRows`, instances that the flush concerns.
     pub total_rows: Option<i64>,
-    /// The instances as they are now, as a rule in state `settingup`.
+    /// The instances as they are now, as a rule in state `settingup`; without those that cannot be read.
     pub instances: Vec<Instance>,
-}
-
-/// What every response has.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct ReplyBody {
-    #[serde(deserialize_with = "de::text")]
-    pub(super) return_message: Option<String>,
-    /// An integer as text too, as `returnCode` is: both are documented as Integer and born of XML.
-    #[serde(deserialize_with = "de::integer")]
-    pub(super) total_rows: Option<i64>,
-    #[serde(rename = "cloudDBInstanceList")]
-    pub(super) instances: Option<Vec<Instance>>,
 }
 
 fn engine<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Engine, D::Error> {

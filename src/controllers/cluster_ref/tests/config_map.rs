@@ -139,7 +139,8 @@ fn a_host_is_a_host() {
 fn an_endpoint_that_is_no_host_is_told_and_never_written() {
     let mut strange = cluster();
     strange.endpoints.as_mut().unwrap().primary = Some("user@evil.example".to_owned());
-    let picture = Seen { state: Some("Running".to_owned()), cluster: strange, complete: true };
+    let picture =
+        Seen { state: Some("Running".to_owned()), cluster: strange, complete: true, provider: Provider::KakaoCloud };
     let view = seen(Sight::Found(Found::whole(picture, at(0))));
     let plan = plan_with(&with_map(), &stands(), view, ConfigMapState::Absent, 60);
     assert_eq!(plan.config_map, None);

@@ -56,7 +56,12 @@ fn cluster() -> ClusterStatus {
 }
 
 fn found(state: Option<&str>, second: i64) -> Sight {
-    let picture = Seen { state: state.map(str::to_owned), cluster: cluster(), complete: true };
+    let picture = Seen {
+        provider: crate::cloud::Provider::KakaoCloud,
+        state: state.map(str::to_owned),
+        cluster: cluster(),
+        complete: true,
+    };
     Sight::Found(Found::whole(picture, at(second)))
 }
 
@@ -364,7 +369,12 @@ fn a_parameter_group_that_was_not_read_yet_is_not_forgotten() {
         let cluster = ClusterStatus { id: Some(id.to_owned()), parameter_group: Some(group.clone()), ..cluster() };
         RedisClusterRefStatus { cluster: Some(cluster), ..stands() }
     };
-    let picture = || Seen { state: Some("Running".to_owned()), cluster: cluster(), complete: false };
+    let picture = || Seen {
+        provider: crate::cloud::Provider::KakaoCloud,
+        state: Some("Running".to_owned()),
+        cluster: cluster(),
+        complete: false,
+    };
     let shown = |found: Found, previous: &RedisClusterRefStatus| {
         pass(&spec(), previous, seen(Sight::Found(found)), 60).status.cluster.unwrap().parameter_group
     };
