@@ -1,6 +1,8 @@
 //! Every decoder of a cloud's answer: with the inputs of the fuzz targets (`fuzz/corpus`, where each finding becomes one), and
 //! with what proptest makes of them.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test helper that fails must fail its test")]
+
 #[path = "../../fuzz/src/property.rs"]
 mod property;
 
