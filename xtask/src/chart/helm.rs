@@ -41,19 +41,16 @@ impl Helm {
         self.home.path()
     }
 
+    /// The program.
+    pub fn executable(&self) -> &Path {
+        &self.executable
+    }
+
     /// Runs it; what it printed on stdout.
     ///
     /// # Errors
     /// [`ChartError::Failed`] with what it printed.
     pub async fn run(&self, arguments: &[&str]) -> Result<String, ChartError> {
-        Ok(self.printed(arguments).await?.0)
-    }
-
-    /// Runs it; what it printed on stdout, and on stderr.
-    ///
-    /// # Errors
-    /// As [`Helm::run`].
-    pub async fn printed(&self, arguments: &[&str]) -> Result<(String, String), ChartError> {
         let home = self.home.path();
         let mut command = Command::new(&self.executable);
         command.args(arguments).kill_on_drop(true);
@@ -64,7 +61,7 @@ impl Helm {
         }
         // Without a server there is no cluster at all, whatever the environment says.
         command.env("KUBECONFIG", self.kubeconfig.clone().unwrap_or_else(|| home.join("no-cluster")));
-        streams("helm", arguments, command).await
+        output("helm", arguments, command).await
     }
 
     /// Checks the chart with a file of values.
@@ -90,22 +87,12 @@ impl Helm {
 ///
 /// # Errors
 /// [`ChartError::Start`], and [`ChartError::Failed`] with what it printed.
-pub async fn output(program: &'static str, arguments: &[&str], command: Command) -> Result<String, ChartError> {
-    Ok(streams(program, arguments, command).await?.0)
-}
-
-/// Runs a command; what it printed on stdout, and on stderr.
-async fn streams(
-    program: &'static str,
-    arguments: &[&str],
-    mut command: Command,
-) -> Result<(String, String), ChartError> {
+pub async fn output(program: &'static str, arguments: &[&str], mut command: Command) -> Result<String, ChartError> {
     let output = command.output().await.map_err(|source| ChartError::Start { program, source })?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() {
-        return Ok((stdout, stderr));
+        return Ok(stdout);
     }
-    let output = format!("{stdout}{stderr}").trim_end().to_owned();
+    let output = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr)).trim_end().to_owned();
     Err(ChartError::Failed { program, arguments: arguments.join(" "), output })
 }

@@ -138,6 +138,7 @@ async fn run(bless: bool) -> Result<(), ChartError> {
     let rendered = render(&helm).await?;
     golden::check(&rendered, bless)?;
     let refused = cases::check_refused(&helm).await?;
+    ensure(!rendered.is_empty() && refused > 0, || "the chart's tests have no cases, or nothing to refuse".to_owned())?;
     manifests::check_crds(&rendered)?;
     manifests::check_deploy(&rendered).await?;
     say(format_args!("{} cases rendered, {refused} refused", rendered.len()));

@@ -96,6 +96,12 @@ pub enum FaultsError {
     /// A promise was not kept.
     #[error("{0} of {1} runs failed")]
     Failed(u64, u64),
+    /// Nothing was played.
+    #[error("no run was played, so nothing is proven")]
+    NoRuns,
+    /// Faults did not happen.
+    #[error("these faults were drawn and never happened, so they prove nothing: {}", .0.join(", "))]
+    NeverMet(Vec<String>),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -144,7 +150,10 @@ async fn prove(lab: &Lab, arguments: &Arguments) -> Result<(), FaultsError> {
 }
 
 fn verdict_of(tally: &Tally) -> Result<(), FaultsError> {
+    let never_met: Vec<String> = tally.never_met().into_iter().map(str::to_owned).collect();
     match tally.runs - tally.kept {
+        0 if tally.runs == 0 => Err(FaultsError::NoRuns),
+        0 if !never_met.is_empty() => Err(FaultsError::NeverMet(never_met)),
         0 => Ok(()),
         failed => Err(FaultsError::Failed(failed, tally.runs)),
     }

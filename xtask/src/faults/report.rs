@@ -11,6 +11,9 @@ use super::run::Outcome;
 /// Final phases, and what else a row counts, in the order of the columns.
 const COLUMNS: [&str; 6] = ["Succeeded", "Unknown", "Failed", "Rejected", "Expired", "deleted"];
 
+/// A fault that is drawn so often and never met cannot be met any more. Most are met every other time.
+const DRAWN_OFTEN: u64 = 20;
+
 /// What came of the runs so far.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -48,8 +51,12 @@ impl Row {
         *self.main.entry(column(outcome.phase)).or_default() += 1;
     }
 
+    fn met(&self) -> u64 {
+        self.main.values().sum()
+    }
+
     fn line(&self, name: &str) -> String {
-        let met: u64 = self.main.values().sum();
+        let met = self.met();
         let mut line = format!("  {name:<44} {met:>6} {:>7} {:>7}", self.missed, self.flushed);
         for column in COLUMNS {
             let _ = write!(line, " {:>9}", self.main.get(column).copied().unwrap_or_default());
@@ -89,6 +96,12 @@ impl Tally {
             self.epilogues.entry(epilogue.to_string()).or_default().count(outcome);
         }
         self.took.push(outcome.took);
+    }
+
+    /// Faults that were drawn often and never happened: what they are to prove is not proven.
+    pub fn never_met(&self) -> Vec<&str> {
+        let never = |row: &Row| row.met() == 0 && row.missed >= DRAWN_OFTEN;
+        self.kinds.iter().filter(|(_, row)| never(row)).map(|(name, _)| name.as_str()).collect()
     }
 
     /// Everything.
@@ -144,4 +157,18 @@ pub fn failure(outcome: &Outcome, logs: &str) -> String {
         let _ = writeln!(text, "    {} {} #{}: {done}, {told}", entry.process, entry.write, entry.nth);
     }
     text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_that_is_never_met_is_told() {
+        let met = Row { missed: 50, main: [("Succeeded", 1)].into(), ..Row::default() };
+        let rare = Row { missed: DRAWN_OFTEN - 1, ..Row::default() };
+        let never = Row { missed: DRAWN_OFTEN, ..Row::default() };
+        let kinds = [("met", met), ("never", never), ("rare", rare)].map(|(name, row)| (name.to_owned(), row)).into();
+        assert_eq!(Tally { kinds, ..Tally::default() }.never_met(), ["never"]);
+    }
 }

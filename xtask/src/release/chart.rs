@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::ReleaseError;
 use super::manifest::with_line;
-use super::publish::{Image, Registry};
+use super::package::Image;
 use crate::chart::helm::Helm;
 use crate::chart::{chart, release};
 
@@ -12,8 +12,6 @@ const VALUES: &str = "values.yaml";
 /// The values of the repository's chart that the published one has otherwise.
 const REPOSITORY: &str = "repository: managed-redis-operator";
 const DIGEST: &str = "digest: \"\"";
-/// What helm push says before the digest.
-const PUSHED: &str = "Digest: ";
 
 /// Packages the chart of an image into a folder.
 ///
@@ -30,26 +28,4 @@ pub async fn package(helm: &Helm, image: &Image, version: &str, dist: &Path) -> 
     let (folder, destination) = (folder.to_string_lossy(), dist.to_string_lossy());
     helm.run(&["package", &folder, "--destination", &destination]).await?;
     Ok(dist.join(format!("managed-redis-operator-{version}.tgz")))
-}
-
-/// Pushes the packaged chart; its digest.
-///
-/// # Errors
-/// When the registry refuses it.
-pub async fn push(helm: &Helm, archive: &Path, registry: &Registry) -> Result<String, ReleaseError> {
-    let (archive, charts) = (archive.to_string_lossy(), format!("oci://{}", registry.charts()));
-    let mut arguments = vec!["push", &archive, &charts];
-    let credentials = registry.credentials.as_ref().map(|path| path.to_string_lossy());
-    if let Some(credentials) = &credentials {
-        arguments.extend(["--registry-config", credentials]);
-    }
-    if registry.plain_http {
-        arguments.push("--plain-http");
-    }
-    let (stdout, stderr) = helm.printed(&arguments).await?;
-    let digest = stdout.lines().chain(stderr.lines()).find_map(|line| line.strip_prefix(PUSHED)).map(str::trim);
-    match digest.filter(|digest| digest.starts_with("sha256:")) {
-        Some(digest) => Ok(digest.to_owned()),
-        None => Err(ReleaseError::Wrong(format!("helm push named no digest:\n{stdout}{stderr}"))),
-    }
 }

@@ -1,9 +1,9 @@
-//! `cargo xtask release`: what a tag becomes. The release workflow publishes with it, and `rehearse` runs the same steps
-//! against a registry on this machine and looks at what came of them.
+//! `cargo xtask release`: what a tag becomes, as files. The release workflow packages with it and pushes with `.ci/publish`, in
+//! a job that builds nothing; `rehearse` runs the same steps against a registry on this machine and looks at what came of them.
 
 mod chart;
 mod manifest;
-mod publish;
+mod package;
 mod rehearsal;
 mod version;
 
@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use testbed::TestbedError;
+use testbed::packages::PackagesError;
 
 use crate::chart::ChartError;
 use crate::image::ImageError;
@@ -32,8 +33,8 @@ enum Action {
         #[arg(long)]
         tag: Option<String>,
     },
-    /// Push the image of several architectures and the chart that names it, and write install.yaml
-    Publish(publish::Arguments),
+    /// Write the image of several architectures, the chart that names it, and install.yaml
+    Package(package::Arguments),
     /// Publish to a registry on this machine, pull it all again, and look whether it fits together
     Rehearse(rehearsal::Arguments),
 }
@@ -68,6 +69,9 @@ pub enum ReleaseError {
     /// The image.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A program that the release is published with.
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
     /// Helm, or the chart.
     #[error(transparent)]
     Chart(#[from] ChartError),
@@ -98,7 +102,7 @@ pub fn main(arguments: &Arguments) -> Result<(), ReleaseError> {
     runtime.block_on(async {
         match &arguments.action {
             Action::Version { tag } => version::agreed(tag.as_deref()).map(say),
-            Action::Publish(arguments) => publish::main(arguments).await,
+            Action::Package(arguments) => package::main(arguments).await,
             Action::Rehearse(arguments) => rehearsal::main(arguments).await,
         }
     })

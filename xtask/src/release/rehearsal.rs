@@ -1,17 +1,20 @@
 //! The release on this machine: published to a registry that keeps nothing, then pulled as users pull it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
+use testbed::packages::{self, Tool};
+use tokio::process::Command;
 
-use super::publish::{Published, Registry, publish};
+use super::package::{Image, package};
 use super::{ReleaseError, version};
 use crate::buildah::Store;
-use crate::chart::helm::Helm;
+use crate::chart::helm::{Helm, output};
 use crate::image::{self, OPERATOR, Profile};
 use crate::output::{say, step};
+use crate::root;
 
 /// Every architecture that a release has, as images call it.
 const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
@@ -21,6 +24,18 @@ const MANIFEST: &str =
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 /// The image's user, which the restricted Pod Security Standard wants to be a number and not 0.
 const USER: &str = "65532:65532";
+/// What the release workflow pushes with.
+const PUBLISH: &str = ".ci/publish";
+
+/// The image and the chart, as `.ci/publish` told of them.
+struct Published {
+    image: Image,
+    /// Of each architecture's own image.
+    digests: BTreeMap<String, String>,
+    /// The chart's name without tag.
+    chart: String,
+    chart_digest: String,
+}
 
 /// Publishes to a registry on this machine, pulls it all again, and looks whether it fits together. The image of the other
 /// architecture has this machine's program in it: it is there for the index.
@@ -43,15 +58,38 @@ pub async fn main(arguments: &Arguments) -> Result<(), ReleaseError> {
     let archives = build(profile, folder.path()).await?;
     step("Starting a registry");
     let server = testbed::Registry::start().await?;
-    let prefix = format!("{}/rehearsal", server.address());
-    let registry = Registry { prefix, plain_http: true, credentials: None };
-    let published = publish(&registry, &version, &archives, &folder.path().join("dist")).await?;
+    let (registry, dist) = (format!("{}/rehearsal", server.address()), folder.path().join("dist"));
+    let image = package(&registry, &version, &archives, &dist).await?;
+    step("Publishing");
+    let published = publish(&registry, image, &dist).await?;
     step("Looking at what was published");
     look_at_image(&published, server.address()).await?;
     look_at_chart(&published, &version).await?;
-    look_at_manifests(&published)?;
+    look_at_manifests(&published, &dist)?;
     say("The image, the chart and the manifests fit together.");
     Ok(())
+}
+
+/// Runs [`PUBLISH`], which gets nothing of this user's.
+async fn publish(registry: &str, image: Image, dist: &Path) -> Result<Published, ReleaseError> {
+    packages::ensure(&[Tool::new("skopeo", "skopeo"), Tool::new("jq", "jq")]).await?;
+    let helm = Helm::find().await?;
+    let mut command = Command::new(root().join(PUBLISH));
+    command.arg(dist).args([registry, &image.version]).kill_on_drop(true);
+    command.env("HELM", helm.executable()).env("PLAIN_HTTP", "true");
+    for variable in ["HOME", "DOCKER_CONFIG", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+        command.env(variable, helm.scratch());
+    }
+    let printed = output(PUBLISH, &[], command).await?;
+    say(printed.trim_end());
+    let outputs: BTreeMap<&str, &str> = printed.lines().filter_map(|line| line.split_once('=')).collect();
+    let expected = [("image", image.repository.as_str()), ("image-digest", image.digest.as_str())];
+    for (name, value) in expected {
+        ensure(outputs.get(name) == Some(&value), || format!("{PUBLISH} does not say {name}={value}"))?;
+    }
+    let told = |name: &str| outputs.get(name).map(|value| (*value).to_owned()).unwrap_or_default();
+    let digests = ARCHITECTURES.map(|name| (name.to_owned(), told(&format!("image-digest-{name}")))).into();
+    Ok(Published { digests, chart: told("chart"), chart_digest: told("chart-digest"), image })
 }
 
 async fn build(profile: Profile, folder: &Path) -> Result<Vec<PathBuf>, ReleaseError> {
@@ -77,7 +115,7 @@ async fn look_at_image(published: &Published, address: &str) -> Result<(), Relea
     let by_tag = get(&format!("{base}/manifests/{}", image.version), INDEX).await?;
     let index = get(&format!("{base}/manifests/{}", image.digest), INDEX).await?;
     ensure(by_tag == index, || format!("the tag leads to {by_tag}, the digest to {index}"))?;
-    let mut architectures = BTreeSet::new();
+    let mut digests = BTreeMap::new();
     for entry in index["manifests"].as_array().into_iter().flatten() {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let manifest = get(&format!("{base}/manifests/{}", text(&entry["digest"])), MANIFEST).await?;
@@ -89,10 +127,10 @@ async fn look_at_image(published: &Published, address: &str) -> Result<(), Relea
         })?;
         let labelled = &config["config"]["Labels"]["org.opencontainers.image.version"];
         ensure(*labelled == *image.version, || format!("the {architecture} image is labelled {labelled}"))?;
-        architectures.insert(architecture);
+        digests.insert(architecture, text(&entry["digest"]));
     }
-    let wanted = ARCHITECTURES.map(str::to_owned).into();
-    ensure(architectures == wanted, || format!("the image has {architectures:?} instead of {wanted:?}"))?;
+    let told = &published.digests;
+    ensure(digests == *told, || format!("the image has {digests:?}, but {PUBLISH} told of {told:?}"))?;
     let by_digest = format!("docker://{}@{}", image.repository, image.digest);
     Store::create().await?.run(&["pull", "--quiet", "--tls-verify=false", &by_digest]).await?;
     Ok(())
@@ -103,13 +141,15 @@ async fn look_at_chart(published: &Published, version: &str) -> Result<(), Relea
     let helm = Helm::find().await?;
     let chart = format!("oci://{}", published.chart);
     let rendered = helm.run(&["template", "redis", &chart, "--version", version, "--plain-http"]).await?;
+    let by_digest = format!("{chart}@{}", published.chart_digest);
+    helm.run(&["show", "chart", &by_digest, "--plain-http"]).await?;
     let line = format!("image: \"{}\"", published.image.name());
     ensure(rendered.lines().any(|have| have.trim() == line), || format!("the chart does not render {line}"))
 }
 
-fn look_at_manifests(published: &Published) -> Result<(), ReleaseError> {
-    let path = &published.manifests;
-    let text = std::fs::read_to_string(path).map_err(ReleaseError::io("read", path))?;
+fn look_at_manifests(published: &Published, dist: &Path) -> Result<(), ReleaseError> {
+    let path = dist.join("install.yaml");
+    let text = std::fs::read_to_string(&path).map_err(ReleaseError::io("read", &path))?;
     let line = format!("image: {}", published.image.name());
     ensure(text.lines().any(|have| have.trim() == line), || format!("install.yaml does not say {line}"))
 }

@@ -1,0 +1,4 @@
+#![no_main]
+use managed_redis_operator::cloud::testing::decode_kakao_apply;
+
+managed_redis_operator_fuzz::target!(decode_kakao_apply, SINGLE);
