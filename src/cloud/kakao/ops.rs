@@ -420,13 +420,15 @@ mod tests {
             ("\u{feff} <!DOCTYPE html><p>Sign in", "an HTML page"),
             (r#"{"objectId":7}"#, "another cluster, 7"),
             (r#"{"objectId":"c-2"}"#, "another cluster, c-2"),
-            (r#"{"error":{"code":"X","message":"no"}}"#, "no"),
             (r#"{"error":true}"#, "it sent an error with the HTTP status of success"),
         ] {
             let failure = apply(200, body).unwrap_err();
             assert_eq!((failure.kind, failure.executed), (ErrorKind::UnexpectedResponse, Executed::Unknown), "{body}");
             assert!(failure.message.contains(message), "{body}: {}", failure.message);
         }
+        let failure = apply(200, r#"{"error":{"code":"X","message":"no"}}"#).unwrap_err();
+        assert_eq!((failure.code.as_deref(), failure.said.as_deref()), (Some("X"), Some("no")));
+        assert_eq!(failure.executed, Executed::Unknown);
     }
 
     proptest::proptest! {
