@@ -24,8 +24,7 @@ pub enum LogFormat {
 /// # Errors
 /// A sentence, if the filter cannot be parsed.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log-filter {filter:?}: {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => {
             builder.with_ansi(std::io::stderr().is_terminal()).fmt_fields(EscapedFields::default()).try_init()
@@ -33,6 +32,13 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
     };
     started.map_err(|error| format!("logging cannot be started: {error}"))
+}
+
+/// The filter, without the one module of the Kubernetes client that logs an answer it cannot parse as it came: it may be a Secret.
+fn parse(filter: &str) -> Result<EnvFilter, String> {
+    let parsed = EnvFilter::try_new(filter).map_err(|error| format!("--log-filter {filter:?}: {error}"))?;
+    let never = "kube_client::client=off".parse().map_err(|error| format!("logging cannot be started: {error}"))?;
+    Ok(parsed.add_directive(never))
 }
 
 /// Message and fields as they always look, with what is unprintable in them escaped: whatever a cloud, a tenant or the
@@ -68,6 +74,24 @@ mod tests {
 
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn what_shows_answers_of_the_api_server_is_never_logged() {
+        for filter in ["trace", "kube_client=trace", "kube_client::client=trace"] {
+            let written = Written::default();
+            let writer = written.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_env_filter(parse(filter).unwrap())
+                .with_writer(move || writer.clone())
+                .finish();
+            tracing::subscriber::with_default(subscriber, || {
+                warn!(target: "kube_client::client", "{{\"data\":\"c2VjcmV0\"}}");
+                warn!(target: "kube_client::config", "a note");
+            });
+            let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            assert!(!log.contains("c2VjcmV0"), "{filter}: {log}");
         }
     }
 
