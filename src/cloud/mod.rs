@@ -20,6 +20,7 @@ pub mod kakao;
 mod lenient;
 mod limits;
 mod list;
+mod lost;
 pub mod ncp;
 pub mod normalise;
 mod redact;

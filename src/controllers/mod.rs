@@ -18,6 +18,7 @@ pub mod queue;
 pub mod report;
 pub mod requeue;
 pub mod runner;
+pub mod stored;
 pub mod wake;
 pub mod watch;
 pub mod watch_failure;

@@ -19,10 +19,11 @@ use tracing::{Instrument as _, debug, info_span, warn};
 
 use super::context::Context;
 use super::guard::Guarded;
-use super::objects::{Change, Intake, Objects, Unreadable, Watched};
+use super::objects::{Change, Intake, Objects};
 use super::queue::{Key, Lane, Queue};
 use super::report::Note;
 use super::requeue;
+use super::stored::{Unreadable, Watched};
 use super::wake::Wakes;
 use super::watch::{self, Heard};
 use super::watch_health::WatchId;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::debug;
 
 use super::guard::Guarded;
-use super::objects::Watched;
+use super::stored::Watched;
 use super::watch_failure::{self, Trouble};
 use super::watch_health::{Attempt, WatchId};
 use super::watches::Watches;

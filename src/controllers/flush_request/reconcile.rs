@@ -14,9 +14,10 @@ use super::session::{Clock, Report, Session, Snapshot};
 use crate::api::RedisFlushRequest;
 use crate::api::flush_request::FlushPhase;
 use crate::controllers::context::Context;
-use crate::controllers::objects::{Objects, Watched};
+use crate::controllers::objects::Objects;
 use crate::controllers::requeue;
 use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
+use crate::controllers::stored::Watched;
 use crate::controllers::workers::Worker;
 
 /// More effects than any request needs in one reconcile; beyond it something goes in circles.

@@ -17,10 +17,11 @@ use crate::api::shared::generation;
 use crate::api::{RedisParameterSync, RedisParameterSyncStatus, reconcile_requested_at};
 use crate::cloud::{self, CloudError, Executed};
 use crate::controllers::context::Context;
-use crate::controllers::objects::{Objects, Watched};
+use crate::controllers::objects::Objects;
 use crate::controllers::report::{self, Note};
 use crate::controllers::requeue;
 use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
+use crate::controllers::stored::Watched;
 use crate::controllers::workers::Worker;
 use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
 
