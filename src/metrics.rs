@@ -1,6 +1,6 @@
 //! What the operator counts and measures, under the prefix `managed_redis_`.
 //!
-//! A leaf: controllers and the inventory report here, `operator` serves it. No label holds a key or a secret; object names
+//! Knows `api` and `cloud` for the words of its labels; the controllers and the inventory report here, `operator` serves it. No label holds a key or a secret; object names
 //! are labels only of the two gauges that alerts are written on, and their series end with the object.
 
 use std::sync::atomic::AtomicU64;

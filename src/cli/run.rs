@@ -51,19 +51,19 @@ pub struct EndpointArgs {
 impl EndpointArgs {
     /// The settings of the HTTP core.
     pub fn resolve(&self) -> Result<CloudSettings, String> {
-        let parse = |set, flag: &str, values: &[String]| {
-            EndpointMap::parse(set, values, self.allow_insecure_endpoints).map_err(|error| format!("{flag}: {error}"))
+        // The error names the flag.
+        let parse = |set, values: &[String]| {
+            EndpointMap::parse(set, values, self.allow_insecure_endpoints).map_err(|error| error.to_string())
         };
         let max_clusters = usize::try_from(self.max_clusters).unwrap_or(MAX_CLUSTERS);
         Ok(CloudSettings {
-            kakao: parse(EndpointSet::Kakao, "--kakao-endpoint", &self.kakao_endpoint)?,
-            kakao_iam: parse(EndpointSet::KakaoIam, "--kakao-iam-endpoint", &self.kakao_iam_endpoint)?,
-            ncp: parse(EndpointSet::Ncp, "--ncp-endpoint", &self.ncp_endpoint)?,
+            kakao: parse(EndpointSet::Kakao, &self.kakao_endpoint)?,
+            kakao_iam: parse(EndpointSet::KakaoIam, &self.kakao_iam_endpoint)?,
+            ncp: parse(EndpointSet::Ncp, &self.ncp_endpoint)?,
             qps: self.cloud_qps,
             burst: self.cloud_burst,
             max_clusters,
             max_list_bytes: MAX_LIST_BYTES.max(max_clusters.saturating_mul(BYTES_PER_CLUSTER)),
-            allow_insecure: self.allow_insecure_endpoints,
             ..CloudSettings::default()
         })
     }
@@ -191,6 +191,20 @@ mod tests {
         assert_eq!(duration("1h30m"), Ok(std::time::Duration::from_secs(5400)));
         for bad in ["", "5", "-5s", "0s", "100ms", "tomorrow"] {
             assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_refused_names_its_flag_once() {
+        #[derive(clap::Parser)]
+        struct Command {
+            #[command(flatten)]
+            endpoints: EndpointArgs,
+        }
+        for flag in ["--kakao-endpoint", "--kakao-iam-endpoint", "--ncp-endpoint"] {
+            let command = <Command as clap::Parser>::parse_from(["test", flag, "ftp://example.com"]);
+            let error = command.endpoints.resolve().unwrap_err();
+            assert_eq!(error.matches(flag).count(), 1, "{error}");
         }
     }
 

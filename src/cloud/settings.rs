@@ -18,8 +18,6 @@ pub struct CloudSettings {
     pub qps: f64,
     /// Requests that a connection that was idle may send at once.
     pub burst: u32,
-    /// Whether http is fine beyond loopback. Looked at when the endpoints are parsed.
-    pub allow_insecure: bool,
     /// The `User-Agent` header: program and version.
     pub user_agent: String,
     /// Longest time for a connection to come to be (DNS, TCP, TLS).
@@ -78,7 +76,6 @@ impl Default for CloudSettings {
             ncp: EndpointMap::real(EndpointSet::Ncp),
             qps: 5.0,
             burst: 10,
-            allow_insecure: false,
             user_agent: concat!("managed-redis-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),

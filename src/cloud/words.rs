@@ -72,12 +72,6 @@ pub fn state_label(provider: Provider, word: Option<&str>) -> &'static str {
     }
 }
 
-/// Whether the provider's state word says that the Redis serves requests (`Running` / `running`).
-#[must_use]
-pub fn is_serving(word: &str) -> bool {
-    state_meaning(word) == StateMeaning::Serving
-}
-
 /// Whether the provider's state word says that a change is under way.
 #[must_use]
 pub fn is_transitional(word: &str) -> bool {
