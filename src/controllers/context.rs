@@ -18,8 +18,9 @@ use super::objects::Objects;
 use super::pace::Pace;
 use super::parameter_sync::coverage::Coverage;
 use super::parameter_sync::membership::Membership;
+use super::parameter_sync::reminders::Reminders;
 use super::parameter_sync::turns::Turns;
-use super::wake::Wakers;
+use super::wake::Waker;
 use super::watches::Watches;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
@@ -67,6 +68,19 @@ impl Failures {
             failures.remove(&(kind, namespace.to_owned(), name.to_owned()));
         }
     }
+}
+
+/// A waker for each kind.
+#[derive(Clone, Debug)]
+pub struct Wakers {
+    /// For references.
+    pub cluster_refs: Waker<RedisClusterRef>,
+    /// For parameter syncs that a person waits for, or whose turn has come.
+    pub parameter_syncs: Waker<RedisParameterSync>,
+    /// For parameter syncs when something they follow has changed.
+    pub reminders: Reminders,
+    /// For flush requests.
+    pub flush_requests: Waker<RedisFlushRequest>,
 }
 
 /// What a reconcile may touch.

@@ -4,9 +4,7 @@ use std::marker::PhantomData;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
-use super::parameter_sync::reminders::Reminders;
 use super::queue::{Key, Lane};
-use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 
 /// Sends an object of a kind back into its queue.
 #[derive(Debug)]
@@ -38,17 +36,4 @@ impl<K> Waker<K> {
         // It only fails when the controller has ended.
         let _ = self.0.unbounded_send((Key::new(namespace, name), lane));
     }
-}
-
-/// A waker for each kind.
-#[derive(Clone, Debug)]
-pub struct Wakers {
-    /// For references.
-    pub cluster_refs: Waker<RedisClusterRef>,
-    /// For parameter syncs that a person waits for, or whose turn has come.
-    pub parameter_syncs: Waker<RedisParameterSync>,
-    /// For parameter syncs when something they follow has changed.
-    pub reminders: Reminders,
-    /// For flush requests.
-    pub flush_requests: Waker<RedisFlushRequest>,
 }

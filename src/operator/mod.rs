@@ -28,13 +28,13 @@ use self::readiness::Readiness;
 use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::{CloudSettings, HttpCore, SetupError};
 use crate::controllers::cluster_ref::target;
-use crate::controllers::context::{Context, Settings};
+use crate::controllers::context::{Context, Settings, Wakers};
 use crate::controllers::credentials::SecretKey;
 use crate::controllers::flush_request::sweep;
 use crate::controllers::parameter_sync::reminders::Reminders;
 use crate::controllers::queue::Lane;
 use crate::controllers::runner::{self, Scope};
-use crate::controllers::wake::{Waker, Wakers, Wakes};
+use crate::controllers::wake::{Waker, Wakes};
 use crate::inventory::{Inventory, Subscriber, SubscriberKind, Urgency};
 use crate::metrics::Metrics;
 

@@ -2,52 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::plan::{Input, Picture, View};
+use super::input::{ConfigMapState, Input, Picture, View};
 use crate::api::cluster_ref::ClusterStatus;
 use crate::api::conditions::{Desired, READY, RECONCILING, STALLED, SYNCED, Truth};
 use crate::inventory::{Observation, Sight};
 
 /// Longest name of a host, in bytes (RFC 1035).
 const MAX_HOST_BYTES: usize = 253;
-
-/// The ConfigMap of `spec.connectionConfigMap`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigMapState {
-    /// None is wanted.
-    NotWanted,
-    /// There is none of that name.
-    Absent,
-    /// It belongs to this object.
-    Owned {
-        /// Its data.
-        data: BTreeMap<String, String>,
-        /// Whether it carries the stale annotation.
-        stale: bool,
-        /// Whether its owner and its marks are as they should be; else it came back from a backup, say.
-        intact: bool,
-    },
-    /// Somebody else's.
-    NotOwned,
-    /// The operator was told to leave ConfigMaps alone, so nobody looked.
-    Disabled,
-    /// It cannot be read or written.
-    Failed(MapProblem),
-}
-
-/// Why a ConfigMap cannot be read or written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MapProblem {
-    /// What happened, what it means.
-    pub message: String,
-    /// Whether it waits for somebody (a quota, a policy), or heals by itself.
-    pub needs_a_person: bool,
-    /// When to try again.
-    pub again: Duration,
-}
 
 /// What to write into the ConfigMap.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! RedisClusterRef: keeps the status of a reference, and the ConfigMap applications mount, what the cloud says.
 
 pub mod config_map;
+mod input;
 mod map_plan;
 pub mod map_writes;
 mod ownership;

@@ -5,8 +5,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::input::Picture;
+pub use super::input::{ConfigMapState, Input, MapProblem, View};
 use super::map_plan;
-pub use super::map_plan::{ConfigMapState, ConfigMapWrite, MapProblem};
+pub use super::map_plan::ConfigMapWrite;
 use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus, RedisClusterRefSpec, RedisClusterRefStatus};
 use crate::api::conditions::{self, Desired, READY, RECONCILING, STALLED, SYNCED, Truth};
 use crate::api::shared::whole_seconds;
@@ -20,42 +22,6 @@ use crate::text::one_line;
 const MAX_WORD_CHARS: usize = 64;
 /// After so many intervals without a good read, the picture is stale.
 const STALE_INTERVALS: u32 = 3;
-
-/// Everything a plan looks at.
-#[derive(Debug)]
-pub struct Input<'a> {
-    /// What is wanted.
-    pub spec: &'a RedisClusterRefSpec,
-    /// The object's metadata.generation.
-    pub generation: i64,
-    /// The reconcile-requested-at annotation.
-    pub requested_at: Option<String>,
-    /// The status as it stands.
-    pub previous: &'a RedisClusterRefStatus,
-    /// What there is to see.
-    pub view: View,
-    /// The ConfigMap the spec names, as it stands.
-    pub config_map: ConfigMapState,
-    /// Whether the ConfigMap that an earlier spec named could not be deleted, so that it has to be tried again.
-    pub renamed_remains: bool,
-    /// How often an unchanged status is written again, for its lastObservedTime.
-    pub heartbeat: Duration,
-    /// Where in each heartbeat this object has its turn, so that those of many objects are spread evenly.
-    pub phase: Duration,
-    /// The time.
-    pub now: Timestamp,
-}
-
-/// What there is to see.
-#[derive(Debug)]
-pub enum View {
-    /// The spec says not to look.
-    Suspended,
-    /// The cloud could not even be asked.
-    Blocked(Problem),
-    /// What the inventory has.
-    Seen(Observation),
-}
 
 /// What to do.
 #[derive(Debug)]
@@ -97,14 +63,6 @@ pub fn plan(input: &Input<'_>) -> Plan {
     keep_observed_time(&mut status, input);
     let requeue_after = look_again(input, &status, interval);
     Plan { status, config_map, requeue_after }
-}
-
-/// The last known picture, fresh or from the status.
-pub(super) struct Picture {
-    state: Option<String>,
-    pub(super) cluster: Option<ClusterStatus>,
-    engine: Option<crate::api::cluster_ref::EngineStatus>,
-    pub(super) read_at: Option<Timestamp>,
 }
 
 fn picture(input: &Input<'_>) -> Picture {
