@@ -58,7 +58,7 @@ pub const SCENES: [Scene; 15] = [
     }),
     scene!(Flush, "succeeded", |world| flushed(world, "succeeded", "2007", 1).await),
     scene!(Flush, "failed", |world| {
-        let kind = FaultKind::Gateway { status: 403, error_code: "300".into(), message: None, xml: false };
+        let kind = FaultKind::Gateway { status: 403, error_code: "230".into(), message: None, xml: false };
         with_fault(world, "failed", "2008", kind).await
     }),
     scene!(Flush, "unknown", |world| with_fault(world, "unknown", "2009", FaultKind::DropAfter).await),
