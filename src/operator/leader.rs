@@ -64,7 +64,7 @@ impl Candidate {
                 && holder.as_deref() != Some(now)
                 && self.election.leads_until().is_none()
             {
-                info!(holder = ?now, "standing by, another replica leads");
+                info!(holder = now, "standing by, another replica leads");
             }
         }
         Ok(true)

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use futures::stream::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams};
 use managed_redis_operator::api::RedisClusterRef;
@@ -207,14 +207,15 @@ async fn nothing_missed(scene: &Scene, cloud: &Cloud, case: &Case) -> Result<(),
     ensure(refused.is_empty(), || format!("with all rights:\n{}", refused.join("\n")))
 }
 
-/// What happens to the objects from look to look: the ConfigMap gets another name, which deletes the old one; the instance
-/// stops and runs again, which repeats an event.
+/// What happens to the objects from look to look: the ConfigMap gets another name, which deletes the old one; somebody changes
+/// it, which is put right; the instance stops and runs again, which repeats an event.
 #[derive(Default)]
 struct Nudges(u32);
 
 /// One of them.
 enum Nudge {
     RenameConfigMap,
+    ChangeConfigMap,
     State(&'static str),
     None,
 }
@@ -225,6 +226,7 @@ impl Nudges {
         match self.0 % 40 {
             10 | 30 => Nudge::State("stopped"),
             20 | 0 => Nudge::State("running"),
+            tick if tick % 10 == 3 => Nudge::ChangeConfigMap,
             tick if tick % 5 == 0 => Nudge::RenameConfigMap,
             _ => Nudge::None,
         }
@@ -237,12 +239,15 @@ impl Nudge {
             Self::None => Ok(()),
             Self::State(state) if case.is_without("patch", "events") => {
                 cloud.set_instance_state(&case.instance(), state).await?;
-                let annotation = json!({"metadata": {"annotations": {
-                    "managedredis.dev/reconcile-requested-at": format!("{state}-{:x}", rand::random::<u32>()),
-                }}});
-                patch_reference(scene, case, &annotation).await
+                ask_again(scene, case).await
             }
-            Self::State(_) => Ok(()),
+            Self::ChangeConfigMap if case.is_without("patch", "configmaps") => {
+                for name in ["connection", "renamed"] {
+                    change_config_map(scene, case, name).await?;
+                }
+                ask_again(scene, case).await
+            }
+            Self::State(_) | Self::ChangeConfigMap => Ok(()),
             Self::RenameConfigMap => {
                 let api: Api<RedisClusterRef> = Api::namespaced(scene.client.clone(), &case.namespace());
                 let found = api.get(REFERENCE).await.map_err(E2eError::kube("read the reference"))?;
@@ -255,6 +260,23 @@ impl Nudge {
                 Ok(())
             }
         }
+    }
+}
+
+/// Asks for a fresh read of the reference.
+async fn ask_again(scene: &Scene, case: &Case) -> Result<(), E2eError> {
+    let token = format!("{:x}", rand::random::<u32>());
+    let annotations = json!({"managedredis.dev/reconcile-requested-at": token});
+    patch_reference(scene, case, &json!({"metadata": {"annotations": annotations}})).await
+}
+
+/// Changes a ConfigMap that the operator has made, if it has made it.
+async fn change_config_map(scene: &Scene, case: &Case, name: &str) -> Result<(), E2eError> {
+    let api: Api<ConfigMap> = Api::namespaced(scene.client.clone(), &case.namespace());
+    let changed = json!({"data": {"host": "changed.example"}});
+    match api.patch(name, &PatchParams::default(), &Patch::Merge(&changed)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        outcome => outcome.map(drop).map_err(E2eError::kube("change a ConfigMap")),
     }
 }
 
