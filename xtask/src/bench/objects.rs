@@ -1,13 +1,17 @@
 //! References and Secrets, made in bulk.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use fake_cloud::{KAKAO_CREDENTIAL_ID, KAKAO_CREDENTIAL_SECRET};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource};
 use managed_redis_operator::api::RedisClusterRef;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::BenchError;
@@ -60,10 +64,23 @@ pub async fn create(
     numbers: std::ops::RangeInclusive<u32>,
     interval_seconds: u64,
 ) -> Result<(), BenchError> {
-    let api: &Api<RedisClusterRef> = &Api::namespaced(client.clone(), namespace);
+    create_each(client, namespace, numbers, |number| reference(number, interval_seconds)).await
+}
+
+/// Creates an object for each of these numbers.
+pub async fn create_each<K>(
+    client: &Client,
+    namespace: &str,
+    numbers: std::ops::RangeInclusive<u32>,
+    object: impl Fn(u32) -> Result<K, BenchError>,
+) -> Result<(), BenchError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let (api, object): (&Api<K>, _) = (&Api::namespaced(client.clone(), namespace), &object);
     futures::stream::iter(numbers)
         .map(|number| async move {
-            api.create(&PostParams::default(), &reference(number, interval_seconds)?).await?;
+            api.create(&PostParams::default(), &object(number)?).await?;
             Ok(())
         })
         .buffer_unordered(AT_ONCE)

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use fake_cloud::{FakeCloud, Generate, Seed};
-use futures::{StreamExt as _, TryStreamExt as _};
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, ListParams};
 use managed_redis_operator::api::{RedisClusterRef, RedisParameterSync};
 use serde_json::json;
 
@@ -13,8 +12,6 @@ use crate::bench::report::Figure;
 use crate::bench::stage::Stage;
 use crate::bench::{BenchError, Plan, objects};
 
-/// Requests to the API server under way at once.
-const AT_ONCE: usize = 16;
 /// How long all objects may take to have a status.
 const SETTLED_WITHIN: Duration = Duration::from_secs(300);
 /// How long the operator is looked at once they have.
@@ -33,18 +30,14 @@ pub async fn references_and_syncs(stage: &Stage, plan: &Plan) -> Result<Vec<Figu
     objects::namespace(&stage.client, NAMESPACE).await?;
     objects::create(&stage.client, NAMESPACE, 1..=references, plan.interval.as_secs()).await?;
     let api: &Api<RedisParameterSync> = &Api::namespaced(stage.client.clone(), NAMESPACE);
-    futures::stream::iter(1..=syncs)
-        .map(|number| async move {
-            let sync: RedisParameterSync = serde_json::from_value(json!({
-                "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
-                "metadata": { "name": objects::name(number) }, "spec": { "clusterSelector": {} },
-            }))?;
-            api.create(&PostParams::default(), &sync).await?;
-            Ok::<_, BenchError>(())
-        })
-        .buffer_unordered(AT_ONCE)
-        .try_collect::<()>()
-        .await?;
+    objects::create_each(&stage.client, NAMESPACE, 1..=syncs, |number| {
+        let sync: RedisParameterSync = serde_json::from_value(json!({
+            "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
+            "metadata": { "name": objects::name(number) }, "spec": { "clusterSelector": {} },
+        }))?;
+        Ok(sync)
+    })
+    .await?;
     let running = stage.launch(NAMESPACE, &cloud.url(), &[])?;
     until_all_have_a_status(stage, api, |sync| sync.status.as_ref().and_then(|status| status.observed_generation))
         .await?;
@@ -71,25 +64,21 @@ pub async fn large_annotations(stage: &Stage, plan: &Plan) -> Result<Vec<Figure>
     let count: u32 = if plan.quick { 100 } else { 3000 };
     objects::namespace(&stage.client, NAMESPACE).await?;
     let api: &Api<RedisClusterRef> = &Api::namespaced(stage.client.clone(), NAMESPACE);
-    futures::stream::iter(1..=count)
-        .map(|number| async move {
-            let reference: RedisClusterRef = serde_json::from_value(json!({
-                "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisClusterRef",
-                "metadata": {
-                    "name": objects::name(number),
-                    "annotations": { "example.com/note": "a note ".repeat(ANNOTATION_BYTES / 7) },
-                },
-                "spec": { "kakaoCloud": {
-                    "clusterID": objects::cluster_id(number),
-                    "credentialsSecretRef": { "name": format!("missing-{number}") },
-                } },
-            }))?;
-            api.create(&PostParams::default(), &reference).await?;
-            Ok::<_, BenchError>(())
-        })
-        .buffer_unordered(AT_ONCE)
-        .try_collect::<()>()
-        .await?;
+    objects::create_each(&stage.client, NAMESPACE, 1..=count, |number| {
+        let reference: RedisClusterRef = serde_json::from_value(json!({
+            "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisClusterRef",
+            "metadata": {
+                "name": objects::name(number),
+                "annotations": { "example.com/note": "a note ".repeat(ANNOTATION_BYTES / 7) },
+            },
+            "spec": { "kakaoCloud": {
+                "clusterID": objects::cluster_id(number),
+                "credentialsSecretRef": { "name": format!("missing-{number}") },
+            } },
+        }))?;
+        Ok(reference)
+    })
+    .await?;
     let running = stage.launch(NAMESPACE, &stage.cloud_url(), &[])?;
     until_all_have_a_status(stage, api, |reference| {
         reference.status.as_ref().and_then(|status| status.observed_generation)
