@@ -367,6 +367,10 @@ impl Connection {
         if state.snapshot.is_failing() || state.doubt.is_open() {
             return Err(now + LONGEST_WAIT);
         }
+        // While the list is not asked about it again, what fails is not asked for at full pace either.
+        if let Some(at) = state.doubt.not_before().filter(|at| *at > now) {
+            return Err(at);
+        }
         match state.agenda.next(now) {
             Next::Read(id) => {
                 let begun = state.snapshot.begin_read(&id, Timestamp::now());

@@ -8,12 +8,18 @@ use crate::cloud::{CloudError, ErrorKind};
 
 /// So many single reads that fail one after the other cast doubt on the whole cloud.
 const DOUBTFUL: u32 = 2;
+/// From then on single reads are made ever slower until one succeeds or a list has ended: this much after the failure, twice that, …
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// … and at most this much: those that would succeed are not held up for long by those that fail.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Whether single reads that fail are the whole cloud's trouble, which only a list tells.
 #[derive(Debug, Default)]
 pub struct Doubt {
     /// Single reads that failed in a row.
     failures: u32,
+    /// When the last of them did.
+    failed_at: Option<Instant>,
     /// A list was asked for to settle it; no single read begins before that has ended.
     open: bool,
     /// When it was last asked for.
@@ -27,7 +33,8 @@ impl Doubt {
         let in_trouble = |error: &CloudError| {
             matches!(error.kind, ErrorKind::Unavailable | ErrorKind::RateLimited | ErrorKind::CredentialsRejected)
         };
-        self.failures = if outcome.is_err_and(in_trouble) { self.failures + 1 } else { 0 };
+        (self.failures, self.failed_at) =
+            if outcome.is_err_and(in_trouble) { (self.failures + 1, Some(now)) } else { (0, None) };
         let again = self.since.is_none_or(|since| now.duration_since(since) >= interval);
         if self.failures < DOUBTFUL || self.open || !again {
             return false;
@@ -41,9 +48,16 @@ impl Doubt {
         self.open
     }
 
+    /// When the next single read may begin, if reads have failed in a row.
+    pub fn not_before(&self) -> Option<Instant> {
+        let more = self.failures.checked_sub(DOUBTFUL)?;
+        let pause = FIRST_PAUSE.saturating_mul(1 << more.min(5)).min(LONGEST_PAUSE);
+        self.failed_at.map(|at| at + pause)
+    }
+
     /// A list has ended.
     pub fn settle(&mut self) {
-        (self.open, self.failures) = (false, 0);
+        (self.open, self.failures, self.failed_at) = (false, 0, None);
     }
 }
 
@@ -86,6 +100,23 @@ mod tests {
         assert!(!doubt.is_open());
         let later = [(5, down), (6, down), (59, down), (61, down), (62, down)];
         assert_eq!(asks(&mut doubt, begun, &later), [false, false, false, true, false], "once an interval");
+    }
+
+    #[test]
+    fn reads_that_go_on_failing_are_made_ever_slower_until_one_succeeds() {
+        let (mut doubt, begun, down) = (Doubt::default(), Instant::now(), Some(ErrorKind::Unavailable));
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            asks(&mut doubt, begun, &[(5, down)]);
+            pauses.push(doubt.not_before().map(|at| (at - begun).as_secs() - 5));
+        }
+        let slower = [1, 2, 4, 8, 16, 30, 30, 30].map(Some);
+        assert_eq!(pauses, [&[None], slower.as_slice()].concat());
+        asks(&mut doubt, begun, &[(6, None)]);
+        assert_eq!(doubt.not_before(), None, "one succeeded");
+        asks(&mut doubt, begun, &[(7, down), (8, down)]);
+        doubt.settle();
+        assert_eq!(doubt.not_before(), None, "a list has ended");
     }
 
     #[test]
