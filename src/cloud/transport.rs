@@ -1,7 +1,7 @@
 //! The HTTP core: sends one operation over one connection, within its limits, and reads the answer with bounds.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use backon::{ExponentialBuilder, Retryable as _};
@@ -155,7 +155,7 @@ pub(crate) trait Operation: Sync {
     fn decode(&self, answer: &Answer, entries: Self::Entries, refuse: Refuse<'_>) -> Result<Self::Output, Failure>;
 
     /// Takes out of a success what repeats a secret, if it has texts of the cloud beside its data.
-    fn redact(_output: &mut Self::Output, _redactor: &Redactor) {}
+    fn redact<'r>(_output: &mut Self::Output, _redactor: impl FnOnce() -> &'r Redactor) {}
 }
 
 /// Makes the public error of a failure that concerns a part of an answer: with its operation and without secrets.
@@ -258,7 +258,9 @@ impl Transport {
         })?;
         let (request, sent) = self.build(O::LANE, operation.request(), auth)?;
         let secrets: Vec<&SecretString> = auth.secrets().into_iter().chain(&sent).collect();
-        let (redactor, masker) = (Redactor::new(secrets.iter().copied()), Masker::new(secrets.iter().copied()));
+        let masker = Masker::new(secrets.iter().copied());
+        // Most answers need none.
+        let redactor = LazyLock::new(|| Redactor::new(secrets.iter().copied()));
         let refuse = |failure: Failure| {
             let failure = Failure { http_status: failure.http_status.or(Some(200)), ..failure };
             failure.executed(Executed::No).redacted(&redactor).into_error(self.provider, O::NAME, &[])
@@ -280,7 +282,7 @@ impl Transport {
         }
         let decoded = operation.decode(&answer, entries, &refuse);
         let mut output = decoded.map_err(|failure| failure.redacted(&redactor))?;
-        O::redact(&mut output, &redactor);
+        O::redact(&mut output, || &redactor);
         Ok(output)
     }
 

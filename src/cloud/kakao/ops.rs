@@ -164,7 +164,8 @@ impl Operation for ApplyParameterGroup<'_> {
         Ok(ApplyReply { http_status: answer.status, object_id, trace_id: answer.trace_id() })
     }
 
-    fn redact(reply: &mut ApplyReply, redactor: &Redactor) {
+    fn redact<'r>(reply: &mut ApplyReply, redactor: impl FnOnce() -> &'r Redactor) {
+        let redactor = redactor();
         for word in [&mut reply.object_id, &mut reply.trace_id] {
             *word = word.take().and_then(|word| redactor.word(&word, MAX_WORD_CHARS));
         }

@@ -177,7 +177,8 @@ impl Operation for FlushCloudDbInstance<'_> {
         })
     }
 
-    fn redact(reply: &mut FlushReply, redactor: &Redactor) {
+    fn redact<'r>(reply: &mut FlushReply, redactor: impl FnOnce() -> &'r Redactor) {
+        let redactor = redactor();
         reply.trace_id = reply.trace_id.take().and_then(|trace| redactor.word(&trace, MAX_WORD_CHARS));
         reply.return_message = reply.return_message.take().and_then(|said| redactor.word(&said, MAX_MESSAGE_CHARS));
     }
