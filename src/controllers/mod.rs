@@ -1,8 +1,8 @@
 //! One folder a kind: a thin reconcile (observe → plan → act → report), a pure plan, the status it reports.
 //!
 //! What all kinds share: [`context`] (what a reconcile may touch), [`credentials`], [`report`] (status and events), [`pace`] (how
-//! often), [`runner`] (concurrency, deadline, backoff), [`queue`], [`watch`] (lists and watches; [`watches`] and [`watch_health`] know how they
-//! are), [`objects`] (what the watches brought, past the [`guard`]), [`wake`].
+//! often), [`runner`] (concurrency, deadline, backoff) and its [`workers`], [`queue`], [`watch`] (lists and watches; [`watches`] and [`watch_health`] know how they
+//! are), [`objects`] (what the watches brought, past the [`guard`], each as it is [`stored`]), [`wake`].
 
 pub mod announcer;
 pub mod cluster_ref;
