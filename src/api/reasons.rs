@@ -15,7 +15,7 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// All of them.
+            /// All reasons, in the order of `docs/conditions.md`.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
             /// The word in `status.conditions[].reason` and in events.
@@ -283,5 +283,48 @@ mod tests {
             assert_eq!(reason.as_str().parse(), Ok(*reason));
         }
         assert_eq!("OfANewerOperator".parse::<Reason>(), Err(UnknownReason));
+    }
+
+    fn page(name: &str) -> String {
+        std::fs::read_to_string(format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    }
+
+    /// The cells of each row of the tables whose header has a cell `heading`, from that cell on.
+    fn rows<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+        let mut column = None;
+        let mut rows = Vec::new();
+        for line in page.lines() {
+            let Some(row) = line.strip_prefix("| ") else {
+                column = column.filter(|_| line.starts_with("|--"));
+                continue;
+            };
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            match column {
+                Some(column) => rows.push(cells[column..].to_vec()),
+                None => column = cells.iter().position(|cell| *cell == heading),
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn docs_have_each_reason_and_whether_it_needs_a_person() {
+        let page = page("conditions.md");
+        let documented: Vec<(&str, bool)> =
+            rows(&page, "reason").iter().map(|cells| (cells[0].trim_matches('`'), cells[3] == "yes")).collect();
+        let known: Vec<(&str, bool)> =
+            Reason::ALL.iter().map(|reason| (reason.as_str(), reason.needs_a_person())).collect();
+        assert_eq!(documented, known);
+    }
+
+    #[test]
+    fn other_tables_of_the_docs_name_reasons_that_there_are() {
+        let page = page("gitops.md");
+        let words: Vec<&str> =
+            rows(&page, "Ready").iter().filter_map(|cells| cells[0].split_once(' ')?.1.into()).collect();
+        assert!(words.len() > 50, "{} rows were read", words.len());
+        for word in words {
+            assert!(word.parse::<Reason>().is_ok(), "{word}");
+        }
     }
 }
