@@ -1,6 +1,7 @@
 //! RedisClusterRef: keeps the status of a reference, and the ConfigMap that applications mount, as the cloud says.
 
 pub mod config_map;
+mod config_map_plan;
 pub mod input;
 mod last_known;
 mod messages;

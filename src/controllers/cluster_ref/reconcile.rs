@@ -271,3 +271,31 @@ fn requeue(reported: &Reported, after: Duration) -> Outcome {
         Reported::Postponed(wait) => Outcome::settled(*wait),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_person_waits_for_a_new_spec_and_for_a_refresh_until_it_was_made() {
+        let reference = |generation: i64, requested: Option<&str>, handled: Option<&str>| -> RedisClusterRef {
+            serde_json::from_value(json!({
+                "metadata": {
+                    "name": "carts",
+                    "generation": generation,
+                    "annotations": requested.map(|token| json!({ "managedredis.dev/reconcile-requested-at": token })),
+                },
+                "spec": {},
+                "status": { "observedGeneration": 1, "lastHandledReconcileAt": handled },
+            }))
+            .unwrap()
+        };
+        assert!(reference(2, None, None).is_awaited());
+        assert!(reference(1, Some("now"), None).is_awaited());
+        assert!(reference(1, Some("now"), Some("before")).is_awaited());
+        assert!(!reference(1, Some("now"), Some("now")).is_awaited());
+        assert!(!reference(1, None, Some("before")).is_awaited(), "the annotation was removed");
+    }
+}

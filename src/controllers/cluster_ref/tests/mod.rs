@@ -1,6 +1,6 @@
 //! Tests of the plan: what is seen in, the whole status out.
 
-mod content;
+mod config_map;
 mod properties;
 
 use std::sync::Arc;

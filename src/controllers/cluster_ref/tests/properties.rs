@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::content::connection_data;
+use super::config_map::connection_data;
 use super::*;
 
 fn sights() -> impl Strategy<Value = Sight> {
