@@ -1,6 +1,5 @@
 //! The HTTP core: sends one operation over one connection, within its limits, and reads the answer with bounds.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
@@ -96,7 +95,6 @@ impl HttpCore {
             base,
             gate: Gate::new(self.settings.qps, self.settings.burst),
             core: self.clone(),
-            probing: AtomicBool::new(false),
         }
     }
 }
@@ -120,6 +118,15 @@ impl ClientPair {
         };
         Ok(Self { pooled: build(4)?, fresh: build(0)? })
     }
+}
+
+/// How often a read is tried before it has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempts {
+    /// As often as [`RetrySettings`] says.
+    Retried,
+    /// Once, because the cloud is known to fail.
+    Single,
 }
 
 /// One API operation: how it is asked and how its answer is read.
@@ -191,8 +198,6 @@ pub(crate) struct Transport {
     clients: ClientPair,
     gate: Gate,
     core: HttpCore,
-    /// Reads are tried once only.
-    probing: AtomicBool,
 }
 
 impl Transport {
@@ -206,16 +211,16 @@ impl Transport {
         Duration::try_from_secs_f64(1.0 / self.core.settings.qps).unwrap_or_default()
     }
 
-    /// Whether reads are tried once only, because the cloud is known to fail.
-    pub(crate) fn probe(&self, on: bool) {
-        self.probing.store(on, Ordering::Relaxed);
-    }
-
-    /// Runs an operation: reads again while that can help and the budget lasts, a mutation once.
-    pub(crate) async fn run<O: Operation>(&self, operation: &O, auth: &dyn Authorize) -> Result<O::Output, CloudError> {
+    /// Runs an operation: a read as often as `attempts` says while that can help and the budget lasts, a mutation once.
+    pub(crate) async fn run<O: Operation>(
+        &self,
+        operation: &O,
+        auth: &dyn Authorize,
+        attempts: Attempts,
+    ) -> Result<O::Output, CloudError> {
         let outcome = match O::LANE {
             Lane::Mutation => self.attempt(operation, auth, Duration::ZERO).await,
-            Lane::Read => self.read(operation, auth).await,
+            Lane::Read => self.read(operation, auth, attempts).await,
         };
         outcome.map_err(|failure| {
             let executed = if O::LANE == Lane::Read { Executed::No } else { failure.executed };
@@ -223,9 +228,17 @@ impl Transport {
         })
     }
 
-    async fn read<O: Operation>(&self, operation: &O, auth: &dyn Authorize) -> Result<O::Output, Failure> {
+    async fn read<O: Operation>(
+        &self,
+        operation: &O,
+        auth: &dyn Authorize,
+        attempts: Attempts,
+    ) -> Result<O::Output, Failure> {
         let RetrySettings { max_attempts, base_delay, max_delay, budget } = self.core.settings.retry;
-        let max_attempts = if self.probing.load(Ordering::Relaxed) { 1 } else { max_attempts };
+        let max_attempts = match attempts {
+            Attempts::Retried => max_attempts,
+            Attempts::Single => 1,
+        };
         let started = Instant::now();
         let backoff = ExponentialBuilder::default()
             .with_min_delay(base_delay)

@@ -287,7 +287,7 @@ impl Connection {
             }
             if catalog.is_terminated() && self.is_healthy() {
                 if catalog_due <= now {
-                    catalog.set(self.ask_for_catalog().fuse());
+                    catalog.set(self.ask_for_catalog(&self.source).fuse());
                 } else {
                     until = until.min(catalog_due);
                 }
@@ -318,19 +318,18 @@ impl Connection {
 
     async fn list(&self) {
         let at = Timestamp::now();
-        let was_asked = {
+        let (was_asked, source) = {
             let mut state = self.lock();
             state.snapshot.begin_list();
             state.list_started = Some(Instant::now());
             let was_asked = state.asked;
             (state.asked, state.refresh) = (false, false);
             // A cloud that fails is probed by one request, not by one and its repetitions.
-            self.source.probe(state.snapshot.is_failing());
-            was_asked
+            let is_failing = state.snapshot.is_failing();
+            (was_asked, if is_failing { self.source.without_retries() } else { self.source.clone() })
         };
         // Each cluster is compared while the list is read, so that what did not change is never held twice.
-        let outcome = self.source.list(&|row| self.lock().snapshot.recognise(row)).await;
-        self.source.probe(false);
+        let outcome = source.list(&|row| self.lock().snapshot.recognise(row)).await;
         let mut state = self.lock();
         state.doubt.settle();
         match outcome {
@@ -395,15 +394,14 @@ impl Connection {
 
     /// Asks for the catalog before the first list, for a moment; how long to wait until the next time.
     async fn first_catalog(&self) -> Duration {
-        self.source.probe(true);
-        let asked = tokio::time::timeout(CATALOG_PATIENCE, self.ask_for_catalog()).await;
-        self.source.probe(false);
+        let source = self.source.without_retries();
+        let asked = tokio::time::timeout(CATALOG_PATIENCE, self.ask_for_catalog(&source)).await;
         asked.unwrap_or(CATALOG_PATIENCE)
     }
 
     /// Asks for versions and flavors; how long to wait until the next time.
-    async fn ask_for_catalog(&self) -> Duration {
-        let (catalog, whole): (Catalog, bool) = self.source.catalog().await;
+    async fn ask_for_catalog(&self, source: &Source) -> Duration {
+        let (catalog, whole): (Catalog, bool) = source.catalog().await;
         let mut state = self.lock();
         // What it adds to the pictures comes with a list.
         if state.snapshot.offered(catalog) {

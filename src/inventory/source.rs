@@ -79,11 +79,12 @@ impl Source {
         }
     }
 
-    /// Whether reads are tried once only, because the cloud is known to fail.
-    pub fn probe(&self, on: bool) {
+    /// The same connection, whose reads are tried once only: for a cloud that is known to fail.
+    #[must_use]
+    pub fn without_retries(&self) -> Self {
         match self {
-            Self::Kakao(client) => client.probe(on),
-            Self::Ncp(client) => client.probe(on),
+            Self::Kakao(client) => Self::Kakao(client.without_retries()),
+            Self::Ncp(client) => Self::Ncp(client.without_retries()),
         }
     }
 

@@ -13,7 +13,9 @@ use tokio::time::Instant;
 use super::super::answer::{Answer, read_object};
 use super::super::error::{CloudError, ErrorKind, Failure};
 use super::super::limits::Lane;
-use super::super::transport::{Authorize, Clock, Operation, Payload, Refuse, Request, Transport, decode_bytes};
+use super::super::transport::{
+    Attempts, Authorize, Clock, Operation, Payload, Refuse, Request, Transport, decode_bytes,
+};
 use super::model::TokenBody;
 use super::refusal::{Target, refusal};
 
@@ -92,31 +94,24 @@ impl TokenSource {
         Self::Issued(Box::new(Issuer { iam, clock, credential, state: Mutex::default() }))
     }
 
-    /// Whether a token is asked for once only, because the cloud is known to fail.
-    pub(super) fn probe(&self, on: bool) {
-        if let Self::Issued(issuer) = self {
-            issuer.iam.probe(on);
-        }
-    }
-
     /// Whether a rejected token can be replaced.
     pub(super) fn is_renewable(&self) -> bool {
         matches!(self, Self::Issued(_))
     }
 
     /// The token to use now.
-    pub(super) async fn token(&self) -> Result<Arc<Token>, CloudError> {
+    pub(super) async fn token(&self, attempts: Attempts) -> Result<Arc<Token>, CloudError> {
         match self {
             Self::Fixed(secret) => fixed_token(secret),
-            Self::Issued(issuer) => issuer.token(None).await,
+            Self::Issued(issuer) => issuer.token(None, attempts).await,
         }
     }
 
     /// A token other than `rejected`: a new one, unless someone has renewed it in the meantime.
-    pub(super) async fn renew(&self, rejected: &Arc<Token>) -> Result<Arc<Token>, CloudError> {
+    pub(super) async fn renew(&self, rejected: &Arc<Token>, attempts: Attempts) -> Result<Arc<Token>, CloudError> {
         match self {
             Self::Fixed(secret) => fixed_token(secret),
-            Self::Issued(issuer) => issuer.token(Some(rejected)).await,
+            Self::Issued(issuer) => issuer.token(Some(rejected), attempts).await,
         }
     }
 }
@@ -129,7 +124,7 @@ fn fixed_token(secret: &SecretString) -> Result<Arc<Token>, CloudError> {
 
 impl Issuer {
     /// The token in hand if it is good, else a new one. Whoever waits for the lock gets what the one before it got.
-    async fn token(&self, rejected: Option<&Arc<Token>>) -> Result<Arc<Token>, CloudError> {
+    async fn token(&self, rejected: Option<&Arc<Token>>, attempts: Attempts) -> Result<Arc<Token>, CloudError> {
         let asked_at = Instant::now();
         let mut state = self.state.lock().await;
         let now = (self.clock)();
@@ -143,7 +138,7 @@ impl Issuer {
         if let Some((_, error)) = state.failed.as_ref().filter(|(failed_at, _)| *failed_at >= asked_at) {
             return Err(error.clone());
         }
-        let outcome = match (self.issue().await, in_hand) {
+        let outcome = match (self.issue(attempts).await, in_hand) {
             (Err(error), Some(token)) => {
                 tracing::warn!(%error, "the token could not be renewed early, the present one is used on");
                 Ok(token.renewed_later(now))
@@ -158,8 +153,8 @@ impl Issuer {
         outcome
     }
 
-    async fn issue(&self) -> Result<Token, CloudError> {
-        let issued = self.iam.run(&IssueToken { credential: &self.credential }, &self.credential).await?;
+    async fn issue(&self, attempts: Attempts) -> Result<Token, CloudError> {
+        let issued = self.iam.run(&IssueToken { credential: &self.credential }, &self.credential, attempts).await?;
         let renew_at = renew_at(issued.issued_at, issued.expires_at, rand::random_range(0.0..1.0));
         Token::new(issued.token, issued.expires_at, renew_at).map_err(|failure| {
             failure.into_error(super::Provider::KakaoCloud, IssueToken::NAME, &self.credential.secrets())

@@ -14,7 +14,7 @@ use super::answer::Answer;
 use super::credential::{self, CredentialError, SecretSource};
 use super::error::{CloudError, ErrorKind, Failure, SetupError};
 use super::list::Row;
-use super::transport::{HttpCore, Operation, Transport, decode_bytes};
+use super::transport::{Attempts, HttpCore, Operation, Transport, decode_bytes};
 use super::{Provider, words};
 use auth::TokenSource;
 pub use model::{ApplyReply, BackupSchedule, Cluster, Endpoints, Flavor, SubnetAssignment};
@@ -100,6 +100,7 @@ impl fmt::Debug for KakaoCredentials {
 pub struct KakaoClient {
     redis: Arc<Transport>,
     tokens: Arc<TokenSource>,
+    attempts: Attempts,
 }
 
 impl KakaoClient {
@@ -117,7 +118,7 @@ impl KakaoClient {
                 TokenSource::issued(iam, core.clock.clone(), id, secret)
             }
         };
-        Ok(Self { redis: Arc::new(redis), tokens: Arc::new(tokens) })
+        Ok(Self { redis: Arc::new(redis), tokens: Arc::new(tokens), attempts: Attempts::Retried })
     }
 
     /// The engine versions on offer (`GET /v1/redis/versions`), in the cloud's order.
@@ -163,10 +164,10 @@ impl KakaoClient {
         self.redis.pace()
     }
 
-    /// Whether reads are tried once only, because the cloud is known to fail.
-    pub fn probe(&self, on: bool) {
-        self.redis.probe(on);
-        self.tokens.probe(on);
+    /// The same connection, whose reads are tried once only: for a cloud that is known to fail.
+    #[must_use]
+    pub fn without_retries(&self) -> Self {
+        Self { attempts: Attempts::Single, ..self.clone() }
     }
 
     /// One cluster or instance set (`GET /v1/clusters/{id}`).
@@ -191,11 +192,11 @@ impl KakaoClient {
 
     /// Runs an operation; a 401 renews the token once and asks once more. A 403 never does: a new token has no new rights.
     async fn run<O: Operation>(&self, operation: &O) -> Result<O::Output, CloudError> {
-        let token = self.tokens.token().await?;
-        match self.redis.run(operation, &*token).await {
+        let token = self.tokens.token(self.attempts).await?;
+        match self.redis.run(operation, &*token, self.attempts).await {
             Err(error) if error.http_status == Some(401) && self.tokens.is_renewable() => {
-                let token = self.tokens.renew(&token).await?;
-                self.redis.run(operation, &*token).await
+                let token = self.tokens.renew(&token, self.attempts).await?;
+                self.redis.run(operation, &*token, self.attempts).await
             }
             outcome => outcome,
         }

@@ -16,7 +16,7 @@ use secrecy::SecretString;
 use super::credential::{self, CredentialError, SecretSource};
 use super::error::{CloudError, ErrorKind, Executed, Failure, SetupError};
 use super::list::Row;
-use super::transport::{HttpCore, Operation as _, Transport};
+use super::transport::{Attempts, HttpCore, Operation as _, Transport};
 use super::{Provider, words};
 pub use model::{
     AccessControlGroup, CommonCode, Config, ConfigGroup, Engine, FlushReply, Instance, Region, ServerInstance, Zone,
@@ -80,6 +80,7 @@ impl fmt::Debug for NcpCredentials {
 pub struct NcpClient {
     gateway: Arc<Transport>,
     signer: Arc<Signer>,
+    attempts: Attempts,
 }
 
 impl NcpClient {
@@ -90,7 +91,8 @@ impl NcpClient {
     pub fn new(core: &HttpCore, site: &str, credentials: NcpCredentials) -> Result<Self, SetupError> {
         credentials.validate()?;
         let gateway = core.connection(Provider::Ncp, core.settings.ncp.lookup(site)?);
-        Ok(Self { gateway: Arc::new(gateway), signer: Arc::new(Signer::new(credentials, core.clock.clone())) })
+        let signer = Arc::new(Signer::new(credentials, core.clock.clone()));
+        Ok(Self { gateway: Arc::new(gateway), signer, attempts: Attempts::Retried })
     }
 
     /// All Redis instances (`getCloudDBInstanceList` with `dbKindCode=REDIS`) that can be read, all pages of them, each number
@@ -144,9 +146,10 @@ impl NcpClient {
         self.gateway.pace()
     }
 
-    /// Whether reads are tried once only, because the cloud is known to fail.
-    pub fn probe(&self, on: bool) {
-        self.gateway.probe(on);
+    /// The same connection, whose reads are tried once only: for a cloud that is known to fail.
+    #[must_use]
+    pub fn without_retries(&self) -> Self {
+        Self { attempts: Attempts::Single, ..self.clone() }
     }
 
     /// One Redis instance by its number (`cloudDBInstanceNoList.1`). None proves that it does not exist: the cloud said so
@@ -184,11 +187,11 @@ impl NcpClient {
     /// [`CloudError::executed`] tells whether the flush may have been executed; see [`classify::flush_executed`].
     pub async fn flush(&self, no: &str) -> Result<FlushReply, CloudError> {
         check_number(FlushCloudDbInstance::NAME, no)?;
-        self.gateway.run(&FlushCloudDbInstance { no }, &*self.signer).await
+        self.gateway.run(&FlushCloudDbInstance { no }, &*self.signer, self.attempts).await
     }
 
     async fn list(&self, filter: Filter) -> Result<Page, CloudError> {
-        self.gateway.run(&GetCloudDbInstanceList { filter }, &*self.signer).await
+        self.gateway.run(&GetCloudDbInstanceList { filter }, &*self.signer, self.attempts).await
     }
 }
 
