@@ -94,7 +94,7 @@ pub fn of_kakao(cluster: kakao::Cluster) -> Picture {
             license: cluster.license,
             created_at: cluster.created_at.map(whole_seconds),
             parameter_group: present(group),
-            nodes: Vec::new(),
+            ..ClusterStatus::default()
         },
     }
     .bounded()
@@ -136,6 +136,10 @@ pub fn of_ncp(instance: ncp::Instance) -> Picture {
             license: instance.license,
             created_at: instance.created_at.map(whole_seconds),
             parameter_group: group.and_then(present),
+            zone: instance.zone.and_then(|zone| zone.code),
+            needs_reboot: instance.needs_reboot,
+            config_needs_reboot: instance.config_needs_reboot,
+            reboot_scheduled_at: instance.reboot_scheduled_at.map(whole_seconds),
             nodes,
             ..ClusterStatus::default()
         },

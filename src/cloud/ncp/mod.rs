@@ -18,9 +18,7 @@ use super::error::{CloudError, ErrorKind, Executed, Failure, SetupError};
 use super::list::Row;
 use super::transport::{Attempts, HttpCore, Operation as _, Transport};
 use super::{Provider, words};
-pub use model::{
-    AccessControlGroup, CommonCode, Config, ConfigGroup, Engine, FlushReply, Instance, Region, ServerInstance, Zone,
-};
+pub use model::{AccessControlGroup, CommonCode, ConfigGroup, Engine, FlushReply, Instance, ServerInstance, Zone};
 use ops::{Filter, FlushCloudDbInstance, GetCloudDbInstanceList, Page};
 use sign::Signer;
 
