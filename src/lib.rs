@@ -3,11 +3,14 @@
 //! Dependencies point one way: `cli → operator → controllers → {inventory → cloud, runtime} → api`; `docs/architecture.md` has the map.
 
 pub mod api;
+pub mod backoff;
 pub mod cli;
 pub mod cloud;
 pub mod controllers;
+pub mod digest;
 pub mod inventory;
 pub mod metrics;
+pub mod object_key;
 pub mod operator;
 pub mod packing;
 pub mod runtime;

@@ -1,36 +1,9 @@
 //! The queue of a controller: each object once, what a person waits for first. Values only: the time is an argument.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::fmt;
-use std::sync::Arc;
 use std::time::Instant;
 
-/// Namespace and name of an object. Cheap to clone; store, queue and reconcile share one.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectKey(Arc<(Box<str>, Box<str>)>);
-
-impl ObjectKey {
-    /// The key of an object.
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self(Arc::new((namespace.into(), name.into())))
-    }
-
-    /// Its namespace.
-    pub fn namespace(&self) -> &str {
-        &self.0.0
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.0.1
-    }
-}
-
-impl fmt::Debug for ObjectKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace(), self.name())
-    }
-}
+use crate::object_key::ObjectKey;
 
 /// How soon an object's turn comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,7 +19,7 @@ use tracing::{Instrument as _, debug, info_span, warn};
 
 use super::events::Note;
 use super::guard::Guarded;
-use super::queue::{Lane, ObjectKey, Queue};
+use super::queue::{Lane, Queue};
 use super::requeue;
 use super::store::{Change, Store, WatchCache};
 use super::stored::{Unreadable, Watched};
@@ -31,6 +31,7 @@ use super::workers::{Worker, Workers};
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, STALLED};
 use crate::controllers::context::Context;
+use crate::object_key::ObjectKey;
 
 /// A reconcile that takes longer than this is given up and tried again.
 const DEADLINE: Duration = Duration::from_secs(120);

@@ -9,8 +9,8 @@ use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
 use super::guard::Guarded;
-use super::queue::ObjectKey;
 use super::stored::{Stored, Unreadable, Watched};
+use crate::object_key::ObjectKey;
 
 #[derive(Debug)]
 struct All<K> {
@@ -236,8 +236,7 @@ fn is_awaited<K: Watched>(object: &Guarded<K>) -> bool {
 }
 
 fn key<K: Watched>(object: &Guarded<K>) -> ObjectKey {
-    let metadata = object.meta();
-    ObjectKey::new(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+    ObjectKey::of(object.meta())
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
-use super::queue::{Lane, ObjectKey};
+use super::queue::Lane;
+use crate::object_key::ObjectKey;
 
 /// Sends an object of a kind back into its queue.
 #[derive(Debug)]

@@ -23,6 +23,7 @@ use super::stored::Watched;
 use super::watch_failure::{self, Trouble};
 use super::watch_health::{Attempt, WatchId};
 use super::watches::Watches;
+use crate::backoff::{Backoff, spread};
 
 /// Store listed at once. With its managedFields an object takes 10 KB on the way, and with annotations and labels as large as the
 /// API server lets them be a hundred times that; a page stands in memory two or three times while it is read.
@@ -79,21 +80,6 @@ pub struct Refused;
 /// What a watch brings.
 pub type Heard<K> = Result<Event<Guarded<K>>, Refused>;
 
-/// The wait after a failure. Values only: time and chance are arguments.
-#[derive(Clone, Copy, Debug, Default)]
-struct Backoff {
-    failures: u32,
-}
-
-impl Backoff {
-    /// `first`, twice that, four times … up to `longest`, of which `chance` (0 to 1) takes away up to a half.
-    fn after_failure(&mut self, first: Duration, longest: Duration, chance: f64) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        let whole = first.saturating_mul(1 << self.failures.saturating_sub(1).min(9)).min(longest);
-        whole.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0)
-    }
-}
-
 /// A list under way.
 struct Listing<K> {
     page: std::vec::IntoIter<Guarded<K>>,
@@ -128,7 +114,8 @@ struct Watch<K> {
     id: WatchId,
     watches: Arc<Watches>,
     timing: Timing,
-    backoff: Backoff,
+    /// How many attempts failed in a row.
+    failures: u32,
     not_before: Instant,
     /// When a list, an event or a bookmark last came.
     heard_at: Instant,
@@ -170,7 +157,7 @@ impl<K: Watched + Debug> Watch<K> {
             id,
             watches,
             timing: Timing::default(),
-            backoff: Backoff::default(),
+            failures: 0,
             not_before: Instant::now(),
             heard_at: Instant::now(),
             last_version: None,
@@ -303,7 +290,7 @@ impl<K: Watched + Debug> Watch<K> {
 
     /// What happened is a part of life and followed by a list; it is a failure if it happens again and again.
     fn begins_anew(&mut self, attempt: Attempt, trouble: &Trouble) -> Option<Heard<K>> {
-        if self.backoff.failures >= TOLD_FROM {
+        if self.failures >= TOLD_FROM {
             return self.failed(attempt, trouble);
         }
         debug!(watch = ?self.id, verb = attempt.verb(), error = %trouble, "listing anew");
@@ -338,14 +325,15 @@ impl<K: Watched + Debug> Watch<K> {
     /// A watch that lasted ends the backoff.
     fn proven(&mut self, open: &Open<K>) {
         if open.since.elapsed() >= self.timing.proven {
-            self.backoff = Backoff::default();
+            self.failures = 0;
         }
     }
 
     /// Waits before the next attempt, the longer the more attempts were in vain.
     fn pause(&mut self, longest: Duration) {
-        let chance = rand::rng().random_range(0.0..1.0);
-        self.not_before = Instant::now() + self.backoff.after_failure(self.timing.wait, longest, chance);
+        self.failures = self.failures.saturating_add(1);
+        let wait = Backoff::new(self.timing.wait, longest).after(self.failures);
+        self.not_before = Instant::now() + spread(wait, 0.5..=1.0, rand::random());
     }
 
     /// Tells of a failure and pauses.

@@ -142,7 +142,7 @@ async fn a_silent_watch_is_begun_anew_by_a_list() {
     let timing = Timing { lasts_seconds: 0..1, overdue: Duration::from_millis(20), ..fast() };
     let mut server = Server::start(7, [], timing).await;
     assert_eq!(server.until_asked(4).await, [None, from("7"), None, from("7")]);
-    assert_eq!(server.watch.backoff.failures, 0, "silence is no failure");
+    assert_eq!(server.watch.failures, 0, "silence is no failure");
     assert_eq!(server.watches.hearing(), Hearing::Whole);
 }
 
@@ -198,7 +198,7 @@ async fn lists_that_work_do_not_end_the_backoff_of_watches_that_do_not() {
     let mut server = Server::start(7, refused, timing).await;
     server.until_asked(10).await;
     server.until_asked(11).await;
-    assert_eq!(server.watch.backoff.failures, 5);
+    assert_eq!(server.watch.failures, 5);
     assert!(deaf(&server).contains("cannot watch redisclusterrefs in namespace shop"));
     // The sixth watch is accepted and lasts.
     server.until_asked(13).await;
@@ -229,10 +229,10 @@ async fn who_has_no_place_waits_for_one() {
 proptest! {
     #[test]
     fn waits_grow_to_a_bound_and_are_never_short(chances in proptest::collection::vec(0.0..1.0f64, 1..40)) {
-        let (mut backoff, first, longest) = (Backoff::default(), Duration::from_secs(1), Duration::from_secs(20));
+        let (first, longest) = (Duration::from_secs(1), Duration::from_secs(20));
         let mut whole = first;
-        for chance in chances {
-            let wait = backoff.after_failure(first, longest, chance);
+        for (failures, chance) in (1..).zip(chances) {
+            let wait = spread(Backoff::new(first, longest).after(failures), 0.5..=1.0, chance);
             prop_assert!(wait <= whole && wait >= whole / 2, "{wait:?} of {whole:?}");
             whole = (whole * 2).min(longest);
         }

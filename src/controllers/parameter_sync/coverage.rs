@@ -13,7 +13,7 @@ use super::input::Elsewhere;
 use crate::api::RedisParameterSync;
 use crate::api::parameter_sync::SyncPhase;
 use crate::api::shared::KakaoParameterGroup;
-use crate::runtime::queue::ObjectKey;
+use crate::object_key::ObjectKey;
 
 /// An object, ordered by age.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

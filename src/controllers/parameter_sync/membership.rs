@@ -13,7 +13,7 @@ use crate::api::{RedisClusterRef, RedisParameterSync};
 use crate::controllers::cluster_ref::target;
 use crate::controllers::problem::Problem;
 use crate::inventory::{Connection, Observation, Sight, Want};
-use crate::runtime::queue::ObjectKey;
+use crate::object_key::ObjectKey;
 use crate::runtime::store::Oldest;
 
 /// What an object is about.

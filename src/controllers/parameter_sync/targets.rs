@@ -19,7 +19,7 @@ use crate::controllers::context::Context;
 use crate::controllers::credentials::Cloud;
 use crate::controllers::problem;
 use crate::inventory::{Connection, Found, Identity, Observation, Question, Sight, Subscriber, SubscriberKind, Want};
-use crate::runtime::queue::ObjectKey;
+use crate::object_key::ObjectKey;
 
 /// How long an attempt that has become due is waited for with fast reads.
 const DUE: Duration = Duration::from_secs(60);
