@@ -8,7 +8,7 @@ use super::super::{lenient as de, normalise};
 /// A Cloud DB instance (a service: one or two servers).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Instance {
+pub struct CloudDbInstance {
     /// `cloudDBInstanceNo`, its identity.
     #[serde(rename = "cloudDBInstanceNo", deserialize_with = "de::text")]
     pub no: Option<String>,
@@ -39,7 +39,7 @@ pub struct Instance {
     /// `backupFileRetentionPeriod`, days a backup is kept.
     #[serde(rename = "backupFileRetentionPeriod", deserialize_with = "de::integer")]
     pub backup_retention_days: Option<i32>,
-    /// `cloudDBInstanceStatusName`, the state in the cloud's own word; see [`crate::cloud::words`].
+    /// `cloudDBInstanceStatusName`, the state in the cloud's own word; see [`crate::cloud::state`].
     #[serde(rename = "cloudDBInstanceStatusName", deserialize_with = "de::text")]
     pub status: Option<String>,
     /// `createDate`.
@@ -180,7 +180,7 @@ pub struct FlushReply {
     /// `totalRows`, instances that the flush concerns.
     pub total_rows: Option<i64>,
     /// The instances as they are now, as a rule in state `settingup`; without those that cannot be read.
-    pub instances: Vec<Instance>,
+    pub instances: Vec<CloudDbInstance>,
 }
 
 fn engine<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Engine, D::Error> {

@@ -9,7 +9,7 @@ use super::input::{ConfigMapState, Input, Picture, View};
 use crate::api::Reason;
 use crate::api::cluster_ref::ClusterStatus;
 use crate::api::conditions::{ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SYNCED};
-use crate::inventory::{Observation, Sight};
+use crate::inventory::{Observation, Observed};
 
 /// Longest name of a host, in bytes (RFC 1035).
 const MAX_HOST_BYTES: usize = 253;
@@ -46,9 +46,9 @@ pub(super) fn plan(
 }
 
 fn to_write(input: &Input<'_>, picture: &Picture, data: Option<BTreeMap<String, String>>) -> Option<ConfigMapWrite> {
-    let fresh = matches!(&input.view, View::Seen(o) if o.problem.is_none() && matches!(o.sight, Sight::Found(_)));
+    let fresh = matches!(&input.view, View::Seen(o) if o.problem.is_none() && matches!(o.observed, Observed::Found(_)));
     // Until the first read after a start there is no news: what stands is neither refreshed nor called stale.
-    let waiting = matches!(&input.view, View::Seen(Observation { sight: Sight::NotYet, problem: None, .. }));
+    let waiting = matches!(&input.view, View::Seen(Observation { observed: Observed::NotYet, problem: None, .. }));
     let stale_since = (!fresh).then_some(picture.read_at).flatten();
     match (&input.config_map, data) {
         (ConfigMapState::Absent, Some(data)) => Some(ConfigMapWrite { data, stale_since }),

@@ -6,7 +6,6 @@ mod map_plan;
 pub mod map_writes;
 mod ownership;
 pub mod plan;
-pub mod target;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use self::plan::{ConfigMapState, Input, MapProblem, Plan, View, plan};
 use super::context::Context;
 use super::parameter_sync::membership::Link;
 use super::parameter_sync::targets;
+use super::subscription;
 use crate::api::conditions::{READY, is_true};
 use crate::api::shared::generation;
 use crate::api::{RedisClusterRef, RedisClusterRefStatus, reconcile_requested_at};
@@ -154,15 +154,15 @@ async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -
     }
     let force = requested_read(reference);
     let interval = Duration::from(reference.spec.poll_interval);
-    match target::observe(ctx, reference, who, interval, force.as_deref()).await {
+    match subscription::observe(ctx, reference, who, interval, force.as_deref()).await {
         Ok(seen) => {
-            let asked_for = seen.connection.asked_for(who, &seen.want).unwrap_or_default();
-            ctx.inventory.keep(who, &[(&seen.connection, seen.want)]);
+            let subscribed_for = seen.connection.subscribed_for(who, &seen.query).unwrap_or_default();
+            ctx.inventory.retain(who, &[(&seen.connection, seen.query)]);
             let link = Link::Connected(Arc::clone(&seen.connection));
             targets::reference_seen(ctx, who, link, Some(&seen.observation));
-            let patience = if target::stands(reference) { requeue::WHEN_CHANGED } else { PATIENCE };
-            if seen.observation.is_blank() && asked_for < patience {
-                return Looked::AtNothingYet { look_again: patience - asked_for };
+            let patience = if subscription::status_is_current(reference) { requeue::WHEN_CHANGED } else { PATIENCE };
+            if seen.observation.is_blank() && subscribed_for < patience {
+                return Looked::AtNothingYet { look_again: patience - subscribed_for };
             }
             Looked::At(View::Seen(seen.observation))
         }

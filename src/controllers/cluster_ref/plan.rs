@@ -13,9 +13,9 @@ use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus, RedisClusterR
 use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SYNCED};
 use crate::api::shared::whole_seconds;
 use crate::api::{Reason, Target};
-use crate::cloud::words::{StateMeaning, state_meaning};
+use crate::cloud::state::{StateMeaning, state_meaning};
 use crate::controllers::problem::Problem;
-use crate::inventory::{Observation, Sight};
+use crate::inventory::{Observation, Observed};
 use crate::runtime::requeue;
 use crate::text::one_line;
 
@@ -42,7 +42,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let mut desired = judge(input, &picture, interval);
     let config_map = map_plan::plan(input, &picture, &mut desired);
     let handled = match &input.view {
-        View::Seen(observation) if !observation.forced_read_done => input.previous.last_handled_reconcile_at.clone(),
+        View::Seen(observation) if !observation.refresh_done => input.previous.last_handled_reconcile_at.clone(),
         _ => input.requested_at.clone().or_else(|| input.previous.last_handled_reconcile_at.clone()),
     };
     let mut status = RedisClusterRefStatus {
@@ -67,7 +67,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
 }
 
 fn picture(input: &Input<'_>) -> Picture {
-    if let View::Seen(Observation { sight: Sight::Found(found), engine, .. }) = &input.view {
+    if let View::Seen(Observation { observed: Observed::Found(found), engine, .. }) = &input.view {
         let mut cluster = found.cluster();
         if found.parameters_read_at.is_none() && cluster.parameter_group.is_none() {
             cluster.parameter_group = known_group(input.previous, &cluster);
@@ -81,7 +81,7 @@ fn picture(input: &Input<'_>) -> Picture {
     }
     let gone = matches!(
         &input.view,
-        View::Seen(Observation { sight: Sight::Absent | Sight::Ambiguous(_) | Sight::Members(_), .. })
+        View::Seen(Observation { observed: Observed::Absent | Observed::Ambiguous(_) | Observed::Members(_), .. })
     );
     if gone || !describes_target(input.spec, input.previous) {
         return Picture { state: None, cluster: None, engine: None, read_at: None };
@@ -114,18 +114,18 @@ fn judge(input: &Input<'_>, picture: &Picture, interval: Duration) -> Vec<Desire
         View::Seen(observation) => {
             let problem = observation.problem.as_deref().map(Problem::from);
             let target = input.spec.target().map(Target::describe).unwrap_or_default();
-            match (&observation.sight, problem) {
+            match (&observation.observed, problem) {
                 (_, Some(problem)) => troubled(input, picture, &problem, interval),
-                (Sight::Found(_), None) => by_state(picture.state.as_deref()),
-                (Sight::Absent, None) => stalled(&Problem::new(
+                (Observed::Found(_), None) => by_state(picture.state.as_deref()),
+                (Observed::Absent, None) => stalled(&Problem::new(
                     Reason::ClusterNotFound,
                     format!("the cloud has no {target}; it is looked for again every {}", words(interval)),
                 )),
-                (Sight::Ambiguous(ids), None) => stalled(&Problem::new(
+                (Observed::Ambiguous(ids), None) => stalled(&Problem::new(
                     Reason::AmbiguousName,
                     format!("{} clusters are a {target}: refer to one of them by ID ({})", ids.len(), few(ids)),
                 )),
-                (Sight::NotYet | Sight::Members(_), None) => waiting(picture),
+                (Observed::NotYet | Observed::Members(_), None) => waiting(picture),
             }
         }
     }
