@@ -211,7 +211,7 @@ impl Metrics {
         self.clusters.clear();
     }
 
-    /// How many listed clusters are in a state, by its label ([`crate::cloud::words::state_label`]).
+    /// How many listed clusters are in a state, by its label ([`crate::cloud::state::state_label`]).
     pub fn clusters(&self, provider: Provider, state: &'static str, count: i64) {
         self.clusters.get_or_create(&State { provider: provider.as_str(), state }).set(count);
     }

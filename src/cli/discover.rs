@@ -11,11 +11,9 @@ use serde_json::{Value, json};
 use super::run::EndpointArgs;
 use crate::api::Provider;
 use crate::api::shared::DEFAULT_KAKAO_REGION;
-use crate::cloud::kakao::KakaoCredentials;
-use crate::cloud::ncp::NcpCredentials;
-use crate::cloud::{HttpCore, Row};
-use crate::inventory::Source;
-use crate::inventory::picture::Picture;
+use crate::cloud::{Credentials, HttpCore, Row};
+use crate::inventory::instance::Instance;
+use crate::inventory::{Access, CloudClient, Location};
 
 impl ValueEnum for Provider {
     fn value_variants<'a>() -> &'a [Self] {
@@ -67,17 +65,12 @@ pub(super) async fn main(args: Args) -> Result<(), String> {
     let environment = environment();
     let cloud = choose(args.provider, &environment)?;
     let core = HttpCore::new(args.endpoints.resolve()?, Arc::new(())).map_err(|error| error.to_string())?;
-    let source = match cloud {
-        Provider::KakaoCloud => {
-            let credentials = KakaoCredentials::from_secret(&environment).map_err(|error| unsuitable(&error))?;
-            Source::kakao(&core, &args.region, credentials)
-        }
-        Provider::Ncp => {
-            let credentials = NcpCredentials::from_secret(&environment).map_err(|error| unsuitable(&error))?;
-            Source::ncp(&core, &args.site, credentials)
-        }
+    let location = match cloud {
+        Provider::KakaoCloud => Location::KakaoCloud { region: &args.region },
+        Provider::Ncp => Location::NcpClassic { site: &args.site },
     };
-    let source = source.map_err(|error| error.to_string())?;
+    let credentials = Credentials::from_secret(cloud, &environment).map_err(|error| unsuitable(&error))?;
+    let source = CloudClient::connect(&core, &Access::new(location, credentials)).map_err(|error| error.to_string())?;
     let mut pictures = Vec::new();
     for row in source.list(&|row| row).await.map_err(|error| error.to_string())? {
         match row {
@@ -126,10 +119,10 @@ fn unsuitable(error: &crate::cloud::CredentialError) -> String {
     error.to_string().replace("the Secret", "the environment").replace("of the environment", "in the environment")
 }
 
-fn table(pictures: &[Picture]) -> String {
+fn table(pictures: &[Instance]) -> String {
     let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let mut rows = vec![["NAME", "ID", "STATE", "MODE", "VERSION", "PARAMETERS", "ENDPOINT"].map(str::to_owned)];
-    rows.extend(pictures.iter().map(|Picture { state, cluster, .. }| {
+    rows.extend(pictures.iter().map(|Instance { state, cluster, .. }| {
         [
             word(&cluster.name),
             word(&cluster.id),
@@ -151,10 +144,10 @@ fn table(pictures: &[Picture]) -> String {
     text
 }
 
-fn yaml(provider: Provider, args: &Args, pictures: &[Picture]) -> Result<String, String> {
+fn yaml(provider: Provider, args: &Args, pictures: &[Instance]) -> Result<String, String> {
     let mut text = String::new();
     let mut taken = std::collections::HashSet::new();
-    for Picture { cluster, .. } in pictures {
+    for Instance { cluster, .. } in pictures {
         let Some(id) = &cluster.id else { continue };
         let mut name = object_name(cluster.name.as_deref().unwrap_or(id));
         if !taken.insert(name.clone()) {

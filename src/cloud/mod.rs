@@ -9,31 +9,33 @@
 //! - no key, secret or token appears in an error, in `Debug` output or in a log line;
 //! - an answer that does not have the documented shape is [`ErrorKind::UnexpectedResponse`], never a panic or a guess.
 
-mod answer;
 mod body;
 mod credential;
+mod credentials;
 mod endpoint;
 mod error;
+mod exchange_error;
 pub mod kakao;
 mod lenient;
 mod limits;
 mod list;
-mod lost;
 pub mod ncp;
 pub mod normalise;
 mod redact;
+mod response;
 mod settings;
 mod split;
+pub mod state;
 #[doc(hidden)]
 pub mod testing;
 mod transport;
-pub mod words;
 
 pub use crate::api::Provider;
 pub use credential::{CredentialError, SecretSource};
+pub use credentials::Credentials;
 pub use endpoint::{EndpointError, EndpointMap, EndpointSet, UnknownEndpoint};
 pub use error::{CloudError, ErrorKind, Executed, SetupError, TransportStage};
-pub use list::{Row, Unreadable};
+pub use list::{Row, UnreadableRow};
 pub use settings::{CloudSettings, MAX_BODY_BYTES, MAX_CLUSTERS, MAX_LIST_BYTES, RetrySettings};
 pub use transport::{Clock, HttpCore};
 

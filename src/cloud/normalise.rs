@@ -36,6 +36,13 @@ pub fn prose(value: String) -> Option<String> {
     says_something(&value, MAX_PROSE_BYTES).then(|| shown(value))
 }
 
+/// Whether the text can be an ID of either cloud: letters, digits, dashes and underscores, at most 128 of them.
+#[must_use]
+pub fn is_identifier(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=128).contains(&text.len()) && text.bytes().all(fits)
+}
+
 /// A state or a role: a word, at most 64 characters of it, for it stands in a column of a table.
 #[must_use]
 pub fn word(value: String) -> String {

@@ -18,7 +18,6 @@ use super::parameter_sync::membership::Membership;
 use super::parameter_sync::reminders::Reminders;
 use super::parameter_sync::turns::Turns;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
-use crate::cloud::HttpCore;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
 use crate::runtime::events::EventQueue;
@@ -89,8 +88,6 @@ pub struct Context {
     pub client: Client,
     /// The clouds, as last read.
     pub inventory: Inventory,
-    /// Builds clients of the clouds.
-    pub cloud: Arc<HttpCore>,
     /// Credentials of the tenants.
     pub secrets: Secrets,
     /// The references, as last watched.
@@ -138,7 +135,6 @@ impl Context {
     pub fn new(
         client: Client,
         inventory: Inventory,
-        cloud: Arc<HttpCore>,
         metrics: Arc<Metrics>,
         settings: Settings,
         wakers: Triggers,
@@ -152,7 +148,6 @@ impl Context {
             secrets: Secrets::new(client.clone()),
             client,
             inventory,
-            cloud,
             cluster_refs: Store::default(),
             parameter_syncs: Store::default(),
             flush_requests: Store::default(),

@@ -9,9 +9,7 @@ use kube::{Api, Client};
 
 use super::problem::Problem;
 use crate::api::{Provider, Reason};
-use crate::cloud::SetupError;
-use crate::cloud::kakao::KakaoCredentials;
-use crate::cloud::ncp::NcpCredentials;
+use crate::cloud::{Credentials, SetupError};
 
 /// How long a Secret that was read serves those who do not say for how long: requests that are made once.
 const RECENT: Duration = Duration::from_secs(5);
@@ -22,25 +20,6 @@ const UNUSED: Duration = Duration::from_secs(3 * 3600);
 const MOST_OF_A_NAMESPACE: usize = 10_000;
 /// How often Secrets are looked through for those that are due.
 const TICK: Duration = Duration::from_secs(1);
-
-/// A credential of one of the clouds.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// For KakaoCloud.
-    Kakao(Arc<KakaoCredentials>),
-    /// For NCP.
-    Ncp(Arc<NcpCredentials>),
-}
-
-impl Credentials {
-    /// Equal for equal credentials; not for display.
-    pub fn fingerprint(&self) -> String {
-        match self {
-            Self::Kakao(credentials) => credentials.fingerprint(),
-            Self::Ncp(credentials) => credentials.fingerprint(),
-        }
-    }
-}
 
 /// Which Secret, and for which provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -194,12 +173,7 @@ impl Secrets {
         };
         let data: BTreeMap<String, Vec<u8>> =
             secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
-        let parsed = match provider {
-            Provider::KakaoCloud => {
-                KakaoCredentials::from_secret(&data).map(|found| Credentials::Kakao(Arc::new(found)))
-            }
-            Provider::Ncp => NcpCredentials::from_secret(&data).map(|found| Credentials::Ncp(Arc::new(found))),
-        };
+        let parsed = Credentials::from_secret(provider, &data);
         parsed.map_err(|error| {
             let problem = Problem::from(&SetupError::from(error));
             Problem { message: format!("Secret {name}: {}", problem.message), ..problem }

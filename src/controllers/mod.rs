@@ -9,3 +9,4 @@ pub mod credentials;
 pub mod flush_request;
 pub mod parameter_sync;
 pub mod problem;
+pub mod subscription;

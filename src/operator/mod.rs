@@ -27,11 +27,11 @@ use self::leadership::Leadership;
 use self::readiness::Readiness;
 use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::{CloudSettings, HttpCore, SetupError};
-use crate::controllers::cluster_ref::target;
 use crate::controllers::context::{Context, Settings, Triggers};
 use crate::controllers::credentials::SecretKey;
 use crate::controllers::flush_request::sweep;
 use crate::controllers::parameter_sync::reminders::Reminders;
+use crate::controllers::subscription;
 use crate::inventory::{Inventory, Subscriber, SubscriberKind, Urgency};
 use crate::metrics::Metrics;
 use crate::runtime::queue::Lane;
@@ -106,10 +106,10 @@ pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(Readiness::default());
     let (wakers, streams) = channels();
-    let inventory = Inventory::new(wake_by_kind(&wakers));
-    let core = Arc::new(HttpCore::new(config.cloud.clone(), Arc::clone(&metrics) as _)?);
+    let core = HttpCore::new(config.cloud.clone(), Arc::clone(&metrics) as _)?;
+    let inventory = Inventory::new(core, wake_by_kind(&wakers));
     let settings = config.settings.clone();
-    let ctx = Arc::new(Context::new(client, inventory, core, metrics, settings, wakers, shutdown.clone()));
+    let ctx = Arc::new(Context::new(client, inventory, metrics, settings, wakers, shutdown.clone()));
     let budget = open_files::prepare(&ctx.watches, config.scope.namespaces.len());
     let admin =
         admin::serve(config.admin_addr, Arc::clone(&ctx), Arc::clone(&readiness), budget.admin, shutdown.clone());
@@ -229,7 +229,7 @@ fn wake_those_who_wait(ctx: &Context) {
 /// TriggerStream who takes a credential from a Secret, or may do so by way of a reference.
 fn secret_changed(ctx: &Context, secret: &SecretKey) {
     info!(namespace = %secret.namespace, secret = %secret.name, "the Secret has another credential");
-    for reference in ctx.cluster_refs.filter_in(&secret.namespace, |reference| target::uses(reference, secret)) {
+    for reference in ctx.cluster_refs.filter_in(&secret.namespace, |reference| subscription::uses(reference, secret)) {
         ctx.wakers.cluster_refs.wake(&secret.namespace, &reference.name_any());
     }
     // What concerns references comes to the others by way of them.
@@ -276,11 +276,11 @@ fn channels() -> (Triggers, Streams) {
     (Triggers { cluster_refs, parameter_syncs, reminders, flush_requests }, streams)
 }
 
-fn wake_by_kind(wakers: &Triggers) -> crate::inventory::Wake {
+fn wake_by_kind(wakers: &Triggers) -> crate::inventory::NotifySubscriber {
     let wakers = wakers.clone();
     Arc::new(move |who: &Subscriber, urgency: Urgency| {
         let lane = match urgency {
-            Urgency::Asked => Lane::Interactive,
+            Urgency::RefreshRequested => Lane::Interactive,
             Urgency::Routine => Lane::Periodic,
         };
         match who.kind {

@@ -44,7 +44,7 @@ pub enum Evidence<'a> {
     /// No whole answer came.
     Transport(TransportStage),
     /// An answer came that is not success.
-    Answer {
+    Response {
         /// Its HTTP status.
         http_status: u16,
         /// Who refused.
@@ -66,7 +66,7 @@ pub enum Evidence<'a> {
 pub fn flush_executed(evidence: Evidence<'_>) -> Executed {
     let refused = match evidence {
         Evidence::Transport(stage) => return stage.executed(),
-        Evidence::Answer { http_status, layer: Layer::Gateway, code } => matches!(
+        Evidence::Response { http_status, layer: Layer::Gateway, code } => matches!(
             (http_status, code.unwrap_or_default()),
             (400, "100")
                 | (401, "200" | "210")
@@ -75,13 +75,13 @@ pub fn flush_executed(evidence: Evidence<'_>) -> Executed {
                 | (413, "430")
                 | (429, "400" | "410" | "420")
         ),
-        Evidence::Answer { http_status, layer: Layer::Service, code } => match Reason::of(code) {
+        Evidence::Response { http_status, layer: Layer::Service, code } => match Reason::of(code) {
             Reason::NoSuchInstance | Reason::Busy | Reason::Authentication => {
                 matches!(http_status, 200..=299 | 400..=407 | 409..=500)
             }
             Reason::Internal | Reason::Unexplained => false,
         },
-        Evidence::Answer { layer: Layer::Unrecognised, .. } => false,
+        Evidence::Response { layer: Layer::Unrecognised, .. } => false,
     };
     if refused { Executed::No } else { Executed::Unknown }
 }
@@ -200,7 +200,7 @@ mod tests {
     fn the_table() {
         for &(http_status, layer, code, executed, kind) in TABLE {
             let row = format!("{http_status} {layer:?} {code:?}");
-            assert_eq!(flush_executed(Evidence::Answer { http_status, layer, code }), executed, "{row}");
+            assert_eq!(flush_executed(Evidence::Response { http_status, layer, code }), executed, "{row}");
             assert_eq!(error_kind(http_status, layer, code), kind, "{row}");
         }
     }
@@ -214,7 +214,7 @@ mod tests {
         for code in codes.into_iter().map(Some).chain([None]) {
             for http_status in 100..=999 {
                 for layer in [Gateway, Service, Unrecognised] {
-                    if flush_executed(Evidence::Answer { http_status, layer, code }) == No {
+                    if flush_executed(Evidence::Response { http_status, layer, code }) == No {
                         said.push((layer, code.unwrap(), http_status));
                     }
                 }

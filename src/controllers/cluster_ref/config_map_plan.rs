@@ -11,7 +11,7 @@ use super::last_known::LastKnown;
 use super::messages;
 use crate::api::Reason;
 use crate::controllers::problem::Problem;
-use crate::inventory::Sight;
+use crate::inventory::Observed;
 
 /// What becomes of the ConfigMap.
 #[derive(Default)]
@@ -54,9 +54,9 @@ fn problem(state: &ConfigMapState, name: &str) -> Option<Problem> {
 
 fn to_write(input: &Input<'_>, known: &LastKnown, data: Option<BTreeMap<String, String>>) -> Option<ConfigMapWrite> {
     let read = input.cloud.read().filter(|observation| observation.problem.is_none());
-    let is_fresh = read.is_some_and(|observation| matches!(observation.sight, Sight::Found(_)));
+    let is_fresh = read.is_some_and(|observation| matches!(observation.observed, Observed::Found(_)));
     // Until the first read after a start there is no news: the data is neither refreshed nor called stale.
-    let is_awaited = read.is_some_and(|observation| matches!(observation.sight, Sight::NotYet));
+    let is_awaited = read.is_some_and(|observation| matches!(observation.observed, Observed::NotYet));
     let stale_since = (!is_fresh).then_some(known.read_at).flatten();
     match (&input.config_map, data) {
         (ConfigMapState::Absent, Some(data)) => Some(ConfigMapWrite { data, stale_since }),

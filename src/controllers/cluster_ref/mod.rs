@@ -8,4 +8,3 @@ mod messages;
 pub mod plan;
 mod reconcile;
 mod status;
-pub mod target;

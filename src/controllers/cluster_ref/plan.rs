@@ -53,7 +53,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
 fn last_handled(input: &Input<'_>) -> Option<String> {
     let before = || input.previous.last_handled_reconcile_at.clone();
     match input.cloud.read() {
-        Some(observation) if !observation.forced_read_done => before(),
+        Some(observation) if !observation.refresh_done => before(),
         _ => input.requested_at.clone().or_else(before),
     }
 }

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
+use super::super::subscription;
 use super::config_map::object::{self, Write};
 use super::config_map::state::{ConfigMapProblem, ConfigMapState};
 use super::config_map::writes::Written;
 use super::input::{CloudObservation, Input};
 use super::plan::{Plan, plan};
-use super::target;
 use crate::api::conditions::{READY, is_true};
 use crate::api::shared::generation;
 use crate::api::{RedisClusterRef, RedisClusterRefStatus, RedisFlushRequest, reconcile_requested_at};
@@ -172,13 +172,17 @@ impl<'a> Pass<'a> {
         }
         let refresh_requested = refresh_requested(reference);
         let interval = Duration::from(reference.spec.poll_interval);
-        match target::observe(ctx, reference, subscriber, interval, refresh_requested.as_deref()).await {
+        match subscription::observe(ctx, reference, subscriber, interval, refresh_requested.as_deref()).await {
             Ok(seen) => {
-                let waited = seen.connection.asked_for(subscriber, &seen.want).unwrap_or_default();
-                ctx.inventory.keep(subscriber, &[(&seen.connection, seen.want)]);
+                let waited = seen.connection.subscribed_for(subscriber, &seen.query).unwrap_or_default();
+                ctx.inventory.retain(subscriber, &[(&seen.connection, seen.query)]);
                 let link = Link::Connected(Arc::clone(&seen.connection));
                 targets::reference_seen(ctx, subscriber, link, Some(&seen.observation));
-                let patience = if target::stands(reference) { requeue::WHEN_CHANGED } else { FIRST_READ_PATIENCE };
+                let patience = if subscription::status_is_current(reference) {
+                    requeue::WHEN_CHANGED
+                } else {
+                    FIRST_READ_PATIENCE
+                };
                 if seen.observation.is_blank() && waited < patience {
                     return Err(NothingYet { look_again: patience - waited });
                 }

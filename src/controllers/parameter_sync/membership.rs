@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::input::LastKnown;
 use crate::api::{RedisClusterRef, RedisParameterSync, Target, TargetQuery};
-use crate::controllers::cluster_ref::target;
 use crate::controllers::problem::Problem;
-use crate::inventory::{Connection, Observation, Sight, Want};
+use crate::inventory::{Connection, Observation, Observed, Query};
 use crate::object_key::ObjectKey;
 use crate::runtime::store::Oldest;
 
@@ -47,7 +46,7 @@ pub enum Member {
     /// It is one of KakaoCloud.
     Kakao {
         /// What it asks its connection for.
-        want: Want,
+        want: Query,
         /// ID of the cluster, as far as it is known.
         id: Option<String>,
         /// Name of the cluster, if it was seen.
@@ -66,7 +65,7 @@ impl Member {
         let cluster = reference.status.as_ref().and_then(|status| status.cluster.as_ref());
         let group = cluster.and_then(|cluster| cluster.parameter_group.as_ref());
         Self::Kakao {
-            want: target::want(reference, target),
+            want: Query::new(target, cluster),
             id: match query {
                 TargetQuery::Id(id) => Some(id.to_owned()),
                 TargetQuery::Name(_) => cluster.and_then(|cluster| cluster.id.clone()),
@@ -293,8 +292,8 @@ fn digest(link: &Link, seen: Option<&Observation>) -> u64 {
     }
     let Some(seen) = seen else { return hasher.finish() };
     seen.problem.as_ref().map(|problem| Problem::from(&**problem).message).hash(&mut hasher);
-    std::mem::discriminant(&seen.sight).hash(&mut hasher);
-    if let Sight::Found(found) = &seen.sight {
+    std::mem::discriminant(&seen.observed).hash(&mut hasher);
+    if let Observed::Found(found) = &seen.observed {
         found.state().hash(&mut hasher);
         found.parameters_read_at.is_some().hash(&mut hasher);
         let group = found.parameter_group();
@@ -362,7 +361,7 @@ mod tests {
         let changed = |member| membership.changed("shop", "a", 0, || member);
         assert!(changed(Some(Member::Ncp)).is_empty(), "a heartbeat");
         let suspended =
-            Member::Kakao { want: Want::Id("1".into()), id: None, name: None, is_suspended: true, last_known: None };
+            Member::Kakao { want: Query::Id("1".into()), id: None, name: None, is_suspended: true, last_known: None };
         assert_eq!(names(&changed(Some(suspended.clone()))), ["all", "one"]);
         assert_eq!(*membership.member(&key, || None).unwrap(), suspended);
         let mut everybody = membership.changed("shop", "c", 1, || None);

@@ -17,7 +17,7 @@ use crate::api::shared::generation;
 use crate::api::{RedisParameterSync, RedisParameterSyncStatus, reconcile_requested_at};
 use crate::cloud::{self, CloudError, Executed};
 use crate::controllers::context::Context;
-use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
+use crate::inventory::{CloudClient, Connection, Subscriber, SubscriberKind};
 use crate::runtime::events::{self, Note};
 use crate::runtime::requeue;
 use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
@@ -245,7 +245,7 @@ async fn ask(
 }
 
 async fn apply_one(connection: &Connection, id: &str) -> ApplyResult {
-    let Source::Kakao(client) = connection.source() else {
+    let CloudClient::Kakao(client) = connection.client() else {
         let message = "only KakaoCloud applies parameter groups".to_owned();
         return ApplyResult::Error { code: None, message, kind: ErrorKind::NotSent };
     };

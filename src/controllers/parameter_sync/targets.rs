@@ -13,11 +13,14 @@ use super::membership::{Aim, Link, Member};
 use super::{CloudProblem, Elsewhere, LastKnown, Observation as Seen, Outcome, Problem, Target};
 use crate::api::parameter_sync::{ClusterSync, SyncPhase};
 use crate::api::shared::{KakaoParameterGroup, selector};
-use crate::api::{Provider, Reason, RedisParameterSync, reconcile_requested_at};
-use crate::controllers::cluster_ref::target::{self, Address};
+use crate::api::{Reason, RedisParameterSync, reconcile_requested_at};
 use crate::controllers::context::Context;
 use crate::controllers::problem;
-use crate::inventory::{Connection, Found, Identity, Observation, Question, Sight, Subscriber, SubscriberKind, Want};
+use crate::controllers::subscription::{self, Account};
+use crate::inventory::{
+    Connection, Identity, Location, Observation, Observed, ObservedInstance, Query, Subscriber, SubscriberKind,
+    Subscription,
+};
 use crate::object_key::ObjectKey;
 
 /// How long an attempt that has become due is waited for with fast reads.
@@ -70,9 +73,9 @@ pub async fn resolve(ctx: &Context, sync: &RedisParameterSync, who: &Subscriber)
         Some(group) => collector.group(&group.kakao_cloud).await,
         None => collector.references().await,
     };
-    let kept: Vec<(&Arc<Connection>, Want)> =
+    let kept: Vec<(&Arc<Connection>, Query)> =
         collector.kept.iter().map(|(connection, want)| (connection, want.clone())).collect();
-    ctx.inventory.keep(who, &kept);
+    ctx.inventory.retain(who, &kept);
     let covered = collector.covered(&targets);
     let (me, at) = (Who::of(sync), Timestamp::now());
     remind(ctx, ctx.coverage.cover(&me, covered));
@@ -98,7 +101,7 @@ struct Collector<'a> {
     force: Option<String>,
     /// IDs of clusters that are read more often, because an application is under way or waits for a fresh look.
     awaited: HashSet<&'a str>,
-    kept: Vec<(Arc<Connection>, Want)>,
+    kept: Vec<(Arc<Connection>, Query)>,
     beyond: usize,
     connections: HashMap<String, Arc<Connection>>,
     forced_reads_done: bool,
@@ -122,20 +125,26 @@ impl<'a> Collector<'a> {
 
     async fn group(&mut self, group: &KakaoParameterGroup) -> Result<Vec<Target>, Problem> {
         let (ctx, secret) = (self.ctx, &group.credentials_secret_ref.name);
-        let want = Want::Group { id: group.id.clone(), name: group.name.clone() };
+        let want = Query::Group { id: group.id.clone(), name: group.name.clone() };
         let at_rest = ctx.settings.poll_interval;
         let interval = if self.awaited.is_empty() { at_rest } else { at_rest.min(APPLYING_POLL) };
-        let address =
-            Address { provider: Provider::KakaoCloud, endpoint: &group.region, namespace: &self.who.namespace, secret };
-        let question = Question { who: self.who, want: &want, interval, force: self.force.as_deref(), can_wait: false };
-        let asked = target::ask(ctx, &address, &question).await;
+        let location = Location::KakaoCloud { region: &group.region };
+        let account = Account { location, namespace: &self.who.namespace, secret };
+        let question = Subscription {
+            subscriber: self.who,
+            query: &want,
+            interval,
+            refresh_requested: self.force.as_deref(),
+            can_wait: false,
+        };
+        let asked = subscription::observe_account(ctx, &account, &question).await;
         let (connection, observation) = asked.map_err(|problem| of_all(&problem))?;
         self.kept.push((Arc::clone(&connection), want));
-        self.forced_reads_done &= observation.forced_read_done;
+        self.forced_reads_done &= observation.refresh_done;
         if let Some(error) = &observation.problem {
             return Err(of_all(&problem::Problem::from(&**error)));
         }
-        let Sight::Members(members) = observation.sight else { return Err(Problem::Pending) };
+        let Observed::Members(members) = observation.observed else { return Err(Problem::Pending) };
         if members.is_empty() {
             let named = group.id.as_ref().or(group.name.as_ref()).map_or("?", String::as_str);
             let message = format!("KakaoCloud lists no cluster with parameter group {named} in {}", group.region);
@@ -211,14 +220,14 @@ impl<'a> Collector<'a> {
     }
 
     /// What is known of a reference's cluster anyway, for as long as nobody waits for more.
-    fn looked_at(&mut self, key: &ObjectKey, want: &Want, known: &Known<'_>) -> Target {
+    fn looked_at(&mut self, key: &ObjectKey, want: &Query, known: &Known<'_>) -> Target {
         let connection = match self.ctx.membership.link_of(key) {
             None => return known.target(Outcome::Pending),
             Some(Link::Blocked(problem)) => return known.target(unavailable(&problem)),
             Some(Link::Connected(connection)) => connection,
         };
         let (namespace, name) = (key.namespace().to_owned(), key.name().to_owned());
-        match connection.look(&Subscriber { kind: SubscriberKind::ClusterRef, namespace, name }, want) {
+        match connection.peek(&Subscriber { kind: SubscriberKind::ClusterRef, namespace, name }, want) {
             None => known.target(Outcome::Pending),
             Some((observation, identity)) => self.observed(known, &connection, observation, identity.as_ref()),
         }
@@ -231,12 +240,12 @@ impl<'a> Collector<'a> {
         };
         let at_rest = Duration::from(reference.spec.poll_interval);
         let interval = if self.awaited.contains(known.id) { at_rest.min(APPLYING_POLL) } else { at_rest };
-        match target::observe(self.ctx, &reference, self.who, interval, self.force.as_deref()).await {
+        match subscription::observe(self.ctx, &reference, self.who, interval, self.force.as_deref()).await {
             Err(problem) => known.target(unavailable(&problem)),
             Ok(seen) => {
-                let identity = seen.connection.look(self.who, &seen.want).and_then(|(_, identity)| identity);
-                self.kept.push((Arc::clone(&seen.connection), seen.want));
-                self.forced_reads_done &= seen.observation.forced_read_done;
+                let identity = seen.connection.peek(self.who, &seen.query).and_then(|(_, identity)| identity);
+                self.kept.push((Arc::clone(&seen.connection), seen.query));
+                self.forced_reads_done &= seen.observation.refresh_done;
                 self.observed(known, &seen.connection, seen.observation, identity.as_ref())
             }
         }
@@ -253,8 +262,8 @@ impl<'a> Collector<'a> {
             return known.target(unavailable(&problem::Problem::from(&**error)));
         }
         let reference = known.reference;
-        match observation.sight {
-            Sight::Found(found) => match identity {
+        match observation.observed {
+            Observed::Found(found) => match identity {
                 Some((id, Some(name))) => self.found((id, Some(name)), connection, &found, known.last_known),
                 _ => {
                     let cluster = found.cluster();
@@ -262,18 +271,18 @@ impl<'a> Collector<'a> {
                     self.found((id, cluster.name.as_deref()), connection, &found, known.last_known)
                 }
             },
-            Sight::Absent => known.target(Outcome::NotFound {
+            Observed::Absent => known.target(Outcome::NotFound {
                 message: format!("KakaoCloud has no cluster for RedisClusterRef {reference}"),
             }),
-            Sight::Ambiguous(ids) => known.target(Outcome::Unavailable {
+            Observed::Ambiguous(ids) => known.target(Outcome::Unavailable {
                 reason: CloudProblem::AmbiguousName,
                 message: format!("{} clusters have the name RedisClusterRef {reference} gives", ids.len()),
             }),
-            Sight::NotYet | Sight::Members(_) => known.target(Outcome::Pending),
+            Observed::NotYet | Observed::Members(_) => known.target(Outcome::Pending),
         }
     }
 
-    fn member_of_group(&mut self, connection: &Arc<Connection>, found: &Found) -> Target {
+    fn member_of_group(&mut self, connection: &Arc<Connection>, found: &ObservedInstance) -> Target {
         let cluster = found.cluster();
         let id = cluster.id.unwrap_or_default();
         self.found((&id, cluster.name.as_deref()), connection, found, None)
@@ -283,7 +292,7 @@ impl<'a> Collector<'a> {
         &mut self,
         (id, name): (&str, Option<&str>),
         connection: &Arc<Connection>,
-        found: &Found,
+        found: &ObservedInstance,
         last_known: Option<&LastKnown>,
     ) -> Target {
         self.connections.insert(id.to_owned(), Arc::clone(connection));

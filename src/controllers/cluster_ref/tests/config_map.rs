@@ -40,26 +40,26 @@ fn what_becomes_of_the_config_map() {
         ("stale already", down(), owned(good.clone(), true), None),
         ("made in an outage", down(), ConfigMapState::Absent, stale()),
         ("stale without a credential", blocked(), owned(good.clone(), false), stale()),
-        ("no news after a restart", seen(Sight::NotYet), owned(old.clone(), false), None),
+        ("no news after a restart", seen(Observed::NotYet), owned(old.clone(), false), None),
         (
             "kept when the cluster is gone",
-            seen(Sight::Absent),
+            seen(Observed::Absent),
             owned(old.clone(), false),
             Some(ConfigMapWrite { data: old.clone(), stale_since: Some(at(60)) }),
         ),
-        ("kept on", seen(Sight::Absent), owned(old.clone(), true), None),
+        ("kept on", seen(Observed::Absent), owned(old.clone(), true), None),
         ("came back", running(0), returned(good, false), fresh()),
         ("came back with old data", running(0), returned(old.clone(), true), fresh()),
         ("came back in an outage", down(), returned(old.clone(), false), stale()),
-        ("came back before the first read", seen(Sight::NotYet), returned(old.clone(), false), as_it_was(None)),
+        ("came back before the first read", seen(Observed::NotYet), returned(old.clone(), false), as_it_was(None)),
         (
             "came back stale before the first read",
-            seen(Sight::NotYet),
+            seen(Observed::NotYet),
             returned(old.clone(), true),
             as_it_was(Some(at(0))),
         ),
-        ("came back when the cluster is gone", seen(Sight::Absent), returned(old, true), as_it_was(Some(at(60)))),
-        ("not made without an endpoint", seen(Sight::Absent), ConfigMapState::Absent, None),
+        ("came back when the cluster is gone", seen(Observed::Absent), returned(old, true), as_it_was(Some(at(60)))),
+        ("not made without an endpoint", seen(Observed::Absent), ConfigMapState::Absent, None),
         ("somebody else's", running(0), ConfigMapState::NotOwned, None),
     ];
     for (case, cloud, config_map, wanted) in cases {
@@ -78,7 +78,7 @@ fn a_foreign_config_map_shows_in_the_conditions() {
         ["Ready=False ConfigMapNotOwned", "Stalled=True ConfigMapNotOwned", SYNCED_TRUE]
     );
     // What is worse comes first.
-    assert_eq!(words(&with(seen(Sight::Absent)))[1], "Stalled=True ClusterNotFound");
+    assert_eq!(words(&with(seen(Observed::Absent)))[1], "Stalled=True ClusterNotFound");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn an_endpoint_that_is_no_host_is_told_and_never_written() {
     strange.endpoints.as_mut().unwrap().primary = Some("user@evil.example".to_owned());
     let picture =
         Seen { state: Some("Running".to_owned()), cluster: strange, complete: true, provider: Provider::KakaoCloud };
-    let cloud = seen(Sight::Found(Found::whole(picture, at(0))));
+    let cloud = seen(Observed::Found(ObservedInstance::whole(picture, at(0))));
     let plan = plan_with(&with_map(), &stands(), cloud, ConfigMapState::Absent, 60);
     assert_eq!(plan.config_map, None);
     assert_eq!(words(&plan.status), ["Ready=False ConfigMapFailed", "Reconciling=True ConfigMapFailed", SYNCED_TRUE]);
@@ -165,7 +165,7 @@ fn a_config_map_that_fails_shows_in_the_conditions_beside_the_picture() {
     assert_eq!((plan.config_map, plan.requeue_after), (None, Duration::from_secs(4)));
     let plan = with(running(0), failed(false));
     assert_eq!(words(&plan.status)[1], "Reconciling=True ConfigMapFailed", "what heals by itself is not Stalled");
-    assert_eq!(words(&with(seen(Sight::Absent), failed(true)).status)[1], "Stalled=True ClusterNotFound");
+    assert_eq!(words(&with(seen(Observed::Absent), failed(true)).status)[1], "Stalled=True ClusterNotFound");
     let blocked = CloudObservation::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret"));
     assert_eq!(with(blocked, failed(true)).requeue_after, Duration::from_secs(4));
 }

@@ -13,9 +13,9 @@ use super::{Executor, sentence};
 use crate::api::Reason;
 use crate::cloud::ncp::NcpClient;
 use crate::cloud::{CloudError, ErrorKind, Executed, ncp};
-use crate::controllers::cluster_ref::target;
 use crate::controllers::problem::Problem;
-use crate::inventory::Source;
+use crate::controllers::subscription;
+use crate::inventory::CloudClient;
 
 /// The longest that a read of the list may take, tries and waits included: a reconcile that sends afterwards has to end before its
 /// own deadline.
@@ -82,9 +82,9 @@ impl Executor {
     async fn client(&self, anew: bool) -> Result<(NcpClient, String), Problem> {
         let gone = || Problem::new(Reason::ReferenceNotFound, "the reference is gone");
         let reference = self.reference.as_ref().ok_or_else(gone)?;
-        match target::client(&self.ctx, reference, anew).await? {
-            (Source::Ncp(client), connection) => Ok((client, connection)),
-            (Source::Kakao(_), _) => Err(Problem::new(Reason::NotSupported, "the reference is not one of NCP")),
+        match subscription::client(&self.ctx, reference, anew).await? {
+            (CloudClient::Ncp(client), connection) => Ok((client, connection)),
+            (CloudClient::Kakao(_), _) => Err(Problem::new(Reason::NotSupported, "the reference is not one of NCP")),
         }
     }
 
@@ -122,7 +122,7 @@ impl Executor {
     }
 }
 
-fn entry(instance: &ncp::Instance, target: &Target) -> Instance {
+fn entry(instance: &ncp::CloudDbInstance, target: &Target) -> Instance {
     Instance {
         instance_no: instance.no.clone().unwrap_or_else(|| target.instance_no.clone()),
         service_name: instance.service_name.as_deref().map(short),
@@ -154,7 +154,7 @@ fn short(text: &str) -> String {
 }
 
 fn of_reply(reply: &ncp::FlushReply, target: &Target) -> FlushReply {
-    let is_it = |instance: &&ncp::Instance| instance.no.as_ref() == Some(&target.instance_no);
+    let is_it = |instance: &&ncp::CloudDbInstance| instance.no.as_ref() == Some(&target.instance_no);
     FlushReply {
         http_status: Some(reply.http_status),
         state: reply.instances.iter().find(is_it).and_then(|instance| instance.status.as_deref().map(short)),

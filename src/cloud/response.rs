@@ -22,7 +22,7 @@ const TRACE_HEADERS: [&str; 6] = [
 ];
 
 /// The answer to one attempt.
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     /// The body without a byte order mark, or its envelope.
@@ -35,7 +35,7 @@ pub(crate) struct Answer {
 }
 
 #[cfg(test)]
-impl Answer {
+impl Response {
     /// An answer as it would come over the wire, received at 2026-11-22T00:00:00Z.
     pub(crate) fn fixture(status: u16, headers: &[(&'static str, &str)], body: impl Into<Vec<u8>>) -> Self {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
@@ -44,7 +44,7 @@ impl Answer {
     }
 }
 
-impl Answer {
+impl Response {
     /// An answer without headers that comes now.
     pub(crate) fn received(status: u16, body: Vec<u8>) -> Self {
         Self {
@@ -105,32 +105,32 @@ pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Reads a JSON answer that is an object; a failure names the field by its path.
-pub(crate) fn read_object<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
-    read_json_with(answer, &Document::new)
+pub(crate) fn read_object<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Failure> {
+    read_json_with(response, &Document::new)
 }
 
 /// Reads a JSON answer; a failure names the field by its path, e.g. `clusters[3].port`.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
-    read_json_with(answer, &|| PhantomData)
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Failure> {
+    read_json_with(response, &|| PhantomData)
 }
 
 /// As [`read_json`], for a value that needs more than its type to be read. `seed` may be called twice.
 pub(crate) fn read_json_with<'de, S: DeserializeSeed<'de>>(
-    answer: &'de Answer,
+    response: &'de Response,
     seed: &dyn Fn() -> S,
 ) -> Result<S::Value, Failure> {
-    read_slice_with(&answer.body, seed).map_err(|problem| {
+    read_slice_with(&response.body, seed).map_err(|problem| {
         let message = match problem {
-            Problem::Field(message) => message,
-            Problem::NotJson(error) => format!("it sent {}: {error}", answer.describe_body()),
-            Problem::GoesOn(error) => format!("the JSON goes on after its end: {error}"),
+            JsonProblem::Field(message) => message,
+            JsonProblem::NotJson(error) => format!("it sent {}: {error}", response.describe_body()),
+            JsonProblem::GoesOn(error) => format!("the JSON goes on after its end: {error}"),
         };
-        answer.failure(ErrorKind::UnexpectedResponse, message)
+        response.failure(ErrorKind::UnexpectedResponse, message)
     })
 }
 
 /// Why JSON cannot be read.
-pub(crate) enum Problem {
+pub(crate) enum JsonProblem {
     /// A field is not what it should be; the message names it.
     Field(String),
     NotJson(serde_json::Error),
@@ -142,7 +142,7 @@ pub(crate) enum Problem {
 pub(crate) fn read_slice_with<'de, S: DeserializeSeed<'de>>(
     body: &'de [u8],
     seed: &dyn Fn() -> S,
-) -> Result<S::Value, Problem> {
+) -> Result<S::Value, JsonProblem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     if let Ok(value) = seed().deserialize(&mut json)
         && json.end().is_ok()
@@ -153,10 +153,10 @@ pub(crate) fn read_slice_with<'de, S: DeserializeSeed<'de>>(
     let mut track = serde_path_to_error::Track::new();
     let value = seed().deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
     let value = value.map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Problem::Field(at_path(&track.path().to_string(), &error)),
-        _ => Problem::NotJson(error),
+        serde_json::error::Category::Data => JsonProblem::Field(at_path(&track.path().to_string(), &error)),
+        _ => JsonProblem::NotJson(error),
     })?;
-    json.end().map_err(Problem::GoesOn)?;
+    json.end().map_err(JsonProblem::GoesOn)?;
     Ok(value)
 }
 
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn json_that_is_none_is_described() {
         let message = |headers: &[(&'static str, &str)], body: &str| {
-            let failure = read_json::<Vec<String>>(&Answer::fixture(200, headers, body)).unwrap_err();
+            let failure = read_json::<Vec<String>>(&Response::fixture(200, headers, body)).unwrap_err();
             assert_eq!(failure.kind, ErrorKind::UnexpectedResponse, "{body}");
             failure.message
         };
@@ -197,16 +197,16 @@ mod tests {
     #[test]
     fn nesting_without_end_is_an_error_and_not_the_end_of_the_stack() {
         for deep in ["[".repeat(1_000_000), "{\"a\":".repeat(1_000_000)] {
-            let answer = Answer::fixture(200, &[], deep);
-            assert_eq!(read_json::<serde_json::Value>(&answer).unwrap_err().kind, ErrorKind::UnexpectedResponse);
-            assert_eq!(read_json::<Vec<String>>(&answer).unwrap_err().kind, ErrorKind::UnexpectedResponse);
+            let response = Response::fixture(200, &[], deep);
+            assert_eq!(read_json::<serde_json::Value>(&response).unwrap_err().kind, ErrorKind::UnexpectedResponse);
+            assert_eq!(read_json::<Vec<String>>(&response).unwrap_err().kind, ErrorKind::UnexpectedResponse);
         }
     }
 
     #[test]
     fn the_most_specific_trace_header_wins() {
-        let answer = Answer::fixture(200, &[("x-request-id", "b"), ("x-ncp-trace-id", "a")], "");
-        assert_eq!(answer.trace_id().as_deref(), Some("a"));
-        assert_eq!(Answer::fixture(200, &[("x-request-id", "")], "").trace_id(), None);
+        let response = Response::fixture(200, &[("x-request-id", "b"), ("x-ncp-trace-id", "a")], "");
+        assert_eq!(response.trace_id().as_deref(), Some("a"));
+        assert_eq!(Response::fixture(200, &[("x-request-id", "")], "").trace_id(), None);
     }
 }

@@ -1,4 +1,5 @@
-//! The clouds' own words: open sets, passed on unchanged, with predicates where the operator has to understand one.
+//! The states of a Redis in the clouds' own words. They are open sets and are passed on unchanged; this is what the operator understands of
+//! them.
 
 use super::Provider;
 
@@ -76,13 +77,6 @@ pub fn state_label(provider: Provider, word: Option<&str>) -> &'static str {
 #[must_use]
 pub fn is_transitional(word: &str) -> bool {
     state_meaning(word) == StateMeaning::Transitional
-}
-
-/// Whether the text can be an ID of either cloud: letters, digits, dashes and underscores, at most 128 of them.
-#[must_use]
-pub fn is_identifier(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=128).contains(&text.len()) && text.bytes().all(fits)
 }
 
 #[cfg(test)]
