@@ -9,7 +9,7 @@ use super::picture::{self, Picture};
 use crate::api::cluster_ref::FlavorStatus;
 use crate::cloud::kakao::{KakaoClient, KakaoCredentials};
 use crate::cloud::ncp::{NcpClient, NcpCredentials};
-use crate::cloud::{CloudError, ErrorKind, HttpCore, Provider, Row, SetupError, normalise};
+use crate::cloud::{CloudError, ErrorKind, Flush, HttpCore, Provider, Row, SetupError, normalise};
 
 /// What makes a connection: provider, region or site, and credential.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -68,6 +68,14 @@ impl Source {
         match self {
             Self::Kakao(_) => Provider::KakaoCloud,
             Self::Ncp(_) => Provider::Ncp,
+        }
+    }
+
+    /// Its flush, if it has one.
+    pub fn flush(self) -> Option<Box<dyn Flush>> {
+        match self {
+            Self::Kakao(_) => None,
+            Self::Ncp(client) => Some(Box::new(client)),
         }
     }
 

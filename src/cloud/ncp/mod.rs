@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod classify;
+mod flush;
 mod model;
 mod ops;
 mod sign;
