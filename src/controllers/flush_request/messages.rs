@@ -1,11 +1,19 @@
-//! What is said to people: what happened, what to check, what to do next. Nothing here changes while nothing happens, so
-//! that a status is written only when there is news.
+//! What is said to people: what happened, what to check, what to do next. Nothing here changes while nothing happens, so a
+//! status is written only when there is news.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::claim::HeldClaim;
-use super::outcome::{NotSent, SendError, SendOutcome};
-use super::session::{Deadline, Holder, ObservedCache, StoredRequest, TargetCache};
+use super::facts::{Holder, TargetCache};
+use super::outcome::{NotSent, SendOutcome, reason_of};
+use super::request::{Deadline, StoredRequest};
+use crate::cloud::{CloudError, ObservedCache};
+use crate::object_key::ObjectKey;
+
+/// Ends a text with a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    format!("{}.", text.trim_end_matches('.'))
+}
 
 pub(super) const CANCELLED: &str = "Deleted before anything was sent: nothing was flushed, and nothing will be.";
 
@@ -48,12 +56,12 @@ pub(super) fn target_ambiguous(target: &TargetCache) -> String {
     format!("Waiting: the cloud's list has more than one REDIS instance {}.", target.instance_no)
 }
 
-pub(super) fn target_not_running(instance: &ObservedCache) -> String {
-    let state = if instance.state.is_empty() { "not known" } else { &instance.state };
-    format!("Waiting: the state of instance {} is {state}, not running.", named(instance))
+pub(super) fn target_not_running(cache: &ObservedCache) -> String {
+    let state = if cache.state.is_empty() { "not known" } else { &cache.state };
+    format!("Waiting: the state of instance {} is {state}, not running.", named(cache))
 }
 
-pub(super) fn target_busy(target: &TargetCache, by: &str) -> String {
+pub(super) fn target_busy(target: &TargetCache, by: &ObjectKey) -> String {
     format!("Waiting: another flush of instance {} is under way, RedisFlushRequest {by}.", target.instance_no)
 }
 
@@ -122,8 +130,8 @@ pub(super) fn expired(object: &StoredRequest, deadline: Deadline) -> String {
     )
 }
 
-pub(super) fn sending(instance: &ObservedCache, started_at: &Time) -> String {
-    format!("Sending the flush of instance {} since {:.0}.", named(instance), started_at.0)
+pub(super) fn sending(cache: &ObservedCache, started_at: &Time) -> String {
+    format!("Sending the flush of instance {} since {:.0}.", named(cache), started_at.0)
 }
 
 pub(super) fn interrupted(object: &StoredRequest) -> String {
@@ -208,21 +216,25 @@ pub(super) fn lost(object: &StoredRequest, outcome: &SendOutcome) -> String {
 pub(super) fn reason(outcome: &SendOutcome) -> String {
     match outcome {
         SendOutcome::NotSent(why) => not_sent(why),
-        SendOutcome::Replied(reply) => format!(
+        SendOutcome::Answered(receipt) => format!(
             "return code {}{}{}.",
-            reply.return_code.as_deref().unwrap_or("missing"),
-            reply.return_message.as_ref().map_or_else(String::new, |message| format!(", {message}")),
-            trace(reply.trace_id.as_deref()),
+            receipt.return_code.as_deref().unwrap_or("missing"),
+            receipt.return_message.as_ref().map_or_else(String::new, |message| format!(", {message}")),
+            trace(receipt.trace_id.as_deref()),
         ),
+        SendOutcome::NoClient { kind, message } => {
+            format!("{} ({}).", message.trim_end_matches('.'), reason_of(*kind))
+        }
+        SendOutcome::NoAnswer => "the call did not come back (CloudUnavailable).".to_owned(),
         SendOutcome::Failed(error) => failed(error),
     }
 }
 
-fn failed(error: &SendError) -> String {
+fn failed(error: &CloudError) -> String {
     let status = error.http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
     let code = error.code.as_ref().map_or_else(String::new, |code| format!(", code {code}"));
     let message = error.message.trim_end_matches('.');
-    format!("{message} ({}{status}{code}{}).", error.kind.as_str(), trace(error.trace_id.as_deref()))
+    format!("{message} ({}{status}{code}{}).", reason_of(error.kind), trace(error.trace_id.as_deref()))
 }
 
 fn trace(id: Option<&str>) -> String {
@@ -244,9 +256,9 @@ fn not_sent(why: &NotSent) -> String {
     }
 }
 
-fn named(instance: &ObservedCache) -> String {
-    match &instance.service_name {
-        Some(name) => format!("{} ({name})", instance.instance_no),
-        None => instance.instance_no.clone(),
+fn named(cache: &ObservedCache) -> String {
+    match &cache.name {
+        Some(name) => format!("{} ({name})", cache.number),
+        None => cache.number.clone(),
     }
 }
