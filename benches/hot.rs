@@ -14,7 +14,9 @@ use managed_redis_operator::api::RedisClusterRefStatus;
 use managed_redis_operator::api::cluster_ref::RedisClusterRefSpec;
 use managed_redis_operator::cloud::Row;
 use managed_redis_operator::cloud::kakao::{Cluster, clusters_in};
-use managed_redis_operator::controllers::cluster_ref::plan::{ConfigMapState, Input, View, plan};
+use managed_redis_operator::controllers::cluster_ref::config_map::state::ConfigMapState;
+use managed_redis_operator::controllers::cluster_ref::input::{CloudObservation, Input};
+use managed_redis_operator::controllers::cluster_ref::plan::plan;
 use managed_redis_operator::inventory::Want;
 use managed_redis_operator::inventory::picture::of_kakao;
 use managed_redis_operator::inventory::snapshot::{Listed, Snapshot};
@@ -103,9 +105,9 @@ fn plans(criterion: &mut Criterion) {
             generation: 1,
             requested_at: None,
             previous,
-            view: View::Seen(snapshot.observe(&Want::Id(id(0)), 0, 0)),
+            cloud: CloudObservation::Read(snapshot.observe(&Want::Id(id(0)), 0, 0)),
             config_map: ConfigMapState::NotWanted,
-            renamed_remains: false,
+            obsolete_remains: false,
             heartbeat: Duration::from_secs(600),
             phase: Duration::ZERO,
             now: Timestamp::UNIX_EPOCH,

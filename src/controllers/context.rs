@@ -8,7 +8,7 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster_ref::map_writes::MapWrites;
+use super::cluster_ref::config_map::writes::ConfigMapWrites;
 use super::credentials::Secrets;
 use super::flush_request::sends::SendPermits;
 use super::flush_request::slots::FlushSlots;
@@ -124,7 +124,7 @@ pub struct Context {
     /// Bounds status writes that nobody asked for.
     pub pace: WriteLimit,
     /// Writes of ConfigMaps under way.
-    pub map_writes: Arc<MapWrites>,
+    pub map_writes: Arc<ConfigMapWrites>,
     /// Flags.
     pub settings: Settings,
     /// TriggerStream objects of other kinds.

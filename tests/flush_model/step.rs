@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use managed_redis_operator::api::Reason;
 use managed_redis_operator::api::cluster_ref::NcpSite;
 use managed_redis_operator::api::conditions::{self, READY};
 use managed_redis_operator::api::flush_request::FlushPhase;
@@ -241,7 +242,7 @@ impl Model {
         let before = current.snapshot.phase();
         let ready = conditions::find(&next.status.conditions, READY);
         world.refused_in_vain |= !before.is_terminal()
-            && ready.is_some_and(|ready| ready.reason == "AlreadyExecuted")
+            && ready.and_then(Reason::of) == Some(Reason::AlreadyExecuted)
             && !world.may_have_flushed();
         world.final_phase_left |= before.is_terminal() && next.phase() != before;
         world.retried |= before == FlushPhase::Pending

@@ -20,16 +20,13 @@ use super::request::StoredRequest;
 use super::session::Session;
 use super::slots::FlushSlot;
 use super::targets::{self, TargetGuard};
-use crate::api::{RedisClusterRef, RedisFlushRequest};
+use crate::api::{Reason, RedisClusterRef, RedisFlushRequest};
 use crate::controllers::context::Context;
 use crate::object_key::ObjectKey;
 use crate::runtime::events::{self, Note};
 use crate::runtime::guard::Guarded;
 use crate::runtime::runner::ReconcileError;
 use crate::runtime::workers::Worker;
-
-/// The reason of the event about a write that is refused.
-const WRITE_REFUSED: &str = "WriteRefused";
 
 /// Does the effects of one reconcile.
 pub(super) struct Executor {
@@ -167,7 +164,7 @@ impl Executor {
     /// Says in an event that the API server refuses to record the request's state: there is no other place left to say it.
     pub(super) fn announce_refusal(&self, said: &str) {
         let note =
-            Note { warning: true, reason: WRITE_REFUSED.to_owned(), message: say::write_refused(&sentence(said)) };
+            Note { warning: true, reason: Reason::WriteRefused.into(), message: say::write_refused(&sentence(said)) };
         self.ctx.announcer.announce(&self.object, note);
     }
 

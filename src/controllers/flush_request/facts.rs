@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::claim::{FlushUnit, HeldClaim};
 use super::outcome::SendOutcome;
 use super::request::StoredRequest;
+use crate::api::Reason;
 use crate::api::cluster_ref::NcpSite;
 use crate::api::flush_request::FlushPhase;
 use crate::cloud::ObservedCache;
@@ -99,8 +100,8 @@ pub enum ObservedCaches {
     Queued,
     /// It could not be read.
     Failed {
-        /// Condition reason, such as `CloudUnavailable` or `CredentialsNotFound`.
-        reason: &'static str,
+        /// The reason of the condition.
+        reason: Reason,
         /// Why, as a sentence.
         message: String,
     },

@@ -7,6 +7,7 @@ use super::claim::HeldClaim;
 use super::facts::{Holder, TargetCache};
 use super::outcome::{NotSent, SendOutcome, reason_of};
 use super::request::{Deadline, StoredRequest};
+use crate::api::Reason;
 use crate::cloud::{CloudError, ObservedCache};
 use crate::object_key::ObjectKey;
 
@@ -225,7 +226,7 @@ pub(super) fn reason(outcome: &SendOutcome) -> String {
         SendOutcome::NoClient { kind, message } => {
             format!("{} ({}).", message.trim_end_matches('.'), reason_of(*kind))
         }
-        SendOutcome::NoAnswer => "the call did not come back (CloudUnavailable).".to_owned(),
+        SendOutcome::NoAnswer => format!("the call did not come back ({}).", Reason::CloudUnavailable),
         SendOutcome::Failed(error) => failed(error),
     }
 }

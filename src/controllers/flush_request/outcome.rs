@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::api::Reason;
 use crate::api::flush_request::FlushResponse;
 use crate::cloud::{CloudError, ErrorKind, Executed, FlushReceipt};
 
@@ -105,18 +106,18 @@ impl SendOutcome {
 
     /// The reason of conditions and events.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::NotSent(NotSent::Paused) => "ProcessPaused",
-            Self::NotSent(NotSent::Stopping) => "OperatorStopping",
-            Self::NotSent(NotSent::Queued) => "Queued",
-            Self::NotSent(NotSent::DeadlinePassed) => "DeadlinePassed",
-            Self::NotSent(NotSent::Deleted) => "Deleted",
-            Self::NotSent(NotSent::ReferenceChanged) => "ReferenceChanged",
-            Self::NotSent(NotSent::ClaimUnavailable(_)) => "ClaimUnavailable",
-            Self::NotSent(NotSent::ClaimedByAnother(_)) => "ClaimHeld",
-            Self::Answered(receipt) if receipt.is_accepted() => "Accepted",
-            Self::Answered(_) => "UnexpectedResponse",
+            Self::NotSent(NotSent::Paused) => Reason::ProcessPaused,
+            Self::NotSent(NotSent::Stopping) => Reason::OperatorStopping,
+            Self::NotSent(NotSent::Queued) => Reason::Queued,
+            Self::NotSent(NotSent::DeadlinePassed) => Reason::DeadlinePassed,
+            Self::NotSent(NotSent::Deleted) => Reason::Deleted,
+            Self::NotSent(NotSent::ReferenceChanged) => Reason::ReferenceChanged,
+            Self::NotSent(NotSent::ClaimUnavailable(_)) => Reason::ClaimUnavailable,
+            Self::NotSent(NotSent::ClaimedByAnother(_)) => Reason::ClaimHeld,
+            Self::Answered(receipt) if receipt.is_accepted() => Reason::Accepted,
+            Self::Answered(_) => Reason::UnexpectedResponse,
             Self::NoClient { kind, .. } => reason_of(*kind),
             Self::NoAnswer => reason_of(ErrorKind::Unavailable),
             Self::Failed(error) => reason_of(error.kind),
@@ -162,16 +163,16 @@ fn not_executed(kind: ErrorKind, retry_after: Option<Duration>) -> Consequence {
 }
 
 /// The reason of a failed flush.
-pub(super) fn reason_of(kind: ErrorKind) -> &'static str {
+pub(super) fn reason_of(kind: ErrorKind) -> Reason {
     match kind {
-        ErrorKind::CredentialsRejected => "CredentialsRejected",
-        ErrorKind::PermissionDenied => "PermissionDenied",
-        ErrorKind::NotFound => "InstanceNotFound",
-        ErrorKind::RateLimited => "RateLimited",
-        ErrorKind::Busy => "TargetBusy",
-        ErrorKind::BadRequest => "BadRequest",
-        ErrorKind::Unavailable => "CloudUnavailable",
-        ErrorKind::UnexpectedResponse => "UnexpectedResponse",
+        ErrorKind::CredentialsRejected => Reason::CredentialsRejected,
+        ErrorKind::PermissionDenied => Reason::PermissionDenied,
+        ErrorKind::NotFound => Reason::InstanceNotFound,
+        ErrorKind::RateLimited => Reason::RateLimited,
+        ErrorKind::Busy => Reason::TargetBusy,
+        ErrorKind::BadRequest => Reason::BadRequest,
+        ErrorKind::Unavailable => Reason::CloudUnavailable,
+        ErrorKind::UnexpectedResponse => Reason::UnexpectedResponse,
     }
 }
 

@@ -13,6 +13,7 @@ use super::messages as say;
 use super::outcome::{Consequence, NotSent};
 use super::session::Session;
 use super::status::{self, Draft};
+use crate::api::Reason;
 use crate::api::flush_request::FlushPhase;
 use crate::cloud::ObservedCache;
 use crate::runtime::events::Note;
@@ -59,7 +60,7 @@ pub fn plan(session: &Session, clock: PlanTime) -> Effect {
 /// Pending: nothing was sent. The verdicts that need no cloud come first, then what has to be waited for.
 fn pending(s: &Session, now: Timestamp) -> Effect {
     if s.object.may_have_sent() {
-        return finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_contradicts(&s.object));
+        return finish(s, now, FlushPhase::Unknown, Reason::StatusLost, say::status_contradicts(&s.object));
     }
     if s.reference == ObservedReference::NotRead {
         return Effect::ReadReference;
@@ -76,10 +77,10 @@ fn pending(s: &Session, now: Timestamp) -> Effect {
     };
     match &s.claim {
         ObservedClaim::NotRead => Effect::ReadClaim(Some(s.claim_key(target))),
-        ObservedClaim::Failed(why) => wait_for(s, now, "ClaimUnavailable", say::claim_unavailable(why), None),
+        ObservedClaim::Failed(why) => wait_for(s, now, Reason::ClaimUnavailable, say::claim_unavailable(why), None),
         ObservedClaim::Present(claim) if !claim.is_of(&s.object.uid) => {
             let message = say::claim_held(&s.object.request_id(), claim, s.holder_of(claim));
-            wait_for(s, now, "ClaimHeld", message, None)
+            wait_for(s, now, Reason::ClaimHeld, message, None)
         }
         // Of this request and this attempt, or one of the verdicts above would have been reached.
         ObservedClaim::Present(claim) => Effect::ReleaseClaim(claim.clone()),
@@ -96,23 +97,23 @@ fn verdict_of_claim(s: &Session, now: Timestamp) -> Option<Effect> {
             Some(Holder::Open | Holder::Failed(_)) => None,
             Some(Holder::Spent) => {
                 let message = say::already_executed(&s.object.request_id(), claim);
-                Some(finish(s, now, FlushPhase::Rejected, "AlreadyExecuted", message))
+                Some(finish(s, now, FlushPhase::Rejected, Reason::AlreadyExecuted, message))
             }
         };
     }
     // A claim of this request for an attempt that the status does not know as not executed: the status was lost or set
     // back after something may have been sent.
     let message = || say::status_lost(&s.object, claim);
-    (!claim.is_unused(&s.object)).then(|| finish(s, now, FlushPhase::Unknown, "StatusLost", message()))
+    (!claim.is_unused(&s.object)).then(|| finish(s, now, FlushPhase::Unknown, Reason::StatusLost, message()))
 }
 
 /// Checks that end the request before anything is sent.
 fn verdict_of_checks(s: &Session, now: Timestamp) -> Option<Effect> {
     let reject = |reason, message| Some(finish(s, now, FlushPhase::Rejected, reason, message));
     match &s.reference {
-        ObservedReference::NoFlush => return reject("NotSupported", say::not_supported(&s.object)),
+        ObservedReference::NoFlush => return reject(Reason::NotSupported, say::not_supported(&s.object)),
         ObservedReference::Target(target) if s.confirmed_target().is_none() => {
-            return reject("ConfirmMismatch", say::confirm_mismatch(&s.object, &target.instance_no));
+            return reject(Reason::ConfirmMismatch, say::confirm_mismatch(&s.object, &target.instance_no));
         }
         ObservedReference::NotRead
         | ObservedReference::Missing
@@ -122,19 +123,19 @@ fn verdict_of_checks(s: &Session, now: Timestamp) -> Option<Effect> {
     }
     let deadline = s.object.deadline();
     (now >= deadline.at)
-        .then(|| finish(s, now, FlushPhase::Expired, "DeadlineExceeded", say::expired(&s.object, deadline)))
+        .then(|| finish(s, now, FlushPhase::Expired, Reason::DeadlineExceeded, say::expired(&s.object, deadline)))
 }
 
-fn wanted_target(s: &Session) -> Result<&TargetCache, (&'static str, String)> {
+fn wanted_target(s: &Session) -> Result<&TargetCache, (Reason, String)> {
     s.confirmed_target().ok_or_else(|| {
         let name = &s.object.spec.cluster_ref.name;
         match &s.reference {
-            ObservedReference::Suspended => ("ReferenceSuspended", say::reference_suspended(name)),
-            ObservedReference::NotReady(why) => ("ReferenceNotReady", say::reference_not_ready(name, why)),
+            ObservedReference::Suspended => (Reason::ReferenceSuspended, say::reference_suspended(name)),
+            ObservedReference::NotReady(why) => (Reason::ReferenceNotReady, say::reference_not_ready(name, why)),
             ObservedReference::Missing
             | ObservedReference::NotRead
             | ObservedReference::NoFlush
-            | ObservedReference::Target(_) => ("ReferenceNotFound", say::reference_missing(name)),
+            | ObservedReference::Target(_) => (Reason::ReferenceNotFound, say::reference_missing(name)),
         }
     })
 }
@@ -152,11 +153,11 @@ fn ready_to_send(s: &Session, now: Timestamp, target: &TargetCache) -> Effect {
     };
     if !cache.is_running() {
         let message = say::target_not_running(cache);
-        return wait_for(s, now, "TargetNotRunning", message, Some(cache));
+        return wait_for(s, now, Reason::TargetNotRunning, message, Some(cache));
     }
     match &s.others {
         Others::NotRead => return Effect::ReadOthers(target.clone()),
-        Others::Busy(by) => return wait_for(s, now, "TargetBusy", say::target_busy(target, by), Some(cache)),
+        Others::Busy(by) => return wait_for(s, now, Reason::TargetBusy, say::target_busy(target, by), Some(cache)),
         Others::Free => {}
     }
     if !s.object.finalizer {
@@ -172,7 +173,7 @@ fn ready_to_send(s: &Session, now: Timestamp, target: &TargetCache) -> Effect {
 fn sending(s: &Session, clock: PlanTime) -> Effect {
     let now = clock.now;
     let Some(own) = s.own.as_ref().filter(|own| own.id == s.object.attempt_id()) else {
-        return finish(s, now, FlushPhase::Unknown, "Interrupted", say::interrupted(&s.object));
+        return finish(s, now, FlushPhase::Unknown, Reason::Interrupted, say::interrupted(&s.object));
     };
     if let Some(outcome) = &own.outcome {
         return write(match outcome.consequence() {
@@ -221,7 +222,7 @@ fn claim_then_send(s: &Session, now: Timestamp, own: &OwnAttempt, target: &Targe
             Effect::Send { unit: target.unit(), attempt_id: own.id.clone() }
         }
         ObservedClaim::Present(claim) if claim.is_of(&s.object.uid) => {
-            finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_lost(&s.object, claim))
+            finish(s, now, FlushPhase::Unknown, Reason::StatusLost, say::status_lost(&s.object, claim))
         }
         ObservedClaim::Present(claim) => {
             Effect::GiveUp(NotSent::ClaimedByAnother(say::claimed_first(&s.object.request_id(), claim)))
@@ -232,7 +233,7 @@ fn claim_then_send(s: &Session, now: Timestamp, own: &OwnAttempt, target: &Targe
 /// Accepted: watch until the cache runs again.
 fn accepted(s: &Session, now: Timestamp) -> Effect {
     if s.object.deleted_at.is_some() {
-        return remove_finalizer(s, Some(status::warning("NotWatched", say::deleted_while_accepted(&s.object))));
+        return remove_finalizer(s, Some(status::warning(Reason::NotWatched, say::deleted_while_accepted(&s.object))));
     }
     if s.reference == ObservedReference::NotRead {
         return Effect::ReadReference;
@@ -260,7 +261,7 @@ fn accepted(s: &Session, now: Timestamp) -> Effect {
         Err(message) => message,
     };
     if age >= WATCH_LIMIT {
-        return finish(s, now, FlushPhase::Unknown, "NotRunningAgain", say::not_running_again(&s.object, &doubt));
+        return finish(s, now, FlushPhase::Unknown, Reason::NotRunningAgain, say::not_running_again(&s.object, &doubt));
     }
     if s.cloud == ObservedCaches::Queued {
         return Effect::Wait((WATCH_LIMIT - age).clamp(MIN_WAIT, POLL_QUEUED));
@@ -276,13 +277,13 @@ fn cancelled(s: &Session, now: Timestamp) -> Effect {
         return Effect::Done;
     }
     if s.object.may_have_sent() {
-        return finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_contradicts(&s.object));
+        return finish(s, now, FlushPhase::Unknown, Reason::StatusLost, say::status_contradicts(&s.object));
     }
-    let cancelled = || remove_finalizer(s, Some(status::normal("Cancelled", say::CANCELLED.to_owned())));
+    let cancelled = || remove_finalizer(s, Some(status::normal(Reason::Cancelled, say::CANCELLED.to_owned())));
     match &s.claim {
         ObservedClaim::NotRead => Effect::ReadClaim(None),
         ObservedClaim::Present(claim) if claim.is_of(&s.object.uid) && !claim.is_unused(&s.object) => {
-            finish(s, now, FlushPhase::Unknown, "StatusLost", say::status_lost(&s.object, claim))
+            finish(s, now, FlushPhase::Unknown, Reason::StatusLost, say::status_lost(&s.object, claim))
         }
         ObservedClaim::Present(_) | ObservedClaim::Absent => release_own_claim(s, now).unwrap_or_else(cancelled),
         // Nobody can tell, so nothing is said.
@@ -338,7 +339,7 @@ fn remove_finalizer(s: &Session, note: Option<Note>) -> Effect {
     if s.object.finalizer { Effect::RemoveFinalizer(note) } else { Effect::Done }
 }
 
-fn finish(s: &Session, now: Timestamp, phase: FlushPhase, reason: &'static str, message: String) -> Effect {
+fn finish(s: &Session, now: Timestamp, phase: FlushPhase, reason: Reason, message: String) -> Effect {
     write(status::finish(Draft::of(s, now), phase, reason, message))
 }
 
@@ -347,13 +348,7 @@ fn write(write: StatusWrite) -> Effect {
 }
 
 /// Says in the status what is waited for, then waits; never past the deadline.
-fn wait_for(
-    s: &Session,
-    now: Timestamp,
-    reason: &'static str,
-    message: String,
-    cache: Option<&ObservedCache>,
-) -> Effect {
+fn wait_for(s: &Session, now: Timestamp, reason: Reason, message: String, cache: Option<&ObservedCache>) -> Effect {
     let mut draft = Draft::of(s, now);
     if let Some(cache) = cache {
         draft.found(cache);
@@ -365,7 +360,7 @@ fn wait_for(
 /// Waits for its turn to ask the cloud. What the request waited for before stays said.
 fn wait_for_turn(s: &Session, now: Timestamp) -> Effect {
     let said = s.object.status.message.is_some();
-    let news = if said { None } else { status::wait(Draft::of(s, now), "Queued", say::QUEUED.to_owned()) };
+    let news = if said { None } else { status::wait(Draft::of(s, now), Reason::Queued, say::QUEUED.to_owned()) };
     news.map_or_else(|| wait_until(s, now, now.checked_add(POLL_QUEUED).unwrap_or(Timestamp::MAX)), write)
 }
 
@@ -376,7 +371,7 @@ fn wait_until(s: &Session, now: Timestamp, next: Timestamp) -> Effect {
 enum Unseen {
     NotRead,
     Queued,
-    Because(&'static str, String),
+    Because(Reason, String),
 }
 
 /// The one cache of the target's number in the cloud's list.
@@ -384,14 +379,14 @@ fn only_cache<'a>(s: &'a Session, target: &TargetCache) -> Result<&'a ObservedCa
     let listed = match &s.cloud {
         ObservedCaches::NotRead => return Err(Unseen::NotRead),
         ObservedCaches::Queued => return Err(Unseen::Queued),
-        ObservedCaches::Failed { reason, message } => return Err(Unseen::Because(reason, say::cloud_failed(message))),
+        ObservedCaches::Failed { reason, message } => return Err(Unseen::Because(*reason, say::cloud_failed(message))),
         ObservedCaches::Caches(listed) => listed,
     };
     let mut same = listed.iter().filter(|cache| cache.number == target.instance_no);
     match (same.next(), same.next()) {
         (Some(cache), None) => Ok(cache),
-        (None, _) => Err(Unseen::Because("TargetNotFound", say::target_not_found(target))),
-        (Some(_), Some(_)) => Err(Unseen::Because("TargetAmbiguous", say::target_ambiguous(target))),
+        (None, _) => Err(Unseen::Because(Reason::TargetNotFound, say::target_not_found(target))),
+        (Some(_), Some(_)) => Err(Unseen::Because(Reason::TargetAmbiguous, say::target_ambiguous(target))),
     }
 }
 

@@ -2,12 +2,16 @@
 
 use super::facts::{ObservedReference, TargetCache};
 use super::messages::sentence;
-use crate::api::RedisClusterRef;
 use crate::api::conditions::{self, READY, STALLED};
+use crate::api::{RedisClusterRef, Target};
 
 /// What a reference leads to. Its cache is taken from a status that belongs to its present spec.
 pub(super) fn resolve(reference: &RedisClusterRef) -> ObservedReference {
-    let Some(ncp) = &reference.spec.ncp else { return ObservedReference::NoFlush };
+    let site = match reference.spec.target() {
+        Ok(Target::NcpClassic { site, .. }) => site,
+        Ok(Target::KakaoCloud { .. }) => return ObservedReference::NoFlush,
+        Err(error) => return ObservedReference::NotReady(sentence(&error.to_string())),
+    };
     if reference.spec.suspend {
         return ObservedReference::Suspended;
     }
@@ -25,5 +29,5 @@ pub(super) fn resolve(reference: &RedisClusterRef) -> ObservedReference {
         return ObservedReference::NotReady(why.unwrap_or_else(|| "its instance was not read yet.".to_owned()));
     };
     let name = cluster.and_then(|cluster| cluster.name.clone());
-    ObservedReference::Target(TargetCache { site: ncp.site, instance_no, name })
+    ObservedReference::Target(TargetCache { site, instance_no, name })
 }

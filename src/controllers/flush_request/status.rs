@@ -9,6 +9,7 @@ use super::messages as say;
 use super::outcome::SendOutcome;
 use super::request::StoredRequest;
 use super::session::Session;
+use crate::api::Reason;
 use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SUCCEEDED};
 use crate::api::flush_request::{Attempt, FlushPhase, FlushTarget, RedisFlushRequestStatus};
 use crate::api::shared::whole_seconds;
@@ -73,7 +74,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The status in this phase, with the conditions that follow from it.
-    fn into_status(mut self, phase: FlushPhase, reason: &'static str, message: String) -> RedisFlushRequestStatus {
+    fn into_status(mut self, phase: FlushPhase, reason: Reason, message: String) -> RedisFlushRequestStatus {
         let (ready, succeeded) = match phase {
             FlushPhase::Pending | FlushPhase::Sending | FlushPhase::Accepted => {
                 (ConditionStatus::False, ConditionStatus::Unknown)
@@ -90,7 +91,7 @@ impl<'a> Draft<'a> {
         ];
         match phase {
             FlushPhase::Succeeded => {}
-            FlushPhase::Accepted if reason == STALLED_REASON => {
+            FlushPhase::Accepted if reason == Reason::NotRunningAgain => {
                 desired.push(DesiredCondition::new(STALLED, ConditionStatus::True, reason, message.clone()));
             }
             FlushPhase::Pending | FlushPhase::Sending | FlushPhase::Accepted => {
@@ -108,34 +109,32 @@ impl<'a> Draft<'a> {
         self.next
     }
 
-    fn write(self, phase: FlushPhase, reason: &'static str, message: String, note: Note) -> StatusWrite {
+    fn write(self, phase: FlushPhase, reason: Reason, message: String, note: Note) -> StatusWrite {
         StatusWrite { status: self.into_status(phase, reason, message), note: Some(note) }
     }
 
     /// The same if it says anything new; the event is recorded only for a new reason, not for every new detail.
-    fn write_if_new(self, phase: FlushPhase, reason: &'static str, message: String, note: Note) -> Option<StatusWrite> {
+    fn write_if_new(self, phase: FlushPhase, reason: Reason, message: String, note: Note) -> Option<StatusWrite> {
         let stored = &self.object.status;
-        let said = conditions::find(&stored.conditions, READY).is_some_and(|ready| ready.reason == reason);
+        let said = conditions::find(&stored.conditions, READY).is_some_and(|ready| ready.reason == reason.as_str());
         let status = self.into_status(phase, reason, message);
         let note = (!said).then_some(note);
         (status != *stored).then_some(StatusWrite { status, note })
     }
 }
 
-const STALLED_REASON: &str = "NotRunningAgain";
-
 /// An event of type Normal.
-pub(super) fn normal(reason: &'static str, message: String) -> Note {
-    Note { warning: false, reason: reason.to_owned(), message }
+pub(super) fn normal(reason: Reason, message: String) -> Note {
+    Note { warning: false, reason: reason.into(), message }
 }
 
 /// An event of type Warning.
-pub(super) fn warning(reason: &'static str, message: String) -> Note {
-    Note { warning: true, reason: reason.to_owned(), message }
+pub(super) fn warning(reason: Reason, message: String) -> Note {
+    Note { warning: true, reason: reason.into(), message }
 }
 
 /// Pending, and why; none if the status says so already.
-pub(super) fn wait(draft: Draft<'_>, reason: &'static str, message: String) -> Option<StatusWrite> {
+pub(super) fn wait(draft: Draft<'_>, reason: Reason, message: String) -> Option<StatusWrite> {
     let note = normal(reason, message.clone());
     draft.write_if_new(FlushPhase::Pending, reason, message, note)
 }
@@ -155,8 +154,8 @@ pub(super) fn begin_attempt(s: &Session, now: Timestamp, cache: &ObservedCache) 
     draft.next.sent_time = Some(started_at);
     draft.next.next_attempt_time = None;
     draft.next.response = None;
-    let note = normal("Sending", message.clone());
-    draft.write(FlushPhase::Sending, "Sending", message, note)
+    let note = normal(Reason::Sending, message.clone());
+    draft.write(FlushPhase::Sending, Reason::Sending, message, note)
 }
 
 /// The cloud accepted the flush.
@@ -169,8 +168,8 @@ pub(super) fn accept(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Stat
         draft.saw_state(state);
     }
     let message = say::accepted(&s.object);
-    let note = normal("Accepted", message.clone());
-    draft.write(FlushPhase::Accepted, "Accepted", message, note)
+    let note = normal(Reason::Accepted, message.clone());
+    draft.write(FlushPhase::Accepted, Reason::Accepted, message, note)
 }
 
 /// Proven not executed and worth another attempt: back to Pending. The attempt stays in the status until the next one.
@@ -211,22 +210,22 @@ pub(super) fn lose(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Status
 pub(super) fn succeed(draft: Draft<'_>) -> StatusWrite {
     let states = draft.next.target.as_ref().map(|target| target.states_seen.clone()).unwrap_or_default();
     let message = say::succeeded(draft.object, &states);
-    finish(draft, FlushPhase::Succeeded, "FlushSucceeded", message)
+    finish(draft, FlushPhase::Succeeded, Reason::FlushSucceeded, message)
 }
 
 /// Accepted and not running again yet; none if the status says so already.
 pub(super) fn watch(draft: Draft<'_>, stalled: bool, doubt: &str) -> Option<StatusWrite> {
     let message = say::watching(draft.object, doubt, stalled);
     let (reason, note) = if stalled {
-        (STALLED_REASON, warning(STALLED_REASON, message.clone()))
+        (Reason::NotRunningAgain, warning(Reason::NotRunningAgain, message.clone()))
     } else {
-        ("Accepted", normal("Accepted", message.clone()))
+        (Reason::Accepted, normal(Reason::Accepted, message.clone()))
     };
     draft.write_if_new(FlushPhase::Accepted, reason, message, note)
 }
 
 /// A final phase.
-pub(super) fn finish(mut draft: Draft<'_>, phase: FlushPhase, reason: &'static str, message: String) -> StatusWrite {
+pub(super) fn finish(mut draft: Draft<'_>, phase: FlushPhase, reason: Reason, message: String) -> StatusWrite {
     draft.next.finished_time = Some(whole_seconds(draft.now));
     draft.next.next_attempt_time = None;
     let never_sent = matches!(phase, FlushPhase::Rejected | FlushPhase::Expired);
@@ -234,7 +233,7 @@ pub(super) fn finish(mut draft: Draft<'_>, phase: FlushPhase, reason: &'static s
         draft.next.sent_time = None;
     }
     let warning = phase != FlushPhase::Succeeded;
-    let note = Note { warning, reason: reason.to_owned(), message: message.clone() };
+    let note = Note { warning, reason: reason.into(), message: message.clone() };
     draft.write(phase, reason, message, note)
 }
 

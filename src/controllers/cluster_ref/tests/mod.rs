@@ -1,17 +1,25 @@
 //! Tests of the plan: what is seen in, the whole status out.
 
-mod config_map;
+mod content;
 mod properties;
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::super::config_map::state::{ConfigMapProblem, ConfigMapState, ConfigMapWrite};
 use super::*;
-use crate::api::cluster_ref::{EndpointsStatus, EngineStatus, KakaoCloudTarget, NcpTarget};
-use crate::api::conditions::{find, is_true};
+use crate::api::Reason;
+use crate::api::cluster_ref::{
+    ClusterStatus, EndpointsStatus, EngineStatus, KakaoCloudTarget, NcpTarget, ParameterGroupStatus,
+    RedisClusterRefSpec,
+};
+use crate::api::conditions::{READY, RECONCILING, STALLED, SYNCED, find, is_true};
 use crate::api::shared::{LocalRef, SecretRef};
 use crate::cloud::{CloudError, ErrorKind, Executed, Provider};
-use crate::inventory::Found;
+use crate::controllers::problem::Problem;
 use crate::inventory::picture::Picture as Seen;
+use crate::inventory::{Found, Observation, Sight};
 
 const HEARTBEAT: Duration = Duration::from_secs(600);
 /// Turns are at the times that are multiples of the heartbeat.
@@ -65,15 +73,15 @@ fn found(state: Option<&str>, second: i64) -> Sight {
     Sight::Found(Found::whole(picture, at(second)))
 }
 
-fn seen(sight: Sight) -> View {
-    View::Seen(Observation { sight, problem: None, engine: None, forced_read_done: true })
+fn seen(sight: Sight) -> CloudObservation {
+    CloudObservation::Read(Observation { sight, problem: None, engine: None, forced_read_done: true })
 }
 
-fn running(second: i64) -> View {
+fn running(second: i64) -> CloudObservation {
     seen(found(Some("Running"), second))
 }
 
-fn failing(sight: Sight, kind: ErrorKind) -> View {
+fn failing(sight: Sight, kind: ErrorKind) -> CloudObservation {
     let problem = CloudError {
         provider: Provider::KakaoCloud,
         operation: "listClusters",
@@ -85,22 +93,27 @@ fn failing(sight: Sight, kind: ErrorKind) -> View {
         retry_after: None,
         executed: Executed::No,
     };
-    View::Seen(Observation { sight, problem: Some(Arc::new(problem)), engine: None, forced_read_done: true })
+    CloudObservation::Read(Observation {
+        sight,
+        problem: Some(Arc::new(problem)),
+        engine: None,
+        forced_read_done: true,
+    })
 }
 
 /// One pass at `second`.
-fn pass(spec: &RedisClusterRefSpec, previous: &RedisClusterRefStatus, view: View, second: i64) -> Plan {
+fn pass(spec: &RedisClusterRefSpec, previous: &RedisClusterRefStatus, cloud: CloudObservation, second: i64) -> Plan {
     let config_map = match spec.connection_config_map {
         None => ConfigMapState::NotWanted,
         Some(_) => ConfigMapState::Absent,
     };
-    plan_with(spec, previous, view, config_map, second)
+    plan_with(spec, previous, cloud, config_map, second)
 }
 
 fn plan_with(
     spec: &RedisClusterRefSpec,
     previous: &RedisClusterRefStatus,
-    view: View,
+    cloud: CloudObservation,
     config_map: ConfigMapState,
     second: i64,
 ) -> Plan {
@@ -109,9 +122,9 @@ fn plan_with(
         generation: 3,
         requested_at: None,
         previous,
-        view,
+        cloud,
         config_map,
-        renamed_remains: false,
+        obsolete_remains: false,
         heartbeat: HEARTBEAT,
         phase: PHASE,
         now: at(second),
@@ -262,12 +275,12 @@ fn a_picture_is_stale_after_three_intervals() {
 
 #[test]
 fn what_blocks_the_question_keeps_the_picture() {
-    let missing = || View::Blocked(Problem::stalled("CredentialsNotFound", "no Secret"));
+    let missing = || CloudObservation::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret"));
     let status = pass(&spec(), &stands(), missing(), 60).status;
     let wanted = ["CredentialsNotFound"; 3].iter().zip(["Ready=False", "Stalled=True", "Synced=False"]);
     assert_eq!(words(&status), wanted.map(|(reason, word)| format!("{word} {reason}")).collect::<Vec<_>>());
     assert_eq!(status.cluster, Some(cluster()));
-    let passing = View::Blocked(Problem::passing("CloudUnavailable", "later"));
+    let passing = CloudObservation::Blocked(Problem::new(Reason::CloudUnavailable, "later"));
     let status = pass(&spec(), &stands(), passing, 60).status;
     assert_eq!(words(&status), ["Ready=True Running", "Synced=False CloudUnavailable"]);
 }
@@ -292,14 +305,14 @@ fn the_picture_of_another_target_is_not_kept() {
 
 #[test]
 fn suspension_keeps_ready_as_it_was() {
-    for (view, wanted) in [
+    for (cloud, wanted) in [
         (running(0), "Ready=True Suspended"),
         (seen(found(Some("stopped"), 0)), "Ready=False Suspended"),
         (seen(Sight::NotYet), "Ready=Unknown Suspended"),
     ] {
-        let before = pass(&spec(), &RedisClusterRefStatus::default(), view, 0).status;
+        let before = pass(&spec(), &RedisClusterRefStatus::default(), cloud, 0).status;
         let suspended = RedisClusterRefSpec { suspend: true, ..spec() };
-        let Plan { status, requeue_after, .. } = pass(&suspended, &before, View::Suspended, 60);
+        let Plan { status, requeue_after, .. } = pass(&suspended, &before, CloudObservation::Suspended, 60);
         assert_eq!(words(&status), [wanted, "Synced=False Suspended"]);
         assert_eq!((&status.cluster, requeue_after), (&before.cluster, requeue::WHEN_CHANGED));
     }
@@ -309,24 +322,24 @@ fn suspension_keeps_ready_as_it_was() {
 fn suspension_says_nothing_of_a_target_that_was_never_read() {
     let mut other = RedisClusterRefSpec { suspend: true, ..spec() };
     other.kakao_cloud.as_mut().unwrap().cluster_id = Some("set-2".to_owned());
-    let status = pass(&other, &stands(), View::Suspended, 60).status;
+    let status = pass(&other, &stands(), CloudObservation::Suspended, 60).status;
     assert_eq!(status.cluster, None);
     assert_eq!(words(&status), ["Ready=Unknown Suspended", "Synced=False Suspended"]);
-    assert_eq!(words(&pass(&other, &status, View::Suspended, 120).status)[0], "Ready=Unknown Suspended");
+    assert_eq!(words(&pass(&other, &status, CloudObservation::Suspended, 120).status)[0], "Ready=Unknown Suspended");
 }
 
 #[test]
 fn the_echo_waits_for_the_forced_read() {
     let spec = spec();
-    let echo = |view: View, previous: &RedisClusterRefStatus| {
+    let echo = |cloud: CloudObservation, previous: &RedisClusterRefStatus| {
         let input = Input {
             spec: &spec,
             generation: 3,
             requested_at: Some("now".to_owned()),
             previous,
-            view,
+            cloud,
             config_map: ConfigMapState::NotWanted,
-            renamed_remains: false,
+            obsolete_remains: false,
             heartbeat: HEARTBEAT,
             phase: PHASE,
             now: at(60),
@@ -334,13 +347,19 @@ fn the_echo_waits_for_the_forced_read() {
         plan(&input).status.last_handled_reconcile_at
     };
     let before = RedisClusterRefStatus { last_handled_reconcile_at: Some("before".to_owned()), ..stands() };
-    let pending = |view: View| match view {
-        View::Seen(observation) => View::Seen(Observation { forced_read_done: false, ..observation }),
+    let pending = |cloud: CloudObservation| match cloud {
+        CloudObservation::Read(observation) => {
+            CloudObservation::Read(Observation { forced_read_done: false, ..observation })
+        }
         other => other,
     };
     assert_eq!(echo(pending(running(0)), &before).as_deref(), Some("before"));
     assert_eq!(echo(running(60), &before).as_deref(), Some("now"));
-    assert_eq!(echo(View::Suspended, &before).as_deref(), Some("now"), "nothing is read, so nothing is waited for");
+    assert_eq!(
+        echo(CloudObservation::Suspended, &before).as_deref(),
+        Some("now"),
+        "nothing is read, so nothing is waited for"
+    );
     let kept = pass(&spec, &before, running(60), 60).status.last_handled_reconcile_at;
     assert_eq!(kept.as_deref(), Some("before"), "without the annotation the last echo stays");
 }
@@ -348,18 +367,18 @@ fn the_echo_waits_for_the_forced_read() {
 #[test]
 fn the_time_of_the_read_is_written_with_a_change_or_at_the_heartbeat() {
     let before = stands();
-    let time = |view, second| pass(&spec(), &before, view, second).status.last_observed_time.unwrap().0;
+    let time = |cloud, second| pass(&spec(), &before, cloud, second).status.last_observed_time.unwrap().0;
     assert_eq!(time(running(599), 599), at(0), "nothing else changed");
     assert_eq!(time(running(600), 600), at(600), "the heartbeat");
     assert_eq!(time(seen(found(Some("Modifying"), 60)), 60), at(60), "a change");
     let engine = EngineStatus { offered: true, newest: None };
-    let view = View::Seen(Observation {
+    let cloud = CloudObservation::Read(Observation {
         sight: found(Some("Running"), 60),
         problem: None,
         engine: Some(Arc::new(engine)),
         forced_read_done: true,
     });
-    assert_eq!(time(view, 60), at(60), "a change");
+    assert_eq!(time(cloud, 60), at(60), "a change");
 }
 
 #[test]
@@ -396,9 +415,9 @@ fn the_heartbeats_of_many_objects_are_spread_over_the_time_between_two() {
                 generation: 3,
                 requested_at: None,
                 previous: &previous,
-                view: running(*second),
+                cloud: running(*second),
                 config_map: ConfigMapState::NotWanted,
-                renamed_remains: false,
+                obsolete_remains: false,
                 heartbeat: HEARTBEAT,
                 phase: Duration::from_secs(phase),
                 now: at(*second),
@@ -413,7 +432,7 @@ fn the_heartbeats_of_many_objects_are_spread_over_the_time_between_two() {
 #[test]
 fn an_object_at_rest_is_looked_at_again_when_time_alone_says_something_new() {
     let before = stands();
-    let again = |spec: &RedisClusterRefSpec, view, second| pass(spec, &before, view, second).requeue_after.as_secs();
+    let again = |spec: &RedisClusterRefSpec, cloud, second| pass(spec, &before, cloud, second).requeue_after.as_secs();
     let spec = spec();
     assert_eq!(again(&spec, running(60), 60), 540 + 66, "its next heartbeat, when a list has come since");
     let outage = || failing(found(Some("Running"), 0), ErrorKind::Unavailable);

@@ -13,6 +13,7 @@ use super::super::outcome::{NotSent, SendOutcome, shortened};
 use super::super::session::Session;
 use super::super::slots::SlotSubject;
 use super::Executor;
+use crate::api::Reason;
 use crate::cloud::{ErrorKind, Flush, ObservedCache};
 use crate::controllers::cluster_ref::target;
 use crate::controllers::problem::Problem;
@@ -34,7 +35,7 @@ impl Executor {
         tokio::select! {
             read = tokio::time::timeout(READ_WITHIN, self.read_caches(target)) => {
                 read.unwrap_or_else(|_| ObservedCaches::Failed {
-                    reason: "CloudUnavailable",
+                    reason: Reason::CloudUnavailable,
                     message: format!("no complete answer came within {} s.", READ_WITHIN.as_secs()),
                 })
             }
@@ -45,15 +46,11 @@ impl Executor {
 
     /// Takes a slot for this reconcile, if it has none yet. Without one the request keeps its place in the queue.
     fn has_slot(&mut self, target: &TargetCache) -> bool {
-        let reference = self.reference.as_ref();
+        let resolved = self.reference.as_ref().and_then(|reference| reference.spec.target().ok());
         if self.slot.is_none()
-            && let Some(ncp) = reference.and_then(|reference| reference.spec.ncp.as_ref())
+            && let Some(secret) = resolved.map(|target| target.secret().to_owned())
         {
-            let subject = SlotSubject {
-                site: target.site.as_str(),
-                secret: ncp.credentials_secret_ref.name.clone(),
-                instance_no: target.instance_no.clone(),
-            };
+            let subject = SlotSubject { site: target.site.as_str(), secret, instance_no: target.instance_no.clone() };
             self.slot = self.ctx.flush_slots.take(&ObjectKey::of(&self.object.metadata), subject);
             self.queued = self.slot.is_none();
         }
@@ -80,10 +77,10 @@ impl Executor {
 
     /// The flush of the reference's connection, and the connection's label.
     async fn client(&self, anew: bool) -> Result<(Box<dyn Flush>, String), Problem> {
-        let gone = || Problem::stalled("ReferenceNotFound", "the reference is gone");
+        let gone = || Problem::new(Reason::ReferenceNotFound, "the reference is gone");
         let reference = self.reference.as_ref().ok_or_else(gone)?;
         let (source, connection) = target::client(&self.ctx, reference, anew).await?;
-        let no_flush = || Problem::stalled("NotSupported", "the reference is not one of NCP");
+        let no_flush = || Problem::new(Reason::NotSupported, "the reference is not one of NCP");
         Ok((source.flush().ok_or_else(no_flush)?, connection))
     }
 
@@ -109,7 +106,7 @@ impl Executor {
         let request_id = session.object.request_id();
         info!(instance = %unit.instance_no, attempt = attempt_id, request = %request_id, "sending the flush");
         let outcome = SendOutcome::from(client.send(&unit.instance_no).await);
-        info!(instance = %unit.instance_no, attempt = attempt_id, outcome = outcome.reason(), "the flush came back");
+        info!(instance = %unit.instance_no, attempt = attempt_id, outcome = outcome.reason().as_str(), "the flush came back");
         outcome
     }
 
@@ -136,7 +133,7 @@ fn bounded(cache: ObservedCache) -> ObservedCache {
 /// There was no client to send with, so nothing was sent. Another attempt follows, unless the credential is the problem.
 fn no_client(problem: Problem) -> SendOutcome {
     let kind = match problem.reason {
-        "CredentialsNotFound" | "CredentialsRejected" => ErrorKind::CredentialsRejected,
+        Reason::CredentialsNotFound | Reason::CredentialsRejected => ErrorKind::CredentialsRejected,
         _ => ErrorKind::Unavailable,
     };
     SendOutcome::NoClient { kind, message: problem.message }

@@ -32,7 +32,7 @@ fn running_again_is_success() {
 #[test]
 fn an_instance_that_does_not_come_back_is_stalled_then_unknown() {
     let gone = Session { cloud: ObservedCaches::Caches(Vec::new()), ..accepted(&["settingup"], "") };
-    let unreadable = ObservedCaches::Failed { reason: "CloudUnavailable", message: "timeout".to_owned() };
+    let unreadable = ObservedCaches::Failed { reason: Reason::CloudUnavailable, message: "timeout".to_owned() };
     for session in [
         accepted(&[], "settingup"),
         gone,

@@ -3,6 +3,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
+use crate::api::Reason;
 use crate::api::cluster_ref::NcpSite;
 use crate::api::conditions::{self, READY, RECONCILING, STALLED};
 use crate::api::flush_request::{Attempt, FlushPhase, RedisFlushRequestSpec, RedisFlushRequestStatus};

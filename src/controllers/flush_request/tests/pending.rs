@@ -80,7 +80,7 @@ fn what_is_waited_for() {
         ("ClaimHeld", |s| *s = held_by("another-uid", Holder::Failed("it timed out.".to_owned()))),
         ("ClaimUnavailable", |s| s.claim = ObservedClaim::Failed("forbidden".to_owned())),
         ("CredentialsRejected", |s| {
-            s.cloud = ObservedCaches::Failed { reason: "CredentialsRejected", message: "wrong key".to_owned() };
+            s.cloud = ObservedCaches::Failed { reason: Reason::CredentialsRejected, message: "wrong key".to_owned() };
         }),
         ("TargetNotFound", |s| s.cloud = ObservedCaches::Caches(Vec::new())),
         ("TargetAmbiguous", |s| s.cloud = ObservedCaches::Caches(vec![instance("running"), instance("running")])),

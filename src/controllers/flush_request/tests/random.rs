@@ -46,7 +46,7 @@ fn clouds() -> impl Strategy<Value = ObservedCaches> {
     prop::sample::select(vec![
         ObservedCaches::NotRead,
         ObservedCaches::Queued,
-        ObservedCaches::Failed { reason: "CloudUnavailable", message: "timeout".to_owned() },
+        ObservedCaches::Failed { reason: Reason::CloudUnavailable, message: "timeout".to_owned() },
         ObservedCaches::Caches(Vec::new()),
         ObservedCaches::Caches(vec![instance("running")]),
         ObservedCaches::Caches(vec![instance("settingup")]),

@@ -1,5 +1,5 @@
-//! Writes of ConfigMaps, beside the reconciles: an admission webhook that hangs holds up the ConfigMap, and neither the status
-//! nor a worker.
+//! The writes of ConfigMaps under way. They run beside the reconciles, so that an admission webhook that hangs delays the
+//! ConfigMap, and neither the status nor a worker.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,32 +7,35 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::config_map::{Failed, Write};
-use super::plan::MapProblem;
-use crate::runtime::requeue;
+use super::super::messages;
+use super::object::{Failed, Write};
+use super::state::ConfigMapProblem;
+use crate::backoff::Backoff;
+use crate::object_key::ObjectKey;
 
 /// How long a status waits for the write before it says that there is no answer yet. A write takes some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Writes under way at once in a namespace, and in all.
 const IN_A_NAMESPACE: usize = 8;
 const IN_ALL: usize = 64;
-/// No wait between two attempts is longer, so that what was mended is noticed soon.
+/// Never longer, so that a cause that is gone is noticed soon.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), LONGEST_WAIT);
 
 /// What came of a write by the time the status is written.
 #[derive(Debug)]
 pub enum Written {
     /// The ConfigMap is as planned.
     Done,
-    /// It was not any more what was seen: look again.
+    /// It is not any more as it was observed: observe it again.
     Lost,
     /// It could not be written, or not yet.
-    Failed(MapProblem),
+    Failed(ConfigMapProblem),
 }
 
 /// The writes under way, and those that failed.
 #[derive(Debug, Default)]
-pub struct MapWrites(Mutex<HashMap<(String, String), Slot>>);
+pub struct ConfigMapWrites(Mutex<HashMap<ObjectKey, Slot>>);
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -40,23 +43,22 @@ struct Slot {
     /// How often it failed in a row.
     failures: u32,
     /// How the last one failed, and when to try again.
-    failed: Option<(MapProblem, Instant)>,
+    failed: Option<(ConfigMapProblem, Instant)>,
     /// Whether the last one took longer than a status waits: then the next status does not wait at all.
     is_slow: bool,
 }
 
-impl MapWrites {
-    /// Writes the ConfigMap of a reference, unless a write is under way, or failed a moment ago and nobody asks. `later` is called
-    /// when the write ends after this has returned.
+impl ConfigMapWrites {
+    /// Writes the ConfigMap of a reference, unless a write is under way, or one failed a moment ago and no person waits for the
+    /// reference (`is_awaited`). `later` is called if the write ends after this has returned.
     pub async fn write(
         self: &Arc<Self>,
-        of: (&str, &str),
-        is_asked_for: bool,
+        key: ObjectKey,
+        is_awaited: bool,
         write: Write,
         later: impl FnOnce() + Send + 'static,
     ) -> Written {
-        let key = (of.0.to_owned(), of.1.to_owned());
-        let patience = match self.begin(&key, is_asked_for, Instant::now()) {
+        let patience = match self.begin(&key, is_awaited, Instant::now()) {
             Ok(patience) => patience,
             Err(problem) => return Written::Failed(problem),
         };
@@ -71,11 +73,11 @@ impl MapWrites {
         match tokio::time::timeout(patience, &mut answered).await {
             Ok(answer) => answer.unwrap_or(Written::Lost),
             Err(_) => {
-                // Without a slot it has just ended well.
+                // Without a slot it has just ended with success.
                 if let Some(slot) = self.lock().get_mut(&key) {
                     slot.is_slow = true;
                 }
-                // It may have come just now.
+                // The answer may have come just now.
                 answered.try_recv().unwrap_or(Written::Failed(unanswered()))
             }
         }
@@ -85,23 +87,25 @@ impl MapWrites {
     pub fn forget(&self, namespace: &str, name: &str) {
         let mut slots = self.lock();
         if !slots.is_empty() {
-            slots.remove(&(namespace.to_owned(), name.to_owned()));
+            slots.remove(&ObjectKey::new(namespace, name));
         }
     }
 
-    /// Takes note of a write that begins; how long to wait for it.
-    fn begin(&self, key: &(String, String), is_asked_for: bool, now: Instant) -> Result<Duration, MapProblem> {
+    /// Records that a write begins. Gives back how long to wait for it.
+    fn begin(&self, key: &ObjectKey, is_awaited: bool, now: Instant) -> Result<Duration, ConfigMapProblem> {
         let mut slots = self.lock();
         if let Some(slot) = slots.get(key) {
             if slot.is_under_way {
                 return Err(unanswered());
             }
-            if let Some((problem, again)) = slot.failed.as_ref().filter(|(_, again)| !is_asked_for && *again > now) {
-                return Err(MapProblem { again: *again - now, ..problem.clone() });
+            if let Some((problem, again)) = slot.failed.as_ref().filter(|(_, again)| !is_awaited && *again > now) {
+                return Err(ConfigMapProblem { again: *again - now, ..problem.clone() });
             }
         }
         let under_way = || slots.iter().filter(|(_, slot)| slot.is_under_way);
-        if under_way().count() >= IN_ALL || under_way().filter(|(of, _)| of.0 == key.0).count() >= IN_A_NAMESPACE {
+        if under_way().count() >= IN_ALL
+            || under_way().filter(|(of, _)| of.namespace() == key.namespace()).count() >= IN_A_NAMESPACE
+        {
             return Err(crowded());
         }
         let slot = slots.entry(key.clone()).or_default();
@@ -109,8 +113,8 @@ impl MapWrites {
         Ok(if slot.is_slow { Duration::ZERO } else { PATIENCE })
     }
 
-    /// Takes note of how a write ended.
-    fn end(&self, key: &(String, String), outcome: Result<(), Failed>, now: Instant) -> Written {
+    /// Records how a write ended.
+    fn end(&self, key: &ObjectKey, outcome: Result<(), Failed>, now: Instant) -> Written {
         let mut slots = self.lock();
         let problem = match outcome {
             Ok(()) => {
@@ -121,53 +125,49 @@ impl MapWrites {
                 slots.remove(key);
                 return Written::Lost;
             }
-            Err(Failed::Problem(problem)) => problem.doing("cannot be written"),
+            Err(Failed::Problem(problem)) => problem.because("cannot be written"),
         };
         let slot = slots.entry(key.clone()).or_default();
         slot.failures = slot.failures.saturating_add(1);
-        let again = requeue::after_failures(slot.failures).min(LONGEST_WAIT);
-        let problem = MapProblem { again, ..problem };
+        let again = BACKOFF.after(slot.failures);
+        let problem = ConfigMapProblem { again, ..problem };
         slot.is_under_way = false;
         slot.failed = Some((problem.clone(), now + again));
         Written::Failed(problem)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Slot>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, Slot>> {
         // Every change is one assignment or insert, so a poisoned lock still guards a sound value.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn unanswered() -> MapProblem {
-    let message = format!(
-        "is not written yet: the Kubernetes API has not answered for {} s, an admission webhook may be slow or down. \
-         Applications may find it missing or out of date. The write goes on.",
-        PATIENCE.as_secs()
-    );
-    MapProblem { message, needs_a_person: false, again: LONGEST_WAIT }
+fn unanswered() -> ConfigMapProblem {
+    let message = messages::config_map_unanswered(PATIENCE);
+    ConfigMapProblem { message, needs_a_person: false, again: LONGEST_WAIT }
 }
 
-fn crowded() -> MapProblem {
-    let message = "is not written yet: too many writes of ConfigMaps wait for the Kubernetes API. It is tried again.";
-    MapProblem { message: message.to_owned(), needs_a_person: false, again: Duration::from_secs(5) }
+fn crowded() -> ConfigMapProblem {
+    let message = messages::CONFIG_MAP_CROWDED.to_owned();
+    ConfigMapProblem { message, needs_a_person: false, again: Duration::from_secs(5) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key(namespace: &str, name: &str) -> (String, String) {
-        (namespace.to_owned(), name.to_owned())
+    fn key(namespace: &str, name: &str) -> ObjectKey {
+        ObjectKey::new(namespace, name)
     }
 
     fn refused() -> Result<(), Failed> {
         let message = "exceeded quota.".to_owned();
-        Err(Failed::Problem(MapProblem { message, needs_a_person: true, again: Duration::ZERO }))
+        Err(Failed::Problem(ConfigMapProblem { message, needs_a_person: true, again: Duration::ZERO }))
     }
 
     #[test]
-    fn what_failed_is_tried_again_with_backoff_or_when_somebody_asks() {
-        let (writes, carts, start) = (MapWrites::default(), key("shop", "carts"), Instant::now());
+    fn a_failed_write_is_tried_again_with_backoff_or_when_a_person_asks() {
+        let (writes, carts, start) = (ConfigMapWrites::default(), key("shop", "carts"), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(writes.begin(&carts, false, start), Ok(PATIENCE));
         assert!(writes.begin(&carts, true, start).unwrap_err().message.contains("has not answered"), "one at a time");
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn one_namespace_cannot_take_all_the_places() {
-        let (writes, now) = (MapWrites::default(), Instant::now());
+        let (writes, now) = (ConfigMapWrites::default(), Instant::now());
         for number in 0..IN_A_NAMESPACE {
             assert!(writes.begin(&key("hangs", &number.to_string()), false, now).is_ok());
         }
@@ -199,8 +199,8 @@ mod tests {
     }
 
     #[test]
-    fn who_waited_in_vain_once_does_not_wait_again() {
-        let (writes, carts, now) = (MapWrites::default(), key("shop", "carts"), Instant::now());
+    fn a_status_that_waited_in_vain_once_does_not_wait_again() {
+        let (writes, carts, now) = (ConfigMapWrites::default(), key("shop", "carts"), Instant::now());
         writes.begin(&carts, false, now).unwrap();
         writes.lock().get_mut(&carts).unwrap().is_slow = true;
         writes.end(&carts, refused(), now);

@@ -1,0 +1,273 @@
+//! The reconcile of a reference: observe, plan, act, report, requeue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+
+use super::config_map::object::{self, Write};
+use super::config_map::state::{ConfigMapProblem, ConfigMapState};
+use super::config_map::writes::Written;
+use super::input::{CloudObservation, Input};
+use super::plan::{Plan, plan};
+use super::target;
+use crate::api::conditions::{READY, is_true};
+use crate::api::shared::generation;
+use crate::api::{RedisClusterRef, RedisClusterRefStatus, RedisFlushRequest, reconcile_requested_at};
+use crate::controllers::context::Context;
+use crate::controllers::parameter_sync::membership::Link;
+use crate::controllers::parameter_sync::targets;
+use crate::inventory::{Subscriber, SubscriberKind};
+use crate::object_key::ObjectKey;
+use crate::runtime::events;
+use crate::runtime::requeue;
+use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
+use crate::runtime::status::apply_status;
+use crate::runtime::store::Store;
+use crate::runtime::stored::Watched;
+use crate::runtime::workers::Worker;
+
+/// How long a new reference waits for the first read before its status says so. A read takes much less, and then one write
+/// is enough.
+const FIRST_READ_PATIENCE: Duration = Duration::from_secs(3);
+
+impl Watched for RedisClusterRef {
+    const PACKED: bool = true;
+
+    fn is_awaited(&self) -> bool {
+        let status = self.status.as_ref();
+        self.metadata.deletion_timestamp.is_some()
+            || status.and_then(|status| status.observed_generation) != Some(generation(self))
+            || refresh_requested(self).is_some()
+    }
+}
+
+/// The value of the annotation by which a person asks for a fresh read, until that read was made.
+fn refresh_requested(reference: &RedisClusterRef) -> Option<String> {
+    let handled = reference.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref());
+    reconcile_requested_at(reference).filter(|token| handled != Some(token))
+}
+
+impl Reconcile for RedisClusterRef {
+    const KIND: &'static str = "RedisClusterRef";
+
+    fn objects(ctx: &Context) -> &Store<Self> {
+        &ctx.cluster_refs
+    }
+
+    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, _worker: Worker) -> Result<Outcome, ReconcileError> {
+        let previous = self.status.clone().unwrap_or_default();
+        let pass = Pass::new(&ctx, &self, &previous);
+        let mut observed = match pass.observe().await {
+            Ok(observed) => observed,
+            Err(NothingYet { look_again }) => return Ok(Outcome::settled(look_again)),
+        };
+        let planned = plan(&observed.input);
+        let planned = pass.act(&mut observed, planned).await;
+        let reported = pass.report(&planned.status).await?;
+        Ok(requeue(&reported, planned.requeue_after))
+    }
+
+    fn changed(ctx: &Context, namespace: &str, name: &str) {
+        targets::reference_changed(ctx, namespace, name);
+        let waits = |request: &RedisFlushRequest| {
+            request.spec.cluster_ref.name == name
+                && !request.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal())
+        };
+        for request in ctx.flush_requests.filter_in(namespace, waits) {
+            ctx.wakers.flush_requests.wake(namespace, request.metadata.name.as_deref().unwrap_or_default());
+        }
+    }
+
+    fn forget(ctx: &Context, namespace: &str, name: &str) {
+        ctx.metrics.forget_cluster(namespace, name);
+        ctx.membership.unlink(namespace, name);
+        ctx.map_writes.forget(namespace, name);
+        ctx.inventory.forget(&Subscriber {
+            kind: SubscriberKind::ClusterRef,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        });
+    }
+}
+
+/// One reconcile of one reference.
+struct Pass<'a> {
+    ctx: &'a Context,
+    reference: &'a RedisClusterRef,
+    /// The status as it is stored.
+    previous: &'a RedisClusterRefStatus,
+    /// The reference as a subscriber of the inventory.
+    subscriber: Subscriber,
+    /// ConfigMaps of the reference's namespace.
+    config_maps: Api<ConfigMap>,
+}
+
+/// What was observed.
+struct Observed<'a> {
+    input: Input<'a>,
+    config_map: object::Observed,
+}
+
+/// Nothing is known yet, so there is nothing to report. The inventory triggers the reference when there is.
+struct NothingYet {
+    look_again: Duration,
+}
+
+/// What became of the status.
+enum Reported {
+    /// It is as it was.
+    Unchanged,
+    /// It was written.
+    Written,
+    /// It was written too often; it is due after this time.
+    Postponed(Duration),
+}
+
+impl<'a> Pass<'a> {
+    fn new(ctx: &'a Context, reference: &'a RedisClusterRef, previous: &'a RedisClusterRefStatus) -> Self {
+        let namespace = reference.metadata.namespace.clone().unwrap_or_default();
+        let name = reference.metadata.name.clone().unwrap_or_default();
+        Self {
+            config_maps: Api::namespaced(ctx.client.clone(), &namespace),
+            subscriber: Subscriber { kind: SubscriberKind::ClusterRef, namespace, name },
+            ctx,
+            reference,
+            previous,
+        }
+    }
+
+    async fn observe(&self) -> Result<Observed<'a>, NothingYet> {
+        let cloud = self.observe_cloud().await?;
+        let config_map = self.observe_config_map().await;
+        let heartbeat = self.ctx.settings.status_heartbeat;
+        let input = Input {
+            spec: &self.reference.spec,
+            generation: generation(self.reference),
+            requested_at: reconcile_requested_at(self.reference),
+            previous: self.previous,
+            cloud,
+            config_map: config_map.state.clone(),
+            obsolete_remains: false,
+            heartbeat,
+            phase: requeue::phase(self.reference.metadata.uid.as_deref().unwrap_or_default(), heartbeat),
+            now: Timestamp::now(),
+        };
+        Ok(Observed { input, config_map })
+    }
+
+    /// Dereferences the Secret and asks the inventory.
+    async fn observe_cloud(&self) -> Result<CloudObservation, NothingYet> {
+        let Self { ctx, reference, subscriber, .. } = self;
+        if reference.metadata.deletion_timestamp.is_some() {
+            ctx.inventory.forget(subscriber);
+            return Err(NothingYet { look_again: requeue::WHEN_CHANGED });
+        }
+        if reference.spec.suspend {
+            ctx.inventory.forget(subscriber);
+            ctx.membership.unlink(&subscriber.namespace, &subscriber.name);
+            return Ok(CloudObservation::Suspended);
+        }
+        let refresh_requested = refresh_requested(reference);
+        let interval = Duration::from(reference.spec.poll_interval);
+        match target::observe(ctx, reference, subscriber, interval, refresh_requested.as_deref()).await {
+            Ok(seen) => {
+                let waited = seen.connection.asked_for(subscriber, &seen.want).unwrap_or_default();
+                ctx.inventory.keep(subscriber, &[(&seen.connection, seen.want)]);
+                let link = Link::Connected(Arc::clone(&seen.connection));
+                targets::reference_seen(ctx, subscriber, link, Some(&seen.observation));
+                let patience = if target::stands(reference) { requeue::WHEN_CHANGED } else { FIRST_READ_PATIENCE };
+                if seen.observation.is_blank() && waited < patience {
+                    return Err(NothingYet { look_again: patience - waited });
+                }
+                Ok(CloudObservation::Read(seen.observation))
+            }
+            Err(problem) => {
+                ctx.inventory.forget(subscriber);
+                targets::reference_seen(ctx, subscriber, Link::Blocked(Arc::new(problem.clone())), None);
+                Ok(CloudObservation::Blocked(problem))
+            }
+        }
+    }
+
+    async fn observe_config_map(&self) -> object::Observed {
+        if !self.ctx.settings.connection_config_maps {
+            return object::Observed::only(ConfigMapState::Disabled);
+        }
+        match &self.reference.spec.connection_config_map {
+            None => object::Observed::only(ConfigMapState::NotWanted),
+            Some(wanted) => object::observe(&self.config_maps, self.reference, &wanted.name).await,
+        }
+    }
+
+    /// Writes the ConfigMap, and deletes the one that an earlier spec named. If either fails, plans again with that as a fact:
+    /// it does not keep the rest from the status.
+    async fn act(&self, observed: &mut Observed<'_>, planned: Plan) -> Plan {
+        let planned = self.write_config_map(observed, planned).await;
+        let Some(obsolete) = &planned.obsolete_config_map else { return planned };
+        if object::remove(&self.config_maps, self.reference, obsolete).await {
+            return planned;
+        }
+        observed.input.obsolete_remains = true;
+        plan(&observed.input)
+    }
+
+    async fn write_config_map(&self, observed: &mut Observed<'_>, mut planned: Plan) -> Plan {
+        // Somebody may create, change or delete it between the read and the write; then it is read once more.
+        for is_last in [false, true] {
+            let Some(write) = self.prepared(observed, &planned) else { return planned };
+            let Subscriber { namespace, name, .. } = self.subscriber.clone();
+            let key = ObjectKey::new(&namespace, &name);
+            let trigger = self.ctx.wakers.cluster_refs.clone();
+            let later = move || trigger.wake(&namespace, &name);
+            observed.input.config_map =
+                match self.ctx.map_writes.write(key, self.reference.is_awaited(), write, later).await {
+                    Written::Done => return planned,
+                    Written::Lost if is_last => ConfigMapState::Failed(ConfigMapProblem::contended()),
+                    Written::Lost => {
+                        observed.config_map = self.observe_config_map().await;
+                        observed.config_map.state.clone()
+                    }
+                    Written::Failed(problem) => ConfigMapState::Failed(problem),
+                };
+            planned = plan(&observed.input);
+        }
+        planned
+    }
+
+    fn prepared(&self, observed: &Observed<'_>, planned: &Plan) -> Option<Write> {
+        let wanted = self.reference.spec.connection_config_map.as_ref()?;
+        let write = planned.config_map.as_ref()?;
+        Some(Write::new(self.config_maps.clone(), self.reference, &wanted.name, &observed.config_map, write))
+    }
+
+    async fn report(&self, status: &RedisClusterRefStatus) -> Result<Reported, ReconcileError> {
+        let Subscriber { namespace, name, .. } = &self.subscriber;
+        let is_unchanged = status == self.previous;
+        if !is_unchanged
+            && !self.reference.is_awaited()
+            && let Err(wait) = self.ctx.pace.write(namespace, name)
+        {
+            return Ok(Reported::Postponed(wait));
+        }
+        self.ctx.metrics.cluster_ready(namespace, name, is_true(&status.conditions, READY));
+        if is_unchanged {
+            return Ok(Reported::Unchanged);
+        }
+        apply_status(self.ctx, self.reference, status).await?;
+        if let Some(note) = events::ready_changed(&self.previous.conditions, &status.conditions) {
+            self.ctx.announcer.announce(self.reference, note);
+        }
+        Ok(Reported::Written)
+    }
+}
+
+fn requeue(reported: &Reported, after: Duration) -> Outcome {
+    match reported {
+        Reported::Unchanged => Outcome::settled(requeue::jittered(after)),
+        Reported::Written => Outcome::applied(requeue::jittered(after)),
+        Reported::Postponed(wait) => Outcome::settled(*wait),
+    }
+}
