@@ -72,7 +72,7 @@ impl TransportStage {
 }
 
 /// A failed cloud operation. Its text never holds a secret of the connection: [`Failure::into_error`] removes them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CloudError {
     /// The cloud that was asked.
     pub provider: Provider,

@@ -15,6 +15,7 @@ mod credentials;
 mod endpoint;
 mod error;
 mod exchange_error;
+mod flush;
 pub mod kakao;
 mod lenient;
 mod limits;
@@ -35,6 +36,8 @@ pub use credential::{CredentialError, SecretSource};
 pub use credentials::Credentials;
 pub use endpoint::{EndpointError, EndpointMap, EndpointSet, UnknownEndpoint};
 pub use error::{CloudError, ErrorKind, Executed, SetupError, TransportStage};
+pub use flush::{Flush, FlushReceipt, ObservedCache, is_running};
+
 pub use list::{Row, UnreadableRow};
 pub use settings::{CloudSettings, MAX_BODY_BYTES, MAX_CLUSTERS, MAX_LIST_BYTES, RetrySettings};
 pub use transport::{Clock, HttpCore};

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::cluster_ref::config_map::writes::ConfigMapWrites;
 use super::credentials::Secrets;
-use super::flush_request::sends::Sends;
-use super::flush_request::slots::Slots;
-use super::flush_request::targets::Targets;
+use super::flush_request::sends::SendPermits;
+use super::flush_request::slots::FlushSlots;
+use super::flush_request::targets::BusyTargets;
 use super::parameter_sync::coverage::Coverage;
 use super::parameter_sync::membership::Membership;
 use super::parameter_sync::reminders::Reminders;
@@ -97,11 +97,11 @@ pub struct Context {
     /// The flush requests, as last watched.
     pub flush_requests: Store<RedisFlushRequest>,
     /// Which flush request is at which target.
-    pub flush_targets: Targets,
+    pub flush_targets: BusyTargets,
     /// Which flush requests talk with a cloud now.
-    pub flush_slots: Slots,
+    pub flush_slots: FlushSlots,
     /// The flushes under way, by connection.
-    pub flush_sends: Sends,
+    pub flush_sends: SendPermits,
     /// Whether the API server is heard.
     pub watches: Arc<Watches>,
     /// Counters.
@@ -151,9 +151,9 @@ impl Context {
             cluster_refs: Store::default(),
             parameter_syncs: Store::default(),
             flush_requests: Store::default(),
-            flush_targets: Targets::default(),
-            flush_slots: Slots::new(wakers.flush_requests.clone()),
-            flush_sends: Sends::default(),
+            flush_targets: BusyTargets::default(),
+            flush_slots: FlushSlots::new(wakers.flush_requests.clone()),
+            flush_sends: SendPermits::default(),
             watches: Arc::default(),
             metrics,
             failures: Failures::default(),

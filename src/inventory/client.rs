@@ -9,7 +9,7 @@ use crate::api::cluster_ref::FlavorStatus;
 use crate::api::{Provider, Target};
 use crate::cloud::kakao::{Flavor, KakaoClient, KakaoCredentials};
 use crate::cloud::ncp::{NcpClient, NcpCredentials};
-use crate::cloud::{CloudError, Credentials, ErrorKind, HttpCore, Row, SetupError, normalise};
+use crate::cloud::{CloudError, Credentials, ErrorKind, Flush, HttpCore, Row, SetupError, normalise};
 use crate::digest;
 
 /// Where a product of a provider is reached.
@@ -122,6 +122,14 @@ impl CloudClient {
         match self {
             Self::Kakao(_) => Provider::KakaoCloud,
             Self::Ncp(_) => Provider::Ncp,
+        }
+    }
+
+    /// Its flush, if it has one.
+    pub fn flush(self) -> Option<Box<dyn Flush>> {
+        match self {
+            Self::Kakao(_) => None,
+            Self::Ncp(client) => Some(Box::new(client)),
         }
     }
 

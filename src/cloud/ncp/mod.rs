@@ -1,6 +1,7 @@
 //! NAVER Cloud Platform, Cloud DB (Classic): Redis. `/clouddb/v2` on a site's API gateway, signed with version 2.
 
 pub mod classify;
+mod flush;
 mod model;
 mod ops;
 mod response;
