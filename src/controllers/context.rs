@@ -9,7 +9,6 @@ use kube::runtime::events::{Recorder, Reporter};
 use tokio_util::sync::CancellationToken;
 
 use super::cluster_ref::config_map::writes::ConfigMapWrites;
-use super::credentials::Secrets;
 use super::flush_request::sends::SendPermits;
 use super::flush_request::slots::FlushSlots;
 use super::flush_request::targets::BusyTargets;
@@ -17,6 +16,7 @@ use super::parameter_sync::coverage::Coverage;
 use super::parameter_sync::membership::Membership;
 use super::parameter_sync::reminders::Reminders;
 use super::parameter_sync::turns::Turns;
+use super::secrets::Secrets;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
-use super::credentials::{Freshness, SecretKey};
 use super::problem::Problem;
+use super::secrets::{Freshness, SecretKey};
 use crate::api::RedisClusterRef;
 use crate::api::shared::generation;
 use crate::api::{Target, TargetError};
@@ -74,19 +74,23 @@ pub async fn observe_account(
     };
     // The person who requests a refresh may have changed the Secret just now.
     let is_requested = subscription.refresh_requested.is_some();
-    let freshness = if is_requested { Freshness::Anew } else { Freshness::Kept(subscription.interval) };
+    let freshness = if is_requested { Freshness::ReadNow } else { Freshness::Kept(subscription.interval) };
     let (connection, observation) = observe(freshness).await?;
-    if is_rejected(&observation) { observe(Freshness::Anew).await } else { Ok((connection, observation)) }
+    if is_rejected(&observation) { observe(Freshness::ReadNow).await } else { Ok((connection, observation)) }
 }
 
-/// A client of a reference's cloud for reads and mutations beside the shared list, and the connection's label. `anew` reads the
+/// A client of a reference's cloud for reads and mutations beside the shared list, and the connection's label. `read_now` reads the
 /// Secret even if it was read a moment ago.
 ///
 /// # Errors
 /// As [`observe_account`].
-pub async fn client(ctx: &Context, reference: &RedisClusterRef, anew: bool) -> Result<(CloudClient, String), Problem> {
+pub async fn client(
+    ctx: &Context,
+    reference: &RedisClusterRef,
+    read_now: bool,
+) -> Result<(CloudClient, String), Problem> {
     let (_, account) = resolve(reference)?;
-    let access = connect(ctx, &account, if anew { Freshness::Anew } else { Freshness::Recent }).await?;
+    let access = connect(ctx, &account, if read_now { Freshness::ReadNow } else { Freshness::Recent }).await?;
     let client = ctx.inventory.client(&access).map_err(|error| Problem::from(&error))?;
     Ok((client, access.id().label()))
 }

@@ -7,10 +7,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
-use super::super::subscription;
-use super::config_map::object::{self, Write};
+use super::config_map::object::{self, ObservedConfigMap, Write};
 use super::config_map::state::{ConfigMapProblem, ConfigMapState};
-use super::config_map::writes::Written;
+use super::config_map::writes::WriteOutcome;
 use super::input::{CloudObservation, Input};
 use super::plan::{Plan, plan};
 use crate::api::conditions::{READY, is_true};
@@ -19,6 +18,7 @@ use crate::api::{RedisClusterRef, RedisClusterRefStatus, RedisFlushRequest, reco
 use crate::controllers::context::Context;
 use crate::controllers::parameter_sync::membership::Link;
 use crate::controllers::parameter_sync::targets;
+use crate::controllers::subscription;
 use crate::inventory::{Subscriber, SubscriberKind};
 use crate::object_key::ObjectKey;
 use crate::runtime::events;
@@ -59,14 +59,14 @@ impl Reconcile for RedisClusterRef {
 
     async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, _worker: Worker) -> Result<Outcome, ReconcileError> {
         let previous = self.status.clone().unwrap_or_default();
-        let pass = Pass::new(&ctx, &self, &previous);
-        let mut observed = match pass.observe().await {
+        let reconciliation = Reconciliation::new(&ctx, &self, &previous);
+        let mut observed = match reconciliation.observe().await {
             Ok(observed) => observed,
             Err(NothingYet { look_again }) => return Ok(Outcome::settled(look_again)),
         };
         let planned = plan(&observed.input);
-        let planned = pass.act(&mut observed, planned).await;
-        let reported = pass.report(&planned.status).await?;
+        let planned = reconciliation.act(&mut observed, planned).await;
+        let reported = reconciliation.report(&planned.status).await?;
         Ok(requeue(&reported, planned.requeue_after))
     }
 
@@ -94,7 +94,7 @@ impl Reconcile for RedisClusterRef {
 }
 
 /// One reconcile of one reference.
-struct Pass<'a> {
+struct Reconciliation<'a> {
     ctx: &'a Context,
     reference: &'a RedisClusterRef,
     /// The status as it is stored.
@@ -106,9 +106,9 @@ struct Pass<'a> {
 }
 
 /// What was observed.
-struct Observed<'a> {
+struct Observations<'a> {
     input: Input<'a>,
-    config_map: object::Observed,
+    config_map: ObservedConfigMap,
 }
 
 /// Nothing is known yet, so there is nothing to report. The inventory triggers the reference when there is.
@@ -126,7 +126,7 @@ enum Reported {
     Postponed(Duration),
 }
 
-impl<'a> Pass<'a> {
+impl<'a> Reconciliation<'a> {
     fn new(ctx: &'a Context, reference: &'a RedisClusterRef, previous: &'a RedisClusterRefStatus) -> Self {
         let namespace = reference.metadata.namespace.clone().unwrap_or_default();
         let name = reference.metadata.name.clone().unwrap_or_default();
@@ -139,7 +139,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    async fn observe(&self) -> Result<Observed<'a>, NothingYet> {
+    async fn observe(&self) -> Result<Observations<'a>, NothingYet> {
         let cloud = self.observe_cloud().await?;
         let config_map = self.observe_config_map().await;
         let heartbeat = self.ctx.settings.status_heartbeat;
@@ -155,7 +155,7 @@ impl<'a> Pass<'a> {
             phase: requeue::phase(self.reference.metadata.uid.as_deref().unwrap_or_default(), heartbeat),
             now: Timestamp::now(),
         };
-        Ok(Observed { input, config_map })
+        Ok(Observations { input, config_map })
     }
 
     /// Dereferences the Secret and asks the inventory.
@@ -173,20 +173,20 @@ impl<'a> Pass<'a> {
         let refresh_requested = refresh_requested(reference);
         let interval = Duration::from(reference.spec.poll_interval);
         match subscription::observe(ctx, reference, subscriber, interval, refresh_requested.as_deref()).await {
-            Ok(seen) => {
-                let waited = seen.connection.subscribed_for(subscriber, &seen.query).unwrap_or_default();
-                ctx.inventory.retain(subscriber, &[(&seen.connection, seen.query)]);
-                let link = Link::Connected(Arc::clone(&seen.connection));
-                targets::reference_seen(ctx, subscriber, link, Some(&seen.observation));
+            Ok(subscribed) => {
+                let waited = subscribed.connection.subscribed_for(subscriber, &subscribed.query).unwrap_or_default();
+                ctx.inventory.retain(subscriber, &[(&subscribed.connection, subscribed.query)]);
+                let link = Link::Connected(Arc::clone(&subscribed.connection));
+                targets::reference_seen(ctx, subscriber, link, Some(&subscribed.observation));
                 let patience = if subscription::status_is_current(reference) {
                     requeue::WHEN_CHANGED
                 } else {
                     FIRST_READ_PATIENCE
                 };
-                if seen.observation.is_blank() && waited < patience {
+                if subscribed.observation.is_blank() && waited < patience {
                     return Err(NothingYet { look_again: patience - waited });
                 }
-                Ok(CloudObservation::Read(seen.observation))
+                Ok(CloudObservation::Read(subscribed.observation))
             }
             Err(problem) => {
                 ctx.inventory.forget(subscriber);
@@ -196,19 +196,19 @@ impl<'a> Pass<'a> {
         }
     }
 
-    async fn observe_config_map(&self) -> object::Observed {
+    async fn observe_config_map(&self) -> ObservedConfigMap {
         if !self.ctx.settings.connection_config_maps {
-            return object::Observed::only(ConfigMapState::Disabled);
+            return ObservedConfigMap::only(ConfigMapState::Disabled);
         }
         match &self.reference.spec.connection_config_map {
-            None => object::Observed::only(ConfigMapState::NotWanted),
+            None => ObservedConfigMap::only(ConfigMapState::NotWanted),
             Some(wanted) => object::observe(&self.config_maps, self.reference, &wanted.name).await,
         }
     }
 
     /// Writes the ConfigMap, and deletes the one that an earlier spec named. If either fails, plans again with that as a fact:
     /// it does not keep the rest from the status.
-    async fn act(&self, observed: &mut Observed<'_>, planned: Plan) -> Plan {
+    async fn act(&self, observed: &mut Observations<'_>, planned: Plan) -> Plan {
         let planned = self.write_config_map(observed, planned).await;
         let Some(obsolete) = &planned.obsolete_config_map else { return planned };
         if object::remove(&self.config_maps, self.reference, obsolete).await {
@@ -218,7 +218,7 @@ impl<'a> Pass<'a> {
         plan(&observed.input)
     }
 
-    async fn write_config_map(&self, observed: &mut Observed<'_>, mut planned: Plan) -> Plan {
+    async fn write_config_map(&self, observed: &mut Observations<'_>, mut planned: Plan) -> Plan {
         // Somebody may create, change or delete it between the read and the write; then it is read once more.
         for is_last in [false, true] {
             let Some(write) = self.prepared(observed, &planned) else { return planned };
@@ -228,20 +228,20 @@ impl<'a> Pass<'a> {
             let later = move || trigger.wake(&namespace, &name);
             observed.input.config_map =
                 match self.ctx.map_writes.write(key, self.reference.is_awaited(), write, later).await {
-                    Written::Done => return planned,
-                    Written::Lost if is_last => ConfigMapState::Failed(ConfigMapProblem::contended()),
-                    Written::Lost => {
+                    WriteOutcome::Done => return planned,
+                    WriteOutcome::Lost if is_last => ConfigMapState::Failed(ConfigMapProblem::contended()),
+                    WriteOutcome::Lost => {
                         observed.config_map = self.observe_config_map().await;
                         observed.config_map.state.clone()
                     }
-                    Written::Failed(problem) => ConfigMapState::Failed(problem),
+                    WriteOutcome::Failed(problem) => ConfigMapState::Failed(problem),
                 };
             planned = plan(&observed.input);
         }
         planned
     }
 
-    fn prepared(&self, observed: &Observed<'_>, planned: &Plan) -> Option<Write> {
+    fn prepared(&self, observed: &Observations<'_>, planned: &Plan) -> Option<Write> {
         let wanted = self.reference.spec.connection_config_map.as_ref()?;
         let write = planned.config_map.as_ref()?;
         Some(Write::new(self.config_maps.clone(), self.reference, &wanted.name, &observed.config_map, write))
