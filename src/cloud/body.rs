@@ -1,4 +1,4 @@
-//! The body of an answer while it comes: decompressed, counted, and kept only as far as somebody needs it.
+//! The body of a response while it arrives: decompressed, counted, and kept only as far as it is needed.
 //!
 //! Nothing here waits. What is bounded: the bytes after decompression, the bytes and pieces on the wire, and what is kept.
 
@@ -45,7 +45,7 @@ pub(crate) enum BodyError {
     BrokenOff,
     /// Its list cannot be cut into entries.
     Split(SplitError),
-    /// Who takes the entries wants no more.
+    /// The receiver of the entries refused one.
     Refused(Box<Failure>),
 }
 
@@ -203,7 +203,7 @@ impl Sink<'_> {
 
     /// Skips what may stand before the document, and decides by its first byte how it is read.
     fn begin<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        // The three bytes of a byte order mark begin no document, in whatever order.
+        // No document begins with one of the three bytes of a byte order mark.
         let is_lead = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
         let Some(start) = bytes.iter().position(|byte| !is_lead(byte)) else { return &[] };
         self.state = match self.shape.list {

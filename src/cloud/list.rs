@@ -44,7 +44,7 @@ impl<T> Row<T> {
     }
 }
 
-/// An entry that is not as documented: what can be said of it all the same.
+/// An entry that is not as documented, with ID and name as far as they can be found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnreadableRow {
     /// Its ID, if that could be found.

@@ -1,4 +1,4 @@
-//! An answer of a cloud, and how its body is read.
+//! A response of a cloud, and how its body is read.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -21,7 +21,7 @@ const TRACE_HEADERS: [&str; 6] = [
     "x-amzn-trace-id",
 ];
 
-/// The answer to one attempt.
+/// The response to one attempt.
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -29,14 +29,14 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
     /// Whether the entries of the list were taken out of the body while it came; an empty list is left in their place.
     pub(crate) is_envelope: bool,
-    /// Our clock when the answer came.
+    /// Our clock when the response came.
     pub(crate) received_at: Timestamp,
     pub(crate) retry_after: Option<Duration>,
 }
 
 #[cfg(test)]
 impl Response {
-    /// An answer as it would come over the wire, received at 2026-11-22T00:00:00Z.
+    /// A response as it would come over the wire, received at 2026-11-22T00:00:00Z.
     pub(crate) fn fixture(status: u16, headers: &[(&'static str, &str)], body: impl Into<Vec<u8>>) -> Self {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let received_at = "2026-11-22T00:00:00Z".parse().unwrap();
@@ -45,7 +45,7 @@ impl Response {
 }
 
 impl Response {
-    /// An answer without headers that comes now.
+    /// A response without headers that comes now.
     pub(crate) fn received(status: u16, body: Vec<u8>) -> Self {
         Self {
             status,
@@ -66,12 +66,12 @@ impl Response {
         trace_id(&self.headers)
     }
 
-    /// A failure that carries what every answer has: status, trace ID, Retry-After.
+    /// A failure with status, trace ID and Retry-After of this response.
     pub(crate) fn failure(&self, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Failure {
         Failure::new(kind, message).status(self.status).trace(self.trace_id()).retry_after(self.retry_after)
     }
 
-    /// Whether the body is a page for a person.
+    /// Whether the body is an HTML page.
     pub(crate) fn is_html(&self) -> bool {
         let start = self.body.trim_ascii_start();
         let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -104,12 +104,12 @@ pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
     TRACE_HEADERS.iter().find_map(text)
 }
 
-/// Reads a JSON answer that is an object; a failure names the field by its path.
+/// Reads a JSON response that is an object; a failure names the field by its path.
 pub(crate) fn read_object<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Failure> {
     read_json_with(response, &Document::new)
 }
 
-/// Reads a JSON answer; a failure names the field by its path, e.g. `clusters[3].port`.
+/// Reads a JSON response; a failure names the field by its path, e.g. `clusters[3].port`.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Failure> {
     read_json_with(response, &|| PhantomData)
 }
@@ -137,8 +137,8 @@ pub(crate) enum JsonProblem {
     GoesOn(serde_json::Error),
 }
 
-/// Reads JSON. Following the path makes reading slower by half, so that is left to what cannot be read: then `seed` is called
-/// once more.
+/// Reads JSON. Tracking the path of each field makes reading slower by half, so only JSON that cannot be read is read again with it:
+/// then `seed` is called once more.
 pub(crate) fn read_slice_with<'de, S: DeserializeSeed<'de>>(
     body: &'de [u8],
     seed: &dyn Fn() -> S,
@@ -160,7 +160,7 @@ pub(crate) fn read_slice_with<'de, S: DeserializeSeed<'de>>(
     Ok(value)
 }
 
-/// Text that should be UTF-8, with replacement characters where it is not: for what is shown, or asked for one word.
+/// Text that should be UTF-8, with replacement characters where it is not: to show it, or to look for a word in it.
 pub(crate) fn lossy(body: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(body)
 }
@@ -168,7 +168,7 @@ pub(crate) fn lossy(body: &[u8]) -> Cow<'_, str> {
 /// The message for a value of the wrong type.
 pub(crate) fn at_path(path: &str, error: &dyn std::fmt::Display) -> String {
     let mut error = error.to_string();
-    // Where it stands in the text is of no use, and another number with every answer.
+    // The position in the text is of no use, and differs with every response.
     error.truncate(error.rfind(" at line ").unwrap_or(error.len()));
     if path == "." { format!("the answer: {error}") } else { format!("field {path}: {error}") }
 }

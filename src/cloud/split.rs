@@ -1,4 +1,4 @@
-//! Cuts the entries of one list out of a JSON document while its bytes come, so that a list never stands in memory.
+//! Cuts the entries of one list out of a JSON document while its bytes arrive, so that a list is never in memory as a whole.
 //!
 //! What is left is the *envelope*: the document with an empty list in that place. It is small, is kept, and is parsed by
 //! `serde_json` afterwards, as is each entry; so nothing here decides what is valid JSON. Only strings, brackets and the commas of

@@ -23,7 +23,7 @@ pub enum StateMeaning {
 #[must_use]
 pub fn state_meaning(word: &str) -> StateMeaning {
     let word = word.trim().to_ascii_lowercase();
-    // "Scaling(horizontal)" and whatever else comes in parentheses is a kind of scaling.
+    // "Scaling(horizontal)" and any other word in parentheses is a kind of scaling.
     let stem = word.split('(').next().unwrap_or_default().trim_end();
     match stem {
         "running" => StateMeaning::Serving,
@@ -61,7 +61,7 @@ const STATES: [(&str, &str); 22] = [
 ];
 
 /// A state word as a label of a metric: one of a known set in the provider's own spelling, `unknown` for no word, `other` for
-/// every other one, for each label is a series that somebody has to keep.
+/// every other one, because each label is a time series.
 #[must_use]
 pub fn state_label(provider: Provider, word: Option<&str>) -> &'static str {
     let Some(word) = word.map(str::trim) else { return "unknown" };

@@ -1,4 +1,4 @@
-//! The HTTP core: sends one operation over one connection, within its limits, and reads the answer with bounds.
+//! The HTTP core: sends one operation over one connection, within its limits, and reads the response with bounds.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -24,8 +24,8 @@ use super::{Provider, RequestObserver};
 /// The time now; replaced in tests.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Memory for large bodies of all connections. Lists are cut as they come and take none of it, so this is for what no honest cloud
-/// sends: a single cluster, a catalog or XML beyond 64 KiB.
+/// Memory for large bodies of all connections. Lists are cut as they arrive and take none of it, so this is only for responses that no
+/// honest cloud sends: a single cluster, a catalog or XML beyond 64 KiB.
 const BODY_BUDGET_BYTES: usize = 16 << 20;
 
 /// What all connections of the process share: settings, HTTP clients, the observer.
@@ -129,11 +129,11 @@ pub(crate) enum Attempts {
     Single,
 }
 
-/// One API operation: how it is asked and how its answer is read.
+/// One API operation: how it is requested and how its response is read.
 pub(crate) trait Operation: Sync {
-    /// What a successful answer says.
+    /// The result of a successful response.
     type Output;
-    /// What is gathered of the entries of a list while they come.
+    /// What is collected from the entries of a list while they arrive.
     type Entries: Default + Send;
     /// The API's name of the operation, as in metrics and messages.
     const NAME: &'static str;
@@ -142,7 +142,7 @@ pub(crate) trait Operation: Sync {
     /// The list in a successful answer whose entries are taken in one by one as they come: its key, and how many objects deep
     /// that is at most.
     const LIST: Option<(&'static str, usize)> = None;
-    /// Whether a successful answer is one whatever stands in it, so that its beginning is enough.
+    /// Whether the body of a successful response does not matter, so that its beginning is enough.
     const HEAD_IS_ENOUGH: bool = false;
 
     /// The request, without what authorises it.
@@ -158,14 +158,14 @@ pub(crate) trait Operation: Sync {
         Ok(())
     }
 
-    /// Reads an answer that is no redirect, of whatever HTTP status.
+    /// Reads a response of any HTTP status except a redirect.
     fn decode(&self, response: &Response, entries: Self::Entries, refuse: Refuse<'_>) -> Result<Self::Output, Failure>;
 
-    /// Takes out of a success what repeats a secret, if it has texts of the cloud beside its data.
+    /// Removes secrets from the texts of the cloud in a success, if it has any.
     fn redact<'r>(_output: &mut Self::Output, _redactor: impl FnOnce() -> &'r Redactor) {}
 }
 
-/// Makes the public error of a failure that concerns a part of an answer: with its operation and without secrets.
+/// Makes the public error of a failure in a part of a response: with its operation and without secrets.
 pub(crate) type Refuse<'a> = &'a (dyn Fn(Failure) -> CloudError + Send + Sync);
 
 /// A request without host and without authorisation.
@@ -299,7 +299,7 @@ impl Transport {
         Ok(output)
     }
 
-    /// The request, and what of it only this attempt has and nobody may see: signatures and tokens in headers.
+    /// The request, and the secrets that only this attempt has: signatures and tokens in its headers.
     fn build(
         &self,
         lane: Lane,

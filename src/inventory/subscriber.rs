@@ -1,4 +1,4 @@
-//! Who subscribes to what, and how a subscriber is notified.
+//! Subscribers, their subscriptions, and how they are notified.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -76,7 +76,7 @@ impl SubscriptionState {
     /// Notes what the subscriber is told. Returns whether that is news.
     fn note(&mut self, mut observation: Observation) -> bool {
         let members = match &mut observation.observed {
-            Observed::Members(members) => digest::number(Members(&std::mem::take(members))),
+            Observed::Members(members) => digest::number(MembersDigest(&std::mem::take(members))),
             _ => 0,
         };
         let is_news = self.members != members || self.told.as_ref() != Some(&observation);
@@ -97,9 +97,9 @@ impl SubscriptionState {
 
 /// The members of a group, as far as a change of them is news. A change that keeps the digest by chance is seen with the next poll of
 /// the subscriber.
-struct Members<'a>(&'a [ObservedInstance]);
+struct MembersDigest<'a>(&'a [ObservedInstance]);
 
-impl Hash for Members<'_> {
+impl Hash for MembersDigest<'_> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         for member in self.0 {
             Arc::as_ptr(&member.instance).hash(hasher);

@@ -80,7 +80,7 @@ pub(super) struct Issuer {
 #[derive(Default)]
 struct IssuerState {
     token: Option<Arc<IamToken>>,
-    /// The last failure and when it happened: who asked before it happened gets it too, instead of asking IAM again.
+    /// The last failure and its time: callers that asked before it get it too, instead of asking IAM again.
     failed: Option<(Instant, CloudError)>,
 }
 
@@ -107,7 +107,7 @@ impl TokenSource {
         }
     }
 
-    /// A token other than `rejected`: a new one, unless someone has renewed it in the meantime.
+    /// A token other than `rejected`: a new one, unless it was renewed in the meantime.
     pub(super) async fn renew(
         &self,
         rejected: &Arc<IamToken>,
@@ -127,7 +127,7 @@ fn fixed_token(secret: &SecretString) -> Result<Arc<IamToken>, CloudError> {
 }
 
 impl Issuer {
-    /// The token in hand if it is good, else a new one. Whoever waits for the lock gets what the one before it got.
+    /// The token in hand if it is good, else a new one. Callers that wait for the lock share its outcome.
     async fn token(&self, rejected: Option<&Arc<IamToken>>, attempts: Attempts) -> Result<Arc<IamToken>, CloudError> {
         let asked_at = Instant::now();
         let mut state = self.state.lock().await;

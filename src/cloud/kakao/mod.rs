@@ -23,7 +23,7 @@ pub use model::{ApplyReply, BackupSchedule, Cluster, Endpoints, Flavor, ShardSub
 pub const APPLICATION_CREDENTIAL_ID: &str = "KAKAOCLOUD_APPLICATION_CREDENTIAL_ID";
 /// Key of a Secret: the application credential's secret.
 pub const APPLICATION_CREDENTIAL_SECRET: &str = "KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET";
-/// Key of a Secret: a token that someone else renews.
+/// Key of a Secret: a token that is renewed outside of the operator.
 pub const TOKEN: &str = "KAKAOCLOUD_TOKEN";
 
 /// What authorises the operator towards KakaoCloud.
@@ -203,7 +203,7 @@ impl KakaoClient {
     }
 }
 
-/// Reads the body of a list as [`KakaoClient::clusters_as`] does, for who measures that.
+/// Reads the body of a list as [`KakaoClient::clusters_as`] does, for benchmarks.
 ///
 /// # Errors
 /// What is wrong with it.

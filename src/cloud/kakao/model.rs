@@ -68,7 +68,7 @@ pub struct Cluster {
     /// Automatic backups, if there are any.
     #[serde(default, deserialize_with = "de::object")]
     pub backup_schedule: Option<BackupSchedule>,
-    /// Who created it.
+    /// The user who created it.
     #[serde(default, deserialize_with = "de::text")]
     pub creator: Option<String>,
     /// Licence of the engine.

@@ -144,7 +144,7 @@ impl Operation for ApplyParameterGroup<'_> {
 
     fn decode(&self, response: &Response, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
         ensure_success(response, Subject::Object)?;
-        // Accepted is accepted, whatever the body; but a page of HTML is not this API's word, nor is an error a success.
+        // A 2xx means accepted with any body, except an HTML page (it is not from this API) and an error.
         if response.is_html() {
             let message = format!("it sent {}", response.describe_body());
             return Err(response.failure(ErrorKind::UnexpectedResponse, message));

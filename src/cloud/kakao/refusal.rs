@@ -12,7 +12,7 @@ pub(super) enum Subject {
     Collection,
 }
 
-/// The failure that an answer beyond 2xx means. A 4xx is a refusal; after a 5xx nobody knows.
+/// The failure that a response beyond 2xx means. A 4xx is a refusal; a 5xx proves nothing.
 pub(super) fn refusal(response: &Response, target: Subject) -> Failure {
     let error = ErrorBody::read(&response.body);
     let (kind, fallback) = match (response.status, target) {

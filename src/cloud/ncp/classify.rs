@@ -3,7 +3,7 @@
 
 use super::super::error::{ErrorKind, Executed, TransportStage};
 
-/// Who refused.
+/// The layer that refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layer {
     /// The API gateway: `{"error":{"errorCode":…}}`. The service never saw the request, unless the gateway lost it.
@@ -47,7 +47,7 @@ pub enum Evidence<'a> {
     Response {
         /// Its HTTP status.
         http_status: u16,
-        /// Who refused.
+        /// The layer that refused.
         layer: Layer,
         /// The layer's code.
         code: Option<&'a str>,
@@ -59,7 +59,7 @@ pub enum Evidence<'a> {
 /// - No connection: no.
 /// - The gateway: 400, 401, 403, 404, 413 and 429, each with a code that is documented for it: no. It forwards nothing of these.
 /// - The service: a code that names a reason (no such instance, busy, authentication) is a refusal on every HTTP status
-///   that the service has (2xx, 4xx, 500). A code that no page explains proves nothing, whatever the status.
+///   that the service has (2xx, 4xx, 500). A code that no page explains proves nothing, with any status.
 /// - No layer in the body: unknown. Anything in between can make up a status.
 /// - A redirect, a timeout, a reset, a 5xx without reason, a 2xx that cannot be read: unknown.
 #[must_use]

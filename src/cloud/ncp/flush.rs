@@ -29,7 +29,7 @@ fn observed(instance: &CloudDbInstance, number: &str) -> ObservedCache {
     }
 }
 
-/// What a reply says of the instance that was flushed.
+/// The receipt of the instance that was flushed, by the cloud's reply.
 fn receipt(reply: &FlushReply, number: &str) -> FlushReceipt {
     let flushed = reply.instances.iter().find(|instance| instance.no.as_deref() == Some(number));
     FlushReceipt {

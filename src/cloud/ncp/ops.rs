@@ -53,7 +53,7 @@ pub(super) struct Rows {
 impl Rows {
     fn take_in(&mut self, raw: RawEntry<'_>, refuse: Refuse<'_>) {
         let row = match self.reader.read::<CloudDbInstance>(raw, KEYS, refuse) {
-            // Without its number nobody can be told of it.
+            // An instance without a number belongs to no subscriber.
             Row::Read(CloudDbInstance { no: None, service_name, .. }) => {
                 let message = || format!("field {} is not there", KEYS.id);
                 self.reader.unreadable(None, service_name, refuse, message)
@@ -81,7 +81,7 @@ impl Rows {
 }
 
 impl Rows {
-    /// The rows of an answer to a flush, as far as there are any; one that stands alone instead of in a list is a row too.
+    /// The rows in the response to a flush, if there are any; a single one outside of a list is a row too.
     fn of_flush(mut self, reply: &mut Reply, refuse: Refuse<'_>) -> Vec<Row<CloudDbInstance>> {
         for row in reply.rows_of_any_kind().iter().take(PAGE_SIZE) {
             self.take_in(RawEntry { json: row.to_string().as_bytes(), is_cut: false }, refuse);
@@ -152,8 +152,7 @@ impl Operation for FlushCloudDbInstance<'_> {
         Ok(())
     }
 
-    /// Return code 0 is acceptance, whatever else in the answer is odd or missing; but not an answer that is about another
-    /// instance and not about this one.
+    /// Return code 0 means accepted, even if other fields are odd or missing; but not in a response about another instance only.
     fn decode(&self, response: &Response, rows: Rows, refuse: Refuse<'_>) -> Result<FlushReply, Failure> {
         let mut reply = parse(response, Self::NAME)?;
         let total_rows = reply.total_rows().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Opens an NCP answer: which layer speaks, and what it says.
+//! Parses an NCP response: which layer wrote it, and what it says.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -21,15 +21,15 @@ const SUCCESS: &str = "0";
 /// The gateway refuses five minutes; our message has to come a little earlier, for the header has whole seconds.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(4);
 
-/// A response that says success: HTTP 2xx and return code 0.
+/// A response of success: HTTP 2xx and return code 0.
 pub(super) struct Reply {
     pub(super) return_code: String,
     pub(super) trace_id: Option<String>,
-    /// What else it says; nothing of it has been looked at.
+    /// All its fields; none of them has been checked.
     fields: Value,
 }
 
-/// Who speaks in a body.
+/// The layer that wrote a body, and what it says.
 enum Content {
     Gateway { code: Option<String>, message: Option<String> },
     Service { code: Option<String>, message: Option<String> },
@@ -51,7 +51,7 @@ impl Reply {
         lenient::integer(total).map_err(|error| error.to_string())
     }
 
-    /// Whatever stands where the list of instances should be, as rows.
+    /// The value in the place of the list of instances, as rows.
     pub(super) fn rows_of_any_kind(&mut self) -> Vec<Value> {
         match self.fields.get_mut(LIST).map(Value::take) {
             Some(Value::Array(rows)) => rows,
@@ -74,7 +74,7 @@ impl Reply {
     }
 }
 
-/// The success that an answer is, or the failure that it means. Failures carry [`flush_executed`]'s verdict.
+/// The success that a response reports, or the failure. A failure says whether a flush may have been executed, see [`flush_executed`].
 pub(super) fn parse(response: &Response, operation: &str) -> Result<Reply, Failure> {
     let document = document(response).map_err(|problem| unreadable(response, &problem))?;
     let request_id = find_request_id(&document);
