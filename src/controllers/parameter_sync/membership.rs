@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::input::LastKnown;
-use crate::api::{RedisClusterRef, RedisParameterSync};
+use crate::api::{RedisClusterRef, RedisParameterSync, Target, TargetQuery};
 use crate::controllers::cluster_ref::target;
 use crate::controllers::problem::Problem;
 use crate::inventory::{Connection, Observation, Sight, Want};
@@ -62,12 +62,15 @@ pub enum Member {
 impl Member {
     /// What there is to know of a reference.
     pub fn of(reference: &RedisClusterRef) -> Self {
-        let Some(kakao) = &reference.spec.kakao_cloud else { return Self::Ncp };
+        let Ok(target @ Target::KakaoCloud { query, .. }) = reference.spec.target() else { return Self::Ncp };
         let cluster = reference.status.as_ref().and_then(|status| status.cluster.as_ref());
         let group = cluster.and_then(|cluster| cluster.parameter_group.as_ref());
         Self::Kakao {
-            want: target::want(reference),
-            id: kakao.cluster_id.clone().or_else(|| cluster?.id.clone()),
+            want: target::want(reference, target),
+            id: match query {
+                TargetQuery::Id(id) => Some(id.to_owned()),
+                TargetQuery::Name(_) => cluster.and_then(|cluster| cluster.id.clone()),
+            },
             name: cluster.and_then(|cluster| cluster.name.clone()),
             is_suspended: reference.spec.suspend,
             last_known: group
@@ -303,6 +306,7 @@ fn digest(link: &Link, seen: Option<&Observation>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Reason;
 
     fn selector(label: &str) -> Aim {
         Aim::Selector(label.into())
@@ -314,7 +318,7 @@ mod tests {
     }
 
     fn blocked(why: &str) -> Link {
-        Link::Blocked(Arc::new(Problem::stalled("CredentialsNotFound", why)))
+        Link::Blocked(Arc::new(Problem::new(Reason::CredentialsNotFound, why)))
     }
 
     fn names(names: &[Box<str>]) -> Vec<&str> {

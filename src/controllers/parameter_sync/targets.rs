@@ -13,10 +13,9 @@ use super::membership::{Aim, Link, Member};
 use super::{CloudProblem, Elsewhere, LastKnown, Observation as Seen, Outcome, Problem, Target};
 use crate::api::parameter_sync::{ClusterSync, SyncPhase};
 use crate::api::shared::{KakaoParameterGroup, selector};
-use crate::api::{RedisParameterSync, reconcile_requested_at};
+use crate::api::{Provider, Reason, RedisParameterSync, reconcile_requested_at};
 use crate::controllers::cluster_ref::target::{self, Address};
 use crate::controllers::context::Context;
-use crate::controllers::credentials::Cloud;
 use crate::controllers::problem;
 use crate::inventory::{Connection, Found, Identity, Observation, Question, Sight, Subscriber, SubscriberKind, Want};
 use crate::object_key::ObjectKey;
@@ -126,7 +125,8 @@ impl<'a> Collector<'a> {
         let want = Want::Group { id: group.id.clone(), name: group.name.clone() };
         let at_rest = ctx.settings.poll_interval;
         let interval = if self.awaited.is_empty() { at_rest } else { at_rest.min(APPLYING_POLL) };
-        let address = Address { cloud: Cloud::Kakao, endpoint: &group.region, namespace: &self.who.namespace, secret };
+        let address =
+            Address { provider: Provider::KakaoCloud, endpoint: &group.region, namespace: &self.who.namespace, secret };
         let question = Question { who: self.who, want: &want, interval, force: self.force.as_deref(), can_wait: false };
         let asked = target::ask(ctx, &address, &question).await;
         let (connection, observation) = asked.map_err(|problem| of_all(&problem))?;
@@ -447,12 +447,12 @@ fn of_all(problem: &problem::Problem) -> Problem {
 /// A problem of the connection, in the words of the plan.
 fn unavailable(problem: &problem::Problem) -> Outcome {
     let reason = match problem.reason {
-        "CredentialsNotFound" | "InvalidObject" => CloudProblem::CredentialsNotFound,
-        "CredentialsRejected" => CloudProblem::CredentialsRejected,
-        "PermissionDenied" => CloudProblem::PermissionDenied,
-        "UnknownRegion" => CloudProblem::UnknownRegion,
-        "RateLimited" => CloudProblem::RateLimited,
-        "UnexpectedResponse" => CloudProblem::UnexpectedResponse,
+        Reason::CredentialsNotFound | Reason::InvalidObject => CloudProblem::CredentialsNotFound,
+        Reason::CredentialsRejected => CloudProblem::CredentialsRejected,
+        Reason::PermissionDenied => CloudProblem::PermissionDenied,
+        Reason::UnknownRegion => CloudProblem::UnknownRegion,
+        Reason::RateLimited => CloudProblem::RateLimited,
+        Reason::UnexpectedResponse => CloudProblem::UnexpectedResponse,
         _ => CloudProblem::CloudUnavailable,
     };
     Outcome::Unavailable { reason, message: problem.message.clone() }
