@@ -13,10 +13,10 @@ use super::credentials::Secrets;
 use super::flush_request::sends::Sends;
 use super::flush_request::slots::Slots;
 use super::flush_request::targets::Targets;
-use super::parameter_sync::coverage::Coverage;
+use super::parameter_sync::apply_slots::ApplySlots;
 use super::parameter_sync::membership::Membership;
+use super::parameter_sync::ownership::Ownership;
 use super::parameter_sync::reminders::Reminders;
-use super::parameter_sync::turns::Turns;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
 use crate::inventory::Inventory;
@@ -116,11 +116,11 @@ pub struct Context {
     /// Backoff of each object.
     pub failures: Failures,
     /// Which parameter sync applies to which cluster.
-    pub coverage: Coverage,
+    pub coverage: Ownership,
     /// Which clusters each parameter sync is about.
     pub membership: Membership,
     /// Which parameter syncs ask a connection now.
-    pub turns: Turns,
+    pub turns: ApplySlots,
     /// Bounds status writes that nobody asked for.
     pub pace: WriteLimit,
     /// Writes of ConfigMaps under way.
@@ -162,9 +162,9 @@ impl Context {
             watches: Arc::default(),
             metrics,
             failures: Failures::default(),
-            coverage: Coverage::default(),
+            coverage: Ownership::default(),
             membership: Membership::default(),
-            turns: Turns::new(wakers.parameter_syncs.clone()),
+            turns: ApplySlots::new(wakers.parameter_syncs.clone()),
             pace: WriteLimit::default(),
             map_writes: Arc::default(),
             settings,

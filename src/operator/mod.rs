@@ -34,6 +34,7 @@ use crate::controllers::flush_request::sweep;
 use crate::controllers::parameter_sync::reminders::Reminders;
 use crate::inventory::{Inventory, Subscriber, SubscriberKind, Urgency};
 use crate::metrics::Metrics;
+use crate::object_key::ObjectKey;
 use crate::runtime::queue::Lane;
 use crate::runtime::runner::{self, Scope};
 use crate::runtime::trigger::{Trigger, TriggerStream};
@@ -233,8 +234,8 @@ fn secret_changed(ctx: &Context, secret: &SecretKey) {
         ctx.wakers.cluster_refs.wake(&secret.namespace, &reference.name_any());
     }
     // What concerns references comes to the others by way of them.
-    for name in ctx.membership.of_groups(&secret.namespace) {
-        ctx.wakers.reminders.remind(&secret.namespace, &name);
+    for sync in ctx.membership.with_parameter_group(&secret.namespace) {
+        ctx.wakers.reminders.remind(&sync);
     }
 }
 
@@ -286,7 +287,7 @@ fn wake_by_kind(wakers: &Triggers) -> crate::inventory::Wake {
         match who.kind {
             SubscriberKind::ClusterRef => wakers.cluster_refs.wake_in(lane, &who.namespace, &who.name),
             SubscriberKind::ParameterSync if urgency == Urgency::Routine => {
-                wakers.reminders.remind(&who.namespace, &who.name);
+                wakers.reminders.remind(&ObjectKey::new(&who.namespace, &who.name));
             }
             SubscriberKind::ParameterSync => wakers.parameter_syncs.wake_in(lane, &who.namespace, &who.name),
         }

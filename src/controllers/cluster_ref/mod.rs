@@ -17,12 +17,13 @@ use self::config_map::Write;
 use self::map_writes::Written;
 use self::plan::{ConfigMapState, Input, MapProblem, Plan, View, plan};
 use super::context::Context;
-use super::parameter_sync::membership::Link;
-use super::parameter_sync::targets;
+use super::parameter_sync::notify;
+use super::parameter_sync::reference::ReferenceConnection;
 use crate::api::conditions::{READY, is_true};
 use crate::api::shared::generation;
 use crate::api::{RedisClusterRef, RedisClusterRefStatus, reconcile_requested_at};
 use crate::inventory::{Subscriber, SubscriberKind};
+use crate::object_key::ObjectKey;
 use crate::runtime::events;
 use crate::runtime::requeue;
 use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
@@ -90,7 +91,7 @@ impl Reconcile for RedisClusterRef {
     }
 
     fn changed(ctx: &Context, namespace: &str, name: &str) {
-        targets::reference_changed(ctx, namespace, name);
+        notify::reference_changed(ctx, &ObjectKey::new(namespace, name));
         let waits = |request: &crate::api::RedisFlushRequest| {
             request.spec.cluster_ref.name == name
                 && !request.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal())
@@ -102,7 +103,7 @@ impl Reconcile for RedisClusterRef {
 
     fn forget(ctx: &Context, namespace: &str, name: &str) {
         ctx.metrics.forget_cluster(namespace, name);
-        ctx.membership.unlink(namespace, name);
+        ctx.membership.clear_connection(&ObjectKey::new(namespace, name));
         ctx.map_writes.forget(namespace, name);
         ctx.inventory.forget(&Subscriber {
             kind: SubscriberKind::ClusterRef,
@@ -149,7 +150,7 @@ enum Looked {
 async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -> Looked {
     if reference.spec.suspend {
         ctx.inventory.forget(who);
-        ctx.membership.unlink(&who.namespace, &who.name);
+        ctx.membership.clear_connection(&ObjectKey::of(&reference.metadata));
         return Looked::At(View::Suspended);
     }
     let force = requested_read(reference);
@@ -158,8 +159,9 @@ async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -
         Ok(seen) => {
             let asked_for = seen.connection.asked_for(who, &seen.want).unwrap_or_default();
             ctx.inventory.keep(who, &[(&seen.connection, seen.want)]);
-            let link = Link::Connected(Arc::clone(&seen.connection));
-            targets::reference_seen(ctx, who, link, Some(&seen.observation));
+            let connected = ReferenceConnection::Connected(Arc::clone(&seen.connection));
+            let key = ObjectKey::of(&reference.metadata);
+            notify::reference_observed(ctx, &key, connected, Some(&seen.observation));
             let patience = if target::stands(reference) { requeue::WHEN_CHANGED } else { PATIENCE };
             if seen.observation.is_blank() && asked_for < patience {
                 return Looked::AtNothingYet { look_again: patience - asked_for };
@@ -168,7 +170,8 @@ async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -
         }
         Err(problem) => {
             ctx.inventory.forget(who);
-            targets::reference_seen(ctx, who, Link::Blocked(Arc::new(problem.clone())), None);
+            let blocked = ReferenceConnection::Blocked(Arc::new(problem.clone()));
+            notify::reference_observed(ctx, &ObjectKey::of(&reference.metadata), blocked, None);
             Looked::At(View::Blocked(problem))
         }
     }
