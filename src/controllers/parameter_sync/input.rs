@@ -98,7 +98,7 @@ pub struct GroupObservation {
 
 impl GroupObservation {
     /// Whether the cluster is Running. Stricter than whether it serves: no application is requested in a state such as
-    /// `Running(…)`, of which nobody knows what it means.
+    /// `Running(…)`, whose meaning is not documented.
     pub fn is_running(&self) -> bool {
         self.state.as_deref().is_some_and(|state| state.trim().eq_ignore_ascii_case("Running"))
     }

@@ -53,7 +53,7 @@ impl Policy {
         bounded(self.retry.max_backoff).max(self.initial_backoff())
     }
 
-    /// How long after an attempt the old word is not yet a new failure: who configures quick retries wants quick judgement.
+    /// How long after an attempt the old word is not yet a new failure; a short `initialBackoff` shortens it.
     pub fn settle(&self) -> Duration {
         self.initial_backoff().min(SETTLE)
     }

@@ -142,6 +142,7 @@ async fn act(
 }
 
 /// What came of reporting.
+#[derive(Clone, Copy)]
 enum Reported {
     /// The status says it already.
     Unchanged,

@@ -20,7 +20,7 @@ pub enum ReferenceSummary {
         id: Option<String>,
         /// Name of the cluster, if it was observed.
         name: Option<String>,
-        /// Whether the reference is suspended: then nobody reads the cluster.
+        /// Whether the reference is suspended: then its cluster is not read.
         is_suspended: bool,
         /// The parameter group that its status shows.
         shown_group: Option<ParameterGroupStatus>,

@@ -55,7 +55,11 @@ fn an_outage_does_not_shake_what_is_counted_and_not_shown() {
     let down: Vec<ObservedCluster> = clusters.iter().map(|cluster| unread(cluster, "In-Sync")).collect();
     for (second, ready) in [(60, "True"), (239, "True"), (240, "Unknown")] {
         let status = story.pass(&down, second).status;
-        assert_eq!((truth(&status, READY), truth(&status, SYNCED)), (ready, "False"), "second {second}");
+        assert_eq!(
+            (condition_status(&status, READY), condition_status(&status, SYNCED)),
+            (ready, "False"),
+            "second {second}"
+        );
         assert_eq!((shown(&status), status.total, status.in_sync), (vec![], Some(150), Some(150)));
     }
     let pending: Vec<ObservedCluster> = down
@@ -76,7 +80,7 @@ fn an_outage_makes_no_cluster_in_sync_that_was_not() {
     down.push(unread(&seen("new", "In-Sync", 0), "Error-Sync"));
     let status = story.pass(&down, 60).status;
     assert_eq!((shown(&status), status.total, status.in_sync), (vec!["new"], Some(51), Some(50)));
-    assert_eq!(truth(&status, READY), "False");
+    assert_eq!(condition_status(&status, READY), "False");
     let mut fresh = Story::new();
     let status = fresh.pass(&down, 60).status;
     assert_eq!(status.in_sync, Some(0), "an object that never read them says nothing of them");
@@ -92,7 +96,7 @@ fn what_is_beyond_the_bound_is_said_and_what_is_covered_is_kept_in_sync() {
     assert_eq!(story.entry("000").attempts, 1);
     let status = plan.status;
     assert_eq!((reason(&status, READY), reason(&status, STALLED)), ("TooManyClusters", "TooManyClusters"));
-    assert_eq!((truth(&status, READY), truth(&status, RECONCILING)), ("False", "absent"));
+    assert_eq!((condition_status(&status, READY), condition_status(&status, RECONCILING)), ("False", "absent"));
     assert_eq!((status.total, status.in_sync), (Some(1000), Some(199)));
     let said = "It is about 1000 clusters, and one RedisParameterSync keeps 200 in sync at most: 800 of them are left out. \
                 Split it into several, each with a clusterSelector for a part of them. 199 of 1000 clusters are In-Sync.";
@@ -138,7 +142,11 @@ fn an_error_of_clusters_that_it_is_not_about_any_more_goes_away() {
         let mut story = Story::new();
         story.pass(&[down()], 0);
         let status = story.plan(clusters.as_deref(), 60).status;
-        assert_eq!(format!("{}/{}", truth(&status, SYNCED), reason(&status, SYNCED)), expected, "{clusters:?}");
+        assert_eq!(
+            format!("{}/{}", condition_status(&status, SYNCED), reason(&status, SYNCED)),
+            expected,
+            "{clusters:?}"
+        );
     }
 }
 
@@ -152,5 +160,5 @@ fn a_group_without_clusters_was_read_once_the_cloud_has_healed() {
     let down = list_unreadable(Reason::CloudUnavailable, "no route");
     story.status = Some(story.plan(Err(&down), 0).status);
     let status = story.plan(Err(&no_clusters(Reason::NoClusters, "no cluster")), 60).status;
-    assert_eq!((truth(&status, SYNCED), reason(&status, READY)), ("True", "NoClusters"));
+    assert_eq!((condition_status(&status, SYNCED), reason(&status, READY)), ("True", "NoClusters"));
 }

@@ -121,7 +121,7 @@ fn success_forgets_the_attempts_and_the_error() {
     let entry = story.entry("a");
     assert_eq!((entry.phase, entry.attempts), (SyncPhase::InSync, 0));
     assert_eq!((&entry.last_error, &entry.next_attempt_time), (&None, &None));
-    assert_eq!(truth(story.status.as_ref().unwrap(), READY), "True");
+    assert_eq!(condition_status(story.status.as_ref().unwrap(), READY), "True");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_new_episode_does_not_ask_twice_while_an_attempt_is_open() {
 }
 
 #[test]
-fn what_somebody_asks_for_does_not_wait_for_earlier_attempts() {
+fn what_a_person_requests_does_not_wait_for_earlier_attempts() {
     let mut story = Story::new();
     story.pass_answered(&[seen("a", "Error-Sync", 0)], 0, &ApplyResult::Busy);
     story.requested_at = Some("now".into());
@@ -353,7 +353,7 @@ fn a_flapping_status_costs_at_most_one_request_an_initial_backoff() {
 fn a_crash_between_write_and_request_costs_one_attempt() {
     let mut story = Story::new();
     story.word("Error-Sync", 0);
-    assert!(story.word("Error-Sync", 5).applies.is_empty(), "who comes next does not know that nothing was sent");
+    assert!(story.word("Error-Sync", 5).applies.is_empty(), "the next process does not know that nothing was sent");
     story.word("Error-Sync", 10);
     assert_eq!((story.phase(), story.entry("a").attempts), (SyncPhase::BackingOff, 1));
 }
@@ -375,13 +375,13 @@ fn what_another_object_applies_is_only_watched() {
     let said = message(&status, READY);
     assert!(said.contains("RedisParameterSync shop/older applies its parameter group"), "{said}");
     story.pass(&shared("In-Sync", 60, Some("shop/older"), None), 60);
-    assert_eq!(truth(story.status.as_ref().unwrap(), READY), "True");
+    assert_eq!(condition_status(story.status.as_ref().unwrap(), READY), "True");
     story.pass(&[observed("a", ClusterObservation::Pending)], 120);
-    assert_eq!(story.entry("a").applied_by, None, "as far as anybody knows");
+    assert_eq!(story.entry("a").applied_by, None, "as far as this pass knows");
 }
 
 #[test]
-fn who_takes_over_keeps_the_distance_to_the_last_request() {
+fn an_object_that_takes_over_keeps_the_distance_to_the_last_request() {
     let mut story = Story::new();
     story.pass(&shared("Error-Sync", 0, Some("shop/older"), None), 0);
     let soon = story.pass(&shared("Error-Sync", 20, None, Some(10)), 20);
@@ -405,7 +405,7 @@ fn a_new_group_keeps_the_distance_to_the_request_of_another_object() {
 }
 
 #[test]
-fn who_hands_over_forgets_its_attempts() {
+fn an_object_that_hands_over_forgets_its_attempts() {
     let mut story = accepted();
     assert_eq!(story.entry("a").attempts_left, Some(2));
     story.pass(&shared("Error-Sync", 60, Some("shop/older"), None), 60);
@@ -420,7 +420,7 @@ fn what_cannot_be_read_keeps_its_place() {
         story.word("Error-Sync", 10);
         let before = story.entry("a").clone();
         let plan = story.pass(&[observed("a", observation)], 1000);
-        assert!(plan.applies.is_empty(), "nothing is asked on old knowledge");
+        assert!(plan.applies.is_empty(), "nothing is requested on old knowledge");
         assert_eq!(story.entry("a"), &before);
         assert_eq!(story.word("Error-Sync", 1001).applies[0].attempt, 2, "and it goes on where it was");
     }

@@ -59,7 +59,11 @@ fn each_observation_has_its_conditions() {
         let mut story = Story::new();
         let status = story.pass(&[observed("a", observation.clone())], 0).status;
         assert_eq!(kstatus(&status), expected, "{observation:?}");
-        assert_eq!(format!("{}/{}", truth(&status, SYNCED), reason(&status, SYNCED)), synced, "{observation:?}");
+        assert_eq!(
+            format!("{}/{}", condition_status(&status, SYNCED), reason(&status, SYNCED)),
+            synced,
+            "{observation:?}"
+        );
         assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(1)));
     }
 }
@@ -94,7 +98,7 @@ fn an_empty_list_of_a_group_is_an_answer() {
         },
     });
     let status = story.pass(&[], 0).status;
-    assert_eq!((reason(&status, READY), truth(&status, SYNCED)), ("NoClusters", "True"));
+    assert_eq!((reason(&status, READY), condition_status(&status, SYNCED)), ("NoClusters", "True"));
 }
 
 #[test]
@@ -141,7 +145,7 @@ fn an_error_that_went_away_leaves_no_trace() {
         assert!(is_true(&story.status.as_ref().unwrap().conditions, STALLED));
         let status = story.word("In-Sync", 10).status;
         assert_eq!(kstatus(&status), ["True/InSync", "-", "-"]);
-        assert_eq!((truth(&status, SYNCED), &status.clusters[0].last_error), ("True", &None));
+        assert_eq!((condition_status(&status, SYNCED), &status.clusters[0].last_error), ("True", &None));
     }
 }
 
@@ -151,9 +155,13 @@ fn an_outage_leaves_ready_for_three_polls() {
     story.word("In-Sync", 0);
     for (second, ready) in [(60, "True"), (239, "True"), (240, "Unknown")] {
         let status = story.pass(&[observed("a", unavailable(Reason::CloudUnavailable))], second).status;
-        assert_eq!((truth(&status, READY), truth(&status, SYNCED)), (ready, "False"), "second {second}");
+        assert_eq!(
+            (condition_status(&status, READY), condition_status(&status, SYNCED)),
+            (ready, "False"),
+            "second {second}"
+        );
     }
-    assert_eq!(truth(&story.word("In-Sync", 300).status, READY), "True");
+    assert_eq!(condition_status(&story.word("In-Sync", 300).status, READY), "True");
 }
 
 #[test]
@@ -169,7 +177,7 @@ fn suspended_freezes_everything() {
     assert_eq!(kstatus(&plan.status), ["False/Suspended", "-", "-"]);
     assert_eq!((&plan.status.clusters, plan.status.in_sync), (&before.clusters, before.in_sync));
     assert_eq!(plan.status.last_handled_reconcile_at, None, "it is handled when the object goes on");
-    assert_eq!((plan.status.observed_generation, truth(&plan.status, SYNCED)), (Some(2), "True"));
+    assert_eq!((plan.status.observed_generation, condition_status(&plan.status, SYNCED)), (Some(2), "True"));
     assert_eq!(plan.clone().record(&[("a".into(), ApplyResult::Busy)], at(501), 0.0).status, plan.status);
 
     story.spec.suspend = false;
@@ -193,7 +201,7 @@ fn what_was_ready_stays_so_while_suspended() {
     assert_eq!(kstatus(&status), ["True/Suspended", "-", "-"]);
     assert_eq!(kstatus(&story.word("Error-Sync", 120).status), ["True/Suspended", "-", "-"], "and it stays so");
     story.spec.suspend = false;
-    assert_eq!(truth(&story.word("Error-Sync", 180).status, READY), "False");
+    assert_eq!(condition_status(&story.word("Error-Sync", 180).status, READY), "False");
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn a_pass_asks_for_ten_and_the_rest_follows_at_once() {
     }
     asked.sort();
     asked.dedup();
-    assert_eq!(asked.len(), 25, "everyone once");
+    assert_eq!(asked.len(), 25, "each once");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn an_attempt_is_stored_before_clusters_that_merely_wait() {
 }
 
 #[test]
-fn who_was_asked_longest_ago_is_asked_first() {
+fn the_least_recently_requested_goes_first() {
     let mut story = Story::new();
     story.pass_answered(&fleet(10, "Error-Sync", 0), 0, &refused());
     let mut clusters = fleet(10, "Error-Sync", 100);

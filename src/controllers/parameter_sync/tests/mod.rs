@@ -166,7 +166,7 @@ fn reason<'a>(status: &'a RedisParameterSyncStatus, type_: &str) -> &'a str {
     find(&status.conditions, type_).map_or("absent", |condition| &condition.reason)
 }
 
-fn truth<'a>(status: &'a RedisParameterSyncStatus, type_: &str) -> &'a str {
+fn condition_status<'a>(status: &'a RedisParameterSyncStatus, type_: &str) -> &'a str {
     find(&status.conditions, type_).map_or("absent", |condition| &condition.status)
 }
 

@@ -20,7 +20,7 @@ enum Crash {
     AfterSend,
 }
 
-/// One thing that happens in the world.
+/// One thing that happens.
 #[derive(Clone, Debug)]
 enum Step {
     Wait(i64),
@@ -66,7 +66,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The clouds, the clock, and how often each cluster was asked for in its episode.
+/// The cloud, the clock, and how often an application of each cluster was requested in its episode.
 struct World {
     story: Story,
     now: i64,
@@ -74,7 +74,7 @@ struct World {
     requests: BTreeMap<&'static str, i32>,
     /// What other objects do.
     others: [OtherSyncs; IDS.len()],
-    /// When each cluster was last asked for by anybody, unless a person has asked for more since.
+    /// When an application of each cluster was last requested, by this object or another, unless a person requested one since.
     asked_at: BTreeMap<&'static str, i64>,
 }
 
@@ -116,7 +116,7 @@ impl World {
                 self.requests.remove(IDS[index]);
             }
             Step::OtherAsks(index) => {
-                // The two know of each other's requests, whoever of them applies.
+                // Each object knows of the other's requests, whichever of them applies.
                 if self.others[index].owner.is_some() {
                     self.others[index].last_request_at = Some(at(self.now));
                     self.asked_at.insert(IDS[index], self.now);
@@ -187,7 +187,7 @@ impl World {
     fn check_request(&self, index: usize) {
         let (id, (word, state, _, down)) = (IDS[index], self.clusters[index]);
         assert!(state == "Running" && !down, "{id} is {state}");
-        assert_eq!(self.others[index].owner, None, "{id} is somebody else's");
+        assert_eq!(self.others[index].owner, None, "{id} belongs to another object");
         let entry = self.story.entry(id);
         let since = entry.sync_status_since.as_ref().unwrap().0.as_second() - EPOCH;
         let is_stuck = self.now - since >= 1800;
@@ -205,11 +205,11 @@ impl World {
 /// What holds for every plan.
 fn check(plan: &Plan, poll: Duration) {
     let status = &plan.status;
-    let (ready, stalled) = (truth(status, READY), truth(status, STALLED));
-    assert!(!(truth(status, RECONCILING) == "True" && stalled == "True"));
+    let (ready, stalled) = (condition_status(status, READY), condition_status(status, STALLED));
+    assert!(!(condition_status(status, RECONCILING) == "True" && stalled == "True"));
     assert_ne!(ready, "absent");
     let all = status.total > Some(0) && status.in_sync == status.total;
-    assert!(ready != "True" || (all && stalled == "absent" && truth(status, RECONCILING) == "absent"));
+    assert!(ready != "True" || (all && stalled == "absent" && condition_status(status, RECONCILING) == "absent"));
     assert!(plan.requeue_after >= Duration::from_secs(1) && plan.requeue_after <= poll);
     assert!(plan.applies.len() <= MAX_APPLIES_PER_PASS && status.clusters.len() <= MAX_CLUSTERS_SHOWN);
     for apply in &plan.applies {
@@ -327,7 +327,7 @@ proptest! {
             now += i64::try_from(wait.as_secs()).unwrap().max(1);
         }
         prop_assert_eq!(asked, failures + 1);
-        prop_assert_eq!(truth(story.status.as_ref().unwrap(), READY), "True");
+        prop_assert_eq!(condition_status(story.status.as_ref().unwrap(), READY), "True");
     }
 
     #[test]
