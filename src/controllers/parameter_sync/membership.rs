@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::input::LastKnown;
 use crate::api::{RedisClusterRef, RedisParameterSync};
+use crate::controllers::cluster_ref::follower::Link;
 use crate::controllers::cluster_ref::target;
 use crate::controllers::problem::Problem;
-use crate::inventory::{Connection, Observation, Sight, Want};
+use crate::inventory::{Observation, Sight, Want};
 use crate::object_key::ObjectKey;
 use crate::runtime::store::Oldest;
 
@@ -74,15 +75,6 @@ impl Member {
                 .map(|group| LastKnown { group_id: group.id.clone(), sync_status: group.sync_status.clone() }),
         }
     }
-}
-
-/// How a reference is connected, as its own controller left it.
-#[derive(Clone, Debug)]
-pub enum Link {
-    /// To this connection.
-    Connected(Arc<Connection>),
-    /// Not at all, for this reason.
-    Blocked(Arc<Problem>),
 }
 
 #[derive(Debug)]

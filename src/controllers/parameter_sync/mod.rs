@@ -10,6 +10,7 @@
 //! - `Reconciling` and `Stalled` never stand together, and `Ready` is True only if there are clusters and all are In-Sync.
 
 mod backoff;
+pub mod context;
 pub mod coverage;
 mod episode;
 mod events;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use kube::api::Api;
 use tracing::{info, warn};
 
+use super::context::SyncContext;
 use super::coverage::Who;
 use super::targets::{Resolved, leave, resolve};
 use super::turns::Turn;
@@ -16,13 +17,13 @@ use super::{ApplyResult, ErrorKind, Event, EventType, Input, Plan, plan};
 use crate::api::shared::generation;
 use crate::api::{RedisParameterSync, RedisParameterSyncStatus, reconcile_requested_at};
 use crate::cloud::{self, CloudError, Executed};
-use crate::controllers::context::Context;
+use crate::controllers::credentials::SecretKey;
+use crate::controllers::kind::Kind;
 use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
-use crate::runtime::events::{self, Note};
+use crate::object_key::ObjectKey;
+use crate::runtime::events::Note;
+use crate::runtime::reconcile::{Outcome, Reconcile, ReconcileError};
 use crate::runtime::requeue;
-use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
-use crate::runtime::status::apply_status_at;
-use crate::runtime::store::Store;
 use crate::runtime::stored::Watched;
 use crate::runtime::workers::Worker;
 
@@ -48,14 +49,11 @@ impl Watched for RedisParameterSync {
 
 impl Reconcile for RedisParameterSync {
     const KIND: &'static str = "RedisParameterSync";
+    type Context = SyncContext;
 
-    fn objects(ctx: &Context) -> &Store<Self> {
-        &ctx.parameter_syncs
-    }
-
-    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, _worker: Worker) -> Result<Outcome, ReconcileError> {
+    async fn reconcile(self: Arc<Self>, ctx: Arc<SyncContext>, _worker: Worker) -> Result<Outcome, ReconcileError> {
         let who = subscriber(&self);
-        ctx.wakers.reminders.begin(&who.namespace, &who.name);
+        ctx.reminders.begin(&who.namespace, &who.name);
         if self.metadata.deletion_timestamp.is_some() {
             ctx.inventory.forget(&who);
             leave(&ctx, &who);
@@ -79,24 +77,44 @@ impl Reconcile for RedisParameterSync {
         else {
             return Ok(Outcome::settled(SOON));
         };
-        publish(&ctx, &current, &planned.events).await;
+        publish(&ctx, &current, &planned.events);
         let answers = ask(&ctx, &current, &planned, &resolved).await;
         drop(turns);
         let counted = planned.status.clone();
         let recorded = planned.record(&answers, Timestamp::now(), rand::random());
         record(&ctx, &current, Some(version), &counted, &recorded).await?;
-        publish(&ctx, &current, &recorded.events).await;
+        publish(&ctx, &current, &recorded.events);
         measure(&ctx, &current, &recorded.status);
         Ok(Outcome::applied(recorded.requeue_after))
     }
 
-    fn forget(ctx: &Context, namespace: &str, name: &str) {
+    fn forget(ctx: &SyncContext, key: &ObjectKey) {
+        let (namespace, name) = (key.namespace(), key.name());
         ctx.metrics.forget_parameter_sync(namespace, name);
-        ctx.wakers.reminders.forget(namespace, name);
+        ctx.reminders.forget(namespace, name);
         let who =
             Subscriber { kind: SubscriberKind::ParameterSync, namespace: namespace.to_owned(), name: name.to_owned() };
         ctx.inventory.forget(&who);
         leave(ctx, &who);
+    }
+}
+
+impl Kind for RedisParameterSync {
+    const SUBSCRIBER: Option<SubscriberKind> = Some(SubscriberKind::ParameterSync);
+
+    /// What concerns references comes by way of them.
+    fn secret_changed(ctx: &SyncContext, secret: &SecretKey) {
+        for name in ctx.membership.of_groups(&secret.namespace) {
+            ctx.reminders.remind(&secret.namespace, &name);
+        }
+    }
+
+    /// A parameter sync that was reconciled before all references were listed waits for them. Most often the list triggers it, but
+    /// not one that is empty or refused.
+    fn all_known(ctx: &SyncContext) {
+        for sync in ctx.parameter_syncs.filter(|_| true) {
+            ctx.trigger.trigger(ObjectKey::of(&sync.metadata));
+        }
     }
 }
 
@@ -108,7 +126,7 @@ fn subscriber(sync: &RedisParameterSync) -> Subscriber {
     }
 }
 
-fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved, held: &HashSet<String>) -> Plan {
+fn decide(ctx: &SyncContext, sync: &RedisParameterSync, resolved: &Resolved, held: &HashSet<String>) -> Plan {
     let asked = reconcile_requested_at(sync);
     let handled = sync.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
     let requested_at = if resolved.forced_reads_done { asked } else { handled };
@@ -128,7 +146,7 @@ fn decide(ctx: &Context, sync: &RedisParameterSync, resolved: &Resolved, held: &
 }
 
 /// A pass that asks for nothing.
-async fn settle(ctx: &Context, sync: &RedisParameterSync, planned: Plan) -> Result<Outcome, ReconcileError> {
+async fn settle(ctx: &SyncContext, sync: &RedisParameterSync, planned: Plan) -> Result<Outcome, ReconcileError> {
     measure(ctx, sync, &planned.status);
     if sync.status.as_ref() == Some(&planned.status) {
         return Ok(Outcome::settled(planned.requeue_after));
@@ -136,7 +154,7 @@ async fn settle(ctx: &Context, sync: &RedisParameterSync, planned: Plan) -> Resu
     if write(ctx, sync, sync.metadata.resource_version.as_deref(), &planned).await? == Written::Outdated {
         return Ok(Outcome::settled(SOON));
     }
-    publish(ctx, sync, &planned.events).await;
+    publish(ctx, sync, &planned.events);
     Ok(Outcome::applied(planned.requeue_after))
 }
 
@@ -152,12 +170,12 @@ enum Written {
 /// Writes a status that was planned on this version. Attempts are counted in it, so none may be overwritten by what was
 /// planned without it, be it by a cached copy or by a write of a dead process that comes late.
 async fn write(
-    ctx: &Context,
+    ctx: &SyncContext,
     sync: &RedisParameterSync,
     version: Option<&str>,
     planned: &Plan,
 ) -> Result<Written, kube::Error> {
-    match apply_status_at(ctx, sync, version, &planned.status).await {
+    match ctx.statuses.apply::<RedisParameterSync>(&sync.metadata, version, &planned.status).await {
         Ok(version) => Ok(Written::At(version)),
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Outdated),
         Err(error) => Err(error),
@@ -166,7 +184,7 @@ async fn write(
 
 /// Writes the answers over the status in which their attempts were counted, whatever else of the object was changed meanwhile.
 async fn record(
-    ctx: &Context,
+    ctx: &SyncContext,
     sync: &RedisParameterSync,
     mut version: Option<String>,
     counted: &RedisParameterSyncStatus,
@@ -181,7 +199,7 @@ async fn record(
     Ok(())
 }
 
-async fn current(ctx: &Context, sync: &RedisParameterSync) -> Result<Option<Arc<RedisParameterSync>>, kube::Error> {
+async fn current(ctx: &SyncContext, sync: &RedisParameterSync) -> Result<Option<Arc<RedisParameterSync>>, kube::Error> {
     let namespace = sync.metadata.namespace.as_deref().unwrap_or_default();
     let api: Api<RedisParameterSync> = Api::namespaced(ctx.client.clone(), namespace);
     let current = api.get_opt(sync.metadata.name.as_deref().unwrap_or_default()).await?;
@@ -189,7 +207,12 @@ async fn current(ctx: &Context, sync: &RedisParameterSync) -> Result<Option<Arc<
 }
 
 /// A turn at each connection that the plan wants to ask, and the clusters of those connections that have none left.
-fn take_turns(ctx: &Context, who: &Subscriber, planned: &Plan, resolved: &Resolved) -> (Vec<Turn>, HashSet<String>) {
+fn take_turns(
+    ctx: &SyncContext,
+    who: &Subscriber,
+    planned: &Plan,
+    resolved: &Resolved,
+) -> (Vec<Turn>, HashSet<String>) {
     let label = |id: &String| resolved.connections.get(id).map(|connection| connection.label());
     let wanted: BTreeSet<&str> = planned.applies.iter().filter_map(|apply| label(&apply.id)).collect();
     let taken: Vec<(&str, Turn)> = wanted
@@ -204,7 +227,7 @@ fn take_turns(ctx: &Context, who: &Subscriber, planned: &Plan, resolved: &Resolv
 
 /// Asks the cloud for every application of the plan; each is sent once.
 async fn ask(
-    ctx: &Context,
+    ctx: &SyncContext,
     sync: &RedisParameterSync,
     planned: &Plan,
     resolved: &Resolved,
@@ -270,20 +293,20 @@ fn answer(error: &CloudError) -> ApplyResult {
     ApplyResult::Error { code, message: error.to_string(), kind }
 }
 
-fn measure(ctx: &Context, sync: &RedisParameterSync, status: &RedisParameterSyncStatus) {
+fn measure(ctx: &SyncContext, sync: &RedisParameterSync, status: &RedisParameterSyncStatus) {
     let who = subscriber(sync);
     let failing = i64::from(status.failing.unwrap_or_default());
     ctx.metrics.parameter_sync_failing(&who.namespace, &who.name, failing);
 }
 
-async fn publish(ctx: &Context, sync: &RedisParameterSync, events: &[Event]) {
+fn publish(ctx: &SyncContext, sync: &RedisParameterSync, events: &[Event]) {
     for event in events {
         let note = Note {
             warning: event.type_ == EventType::Warning,
             reason: event.reason.to_owned(),
             message: event.note.clone(),
         };
-        events::publish(ctx, sync, &note).await;
+        ctx.events.publish(sync, note);
     }
 }
 

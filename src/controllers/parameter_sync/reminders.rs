@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::api::RedisParameterSync;
-use crate::runtime::queue::Lane;
+use crate::object_key::ObjectKey;
 use crate::runtime::trigger::Trigger;
 
 /// Passes a second because of reminders that all objects of a namespace make together.
@@ -42,12 +42,12 @@ impl Reminders {
     pub fn remind(&self, namespace: &str, name: &str) {
         match self.wait(namespace, name, Instant::now()) {
             None => {}
-            Some(Duration::ZERO) => self.waker.wake_in(Lane::Periodic, namespace, name),
+            Some(Duration::ZERO) => self.waker.trigger(ObjectKey::new(namespace, name)),
             Some(wait) => {
-                let (waker, namespace, name) = (self.waker.clone(), namespace.to_owned(), name.to_owned());
+                let (waker, key) = (self.waker.clone(), ObjectKey::new(namespace, name));
                 tokio::spawn(async move {
                     tokio::time::sleep(wait).await;
-                    waker.wake_in(Lane::Periodic, &namespace, &name);
+                    waker.trigger(key);
                 });
             }
         }
@@ -97,6 +97,7 @@ fn rest(objects: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::queue::Lane;
     use crate::runtime::trigger::TriggerStream;
 
     fn reminders() -> (Reminders, TriggerStream) {

@@ -7,15 +7,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::core::SelectorExt as _;
 
+use super::context::SyncContext;
 use super::coverage::{Covered, Sighting, Stored, Who, has_unshown};
 use super::episode::is_in_sync;
-use super::membership::{Aim, Link, Member};
+use super::membership::{Aim, Member};
 use super::{CloudProblem, Elsewhere, LastKnown, Observation as Seen, Outcome, Problem, Target};
 use crate::api::parameter_sync::{ClusterSync, SyncPhase};
 use crate::api::shared::{KakaoParameterGroup, selector};
 use crate::api::{RedisParameterSync, reconcile_requested_at};
+use crate::controllers::cluster_ref::follower::{Follower, Link};
 use crate::controllers::cluster_ref::target::{self, Address};
-use crate::controllers::context::Context;
 use crate::controllers::credentials::Cloud;
 use crate::controllers::problem;
 use crate::inventory::{Connection, Found, Identity, Observation, Question, Sight, Subscriber, SubscriberKind, Want};
@@ -54,7 +55,7 @@ impl Resolved {
 }
 
 /// Finds the clusters and subscribes to them.
-pub async fn resolve(ctx: &Context, sync: &RedisParameterSync, who: &Subscriber) -> Resolved {
+pub async fn resolve(ctx: &SyncContext, sync: &RedisParameterSync, who: &Subscriber) -> Resolved {
     seed(ctx).await;
     if sync.spec.suspend {
         ctx.inventory.forget(who);
@@ -93,7 +94,7 @@ pub async fn resolve(ctx: &Context, sync: &RedisParameterSync, who: &Subscriber)
 }
 
 struct Collector<'a> {
-    ctx: &'a Context,
+    ctx: &'a SyncContext,
     sync: &'a RedisParameterSync,
     who: &'a Subscriber,
     force: Option<String>,
@@ -106,7 +107,7 @@ struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    fn new(ctx: &'a Context, sync: &'a RedisParameterSync, who: &'a Subscriber) -> Self {
+    fn new(ctx: &'a SyncContext, sync: &'a RedisParameterSync, who: &'a Subscriber) -> Self {
         let handled = sync.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref());
         let force = reconcile_requested_at(sync).filter(|asked| Some(asked) != handled);
         let now = Timestamp::now();
@@ -163,7 +164,7 @@ impl<'a> Collector<'a> {
             let missing = || Problem::ReferenceNotFound {
                 message: format!("RedisClusterRef {} is not in namespace {namespace}", reference.name),
             };
-            let found = ctx.cluster_refs.get(namespace, &reference.name).ok_or_else(missing)?;
+            let found = ctx.cluster_refs.get(&ObjectKey::new(namespace, &reference.name)).ok_or_else(missing)?;
             return match found {
                 Ok(_) => Ok(vec![ObjectKey::new(namespace, &reference.name)]),
                 Err(_) => Err(Problem::ReferenceNotFound {
@@ -188,7 +189,7 @@ impl<'a> Collector<'a> {
     async fn reference(&mut self, key: &ObjectKey) -> Option<Target> {
         let name = key.name();
         let member = self.ctx.membership.member(key, || {
-            let reference = self.ctx.cluster_refs.get(key.namespace(), name)?.ok()?;
+            let reference = self.ctx.cluster_refs.get(key)?.ok()?;
             Some(Member::of(&reference))
         })?;
         let Member::Kakao { want, id, name: seen_name, is_suspended, last_known } = &*member else {
@@ -226,7 +227,7 @@ impl<'a> Collector<'a> {
 
     /// Subscribes to a reference's cluster, which is read more often then.
     async fn asked(&mut self, key: &ObjectKey, known: &Known<'_>) -> Target {
-        let Some(Ok(reference)) = self.ctx.cluster_refs.get(key.namespace(), key.name()) else {
+        let Some(Ok(reference)) = self.ctx.cluster_refs.get(key) else {
             return known.target(Outcome::Pending);
         };
         let at_rest = Duration::from(reference.spec.poll_interval);
@@ -345,7 +346,7 @@ impl<'a> Collector<'a> {
 }
 
 /// How many clusters an object covers.
-fn most(ctx: &Context) -> usize {
+fn most(ctx: &SyncContext) -> usize {
     ctx.settings.max_clusters_per_sync.into()
 }
 
@@ -366,7 +367,7 @@ impl Known<'_> {
 
 /// Takes over what the statuses say before the first object is looked at. After a start that waits for the objects: without them
 /// nothing can be decided.
-async fn seed(ctx: &Context) {
+async fn seed(ctx: &SyncContext) {
     if ctx.coverage.is_seeded() {
         return;
     }
@@ -380,7 +381,7 @@ async fn seed(ctx: &Context) {
 }
 
 /// What an object is about by its status and, where that only counts, by those of its references.
-fn stored(ctx: &Context, sync: &RedisParameterSync) -> Option<Stored> {
+fn stored(ctx: &SyncContext, sync: &RedisParameterSync) -> Option<Stored> {
     if sync.spec.suspend {
         return None;
     }
@@ -399,8 +400,8 @@ fn stored(ctx: &Context, sync: &RedisParameterSync) -> Option<Stored> {
 }
 
 /// ID of a reference's cluster, if it was In-Sync when it was last seen.
-fn last_in_sync(ctx: &Context, key: &ObjectKey) -> Option<String> {
-    let read = || Some(Member::of(&*ctx.cluster_refs.get(key.namespace(), key.name())?.ok()?));
+fn last_in_sync(ctx: &SyncContext, key: &ObjectKey) -> Option<String> {
+    let read = || Some(Member::of(&*ctx.cluster_refs.get(key)?.ok()?));
     match &*ctx.membership.member(key, read)? {
         Member::Kakao { id, last_known: Some(LastKnown { sync_status: Some(word), .. }), .. } if is_in_sync(word) => {
             id.clone()
@@ -409,31 +410,36 @@ fn last_in_sync(ctx: &Context, key: &ObjectKey) -> Option<String> {
     }
 }
 
-/// Another version of a reference came, or it is gone: reminds whom that concerns.
-pub fn reference_changed(ctx: &Context, namespace: &str, name: &str) {
-    let read = || Some(Member::of(&*ctx.cluster_refs.get(namespace, name)?.ok()?));
-    for sync in ctx.membership.changed(namespace, name, ctx.cluster_refs.round(namespace), read) {
-        ctx.wakers.reminders.remind(namespace, &sync);
+impl Follower for SyncContext {
+    fn reference_changed(&self, key: &ObjectKey) {
+        let (namespace, name) = (key.namespace(), key.name());
+        let read = || Some(Member::of(&*self.cluster_refs.get(key)?.ok()?));
+        for sync in self.membership.changed(namespace, name, self.cluster_refs.round(namespace), read) {
+            self.reminders.remind(namespace, &sync);
+        }
     }
-}
 
-/// A reference's controller looked at its cluster: reminds those for whom that is news.
-pub fn reference_seen(ctx: &Context, who: &Subscriber, link: Link, seen: Option<&Observation>) {
-    for sync in ctx.membership.link(&who.namespace, &who.name, link, seen) {
-        ctx.wakers.reminders.remind(&who.namespace, &sync);
+    fn reference_observed(&self, key: &ObjectKey, link: &Link, observation: Option<&Observation>) {
+        for sync in self.membership.link(key.namespace(), key.name(), link.clone(), observation) {
+            self.reminders.remind(key.namespace(), &sync);
+        }
+    }
+
+    fn reference_unlinked(&self, key: &ObjectKey) {
+        self.membership.unlink(key.namespace(), key.name());
     }
 }
 
 /// An object is about no cluster any more, and waits for no turn.
-pub fn leave(ctx: &Context, who: &Subscriber) {
+pub fn leave(ctx: &SyncContext, who: &Subscriber) {
     ctx.turns.leave(&who.namespace, &who.name);
     ctx.membership.leave(&who.namespace, &who.name);
     remind(ctx, ctx.coverage.forget(&who.namespace, &who.name));
 }
 
-fn remind(ctx: &Context, concerned: BTreeSet<Arc<Who>>) {
+fn remind(ctx: &SyncContext, concerned: BTreeSet<Arc<Who>>) {
     for other in concerned {
-        ctx.wakers.reminders.remind(&other.namespace, &other.name);
+        ctx.reminders.remind(&other.namespace, &other.name);
     }
 }
 

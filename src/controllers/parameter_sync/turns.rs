@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::RedisParameterSync;
-use crate::runtime::queue::Lane;
+use crate::object_key::ObjectKey;
 use crate::runtime::trigger::Trigger;
 
 /// Store of one connection that ask at once: as many as its mutations under way.
@@ -87,7 +87,7 @@ impl Drop for Turn {
             next
         };
         if let Some((namespace, name)) = next {
-            self.shared.waker.wake_in(Lane::Periodic, &namespace, &name);
+            self.shared.waker.trigger(ObjectKey::new(&namespace, &name));
         }
     }
 }
