@@ -1,6 +1,8 @@
 //! RedisClusterRef: keeps the status of a reference, and the ConfigMap applications mount, what the cloud says.
 
 pub mod config_map;
+pub mod context;
+pub mod follower;
 mod input;
 mod map_plan;
 pub mod map_writes;
@@ -14,21 +16,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::config_map::Write;
+use self::context::ReferenceContext;
+use self::follower::Link;
 use self::map_writes::Written;
 use self::plan::{ConfigMapState, Input, MapProblem, Plan, View, plan};
-use super::context::Context;
-use super::parameter_sync::notify;
-use super::parameter_sync::reference::ReferenceConnection;
+use super::credentials::SecretKey;
+use super::kind::Kind;
 use crate::api::conditions::{READY, is_true};
 use crate::api::shared::generation;
 use crate::api::{RedisClusterRef, RedisClusterRefStatus, reconcile_requested_at};
 use crate::inventory::{Subscriber, SubscriberKind};
 use crate::object_key::ObjectKey;
 use crate::runtime::events;
+use crate::runtime::reconcile::{Outcome, Reconcile, ReconcileError};
 use crate::runtime::requeue;
-use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
-use crate::runtime::status::apply_status;
-use crate::runtime::store::Store;
 use crate::runtime::stored::Watched;
 use crate::runtime::workers::Worker;
 
@@ -45,12 +46,13 @@ impl Watched for RedisClusterRef {
 
 impl Reconcile for RedisClusterRef {
     const KIND: &'static str = "RedisClusterRef";
+    type Context = ReferenceContext;
 
-    fn objects(ctx: &Context) -> &Store<Self> {
-        &ctx.cluster_refs
-    }
-
-    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, _worker: Worker) -> Result<Outcome, ReconcileError> {
+    async fn reconcile(
+        self: Arc<Self>,
+        ctx: Arc<ReferenceContext>,
+        _worker: Worker,
+    ) -> Result<Outcome, ReconcileError> {
         let who = subscriber(&self);
         if self.metadata.deletion_timestamp.is_some() {
             ctx.inventory.forget(&who);
@@ -81,7 +83,7 @@ impl Reconcile for RedisClusterRef {
         let Plan { status, requeue_after, .. } = planned;
         if status != previous
             && !is_asked_for(&self, &previous)
-            && let Err(wait) = ctx.pace.write(&who.namespace, &who.name)
+            && let Err(wait) = ctx.write_limit.write(&ObjectKey::of(&self.metadata))
         {
             return Ok(Outcome::settled(wait));
         }
@@ -90,26 +92,30 @@ impl Reconcile for RedisClusterRef {
         Ok(if status == previous { Outcome::settled(requeue_after) } else { Outcome::applied(requeue_after) })
     }
 
-    fn changed(ctx: &Context, namespace: &str, name: &str) {
-        notify::reference_changed(ctx, &ObjectKey::new(namespace, name));
-        let waits = |request: &crate::api::RedisFlushRequest| {
-            request.spec.cluster_ref.name == name
-                && !request.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal())
-        };
-        for request in ctx.flush_requests.filter_in(namespace, waits) {
-            ctx.wakers.flush_requests.wake(namespace, request.metadata.name.as_deref().unwrap_or_default());
-        }
+    fn changed(ctx: &ReferenceContext, key: &ObjectKey) {
+        ctx.followers.iter().for_each(|follower| follower.reference_changed(key));
     }
 
-    fn forget(ctx: &Context, namespace: &str, name: &str) {
+    fn forget(ctx: &ReferenceContext, key: &ObjectKey) {
+        let (namespace, name) = (key.namespace(), key.name());
         ctx.metrics.forget_cluster(namespace, name);
-        ctx.membership.clear_connection(&ObjectKey::new(namespace, name));
+        ctx.followers.iter().for_each(|follower| follower.reference_unlinked(key));
         ctx.map_writes.forget(namespace, name);
         ctx.inventory.forget(&Subscriber {
             kind: SubscriberKind::ClusterRef,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         });
+    }
+}
+
+impl Kind for RedisClusterRef {
+    const SUBSCRIBER: Option<SubscriberKind> = Some(SubscriberKind::ClusterRef);
+
+    fn secret_changed(ctx: &ReferenceContext, secret: &SecretKey) {
+        for reference in ctx.cluster_refs.filter_in(&secret.namespace, |reference| target::uses(reference, secret)) {
+            ctx.trigger.trigger_requested(ObjectKey::of(&reference.metadata));
+        }
     }
 }
 
@@ -147,10 +153,11 @@ enum Looked {
 }
 
 /// Dereferences the Secret and asks the inventory.
-async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -> Looked {
+async fn observe(ctx: &ReferenceContext, reference: &RedisClusterRef, who: &Subscriber) -> Looked {
     if reference.spec.suspend {
         ctx.inventory.forget(who);
-        ctx.membership.clear_connection(&ObjectKey::of(&reference.metadata));
+        let key = ObjectKey::of(&reference.metadata);
+        ctx.followers.iter().for_each(|follower| follower.reference_unlinked(&key));
         return Looked::At(View::Suspended);
     }
     let force = requested_read(reference);
@@ -159,9 +166,8 @@ async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -
         Ok(seen) => {
             let asked_for = seen.connection.asked_for(who, &seen.want).unwrap_or_default();
             ctx.inventory.keep(who, &[(&seen.connection, seen.want)]);
-            let connected = ReferenceConnection::Connected(Arc::clone(&seen.connection));
-            let key = ObjectKey::of(&reference.metadata);
-            notify::reference_observed(ctx, &key, connected, Some(&seen.observation));
+            let link = Link::Connected(Arc::clone(&seen.connection));
+            tell_followers(ctx, reference, &link, Some(&seen.observation));
             let patience = if target::stands(reference) { requeue::WHEN_CHANGED } else { PATIENCE };
             if seen.observation.is_blank() && asked_for < patience {
                 return Looked::AtNothingYet { look_again: patience - asked_for };
@@ -170,15 +176,25 @@ async fn observe(ctx: &Context, reference: &RedisClusterRef, who: &Subscriber) -
         }
         Err(problem) => {
             ctx.inventory.forget(who);
-            let blocked = ReferenceConnection::Blocked(Arc::new(problem.clone()));
-            notify::reference_observed(ctx, &ObjectKey::of(&reference.metadata), blocked, None);
+            tell_followers(ctx, reference, &Link::Blocked(Arc::new(problem.clone())), None);
             Looked::At(View::Blocked(problem))
         }
     }
 }
 
+/// Tells the kinds that follow references what was observed.
+fn tell_followers(
+    ctx: &ReferenceContext,
+    reference: &RedisClusterRef,
+    link: &Link,
+    observation: Option<&crate::inventory::Observation>,
+) {
+    let key = ObjectKey::of(&reference.metadata);
+    ctx.followers.iter().for_each(|follower| follower.reference_observed(&key, link, observation));
+}
+
 /// Plans, and brings the ConfigMap about. That it cannot be had is no reason to keep the rest from the status.
-async fn with_config_map(ctx: &Context, reference: &RedisClusterRef, input: &mut Input<'_>) -> Plan {
+async fn with_config_map(ctx: &ReferenceContext, reference: &RedisClusterRef, input: &mut Input<'_>) -> Plan {
     let who = subscriber(reference);
     let is_asked_for = is_asked_for(reference, input.previous);
     // Somebody may create, change or delete it between the look and the write; then it is looked at once more.
@@ -190,8 +206,8 @@ async fn with_config_map(ctx: &Context, reference: &RedisClusterRef, input: &mut
             return planned;
         };
         let write = Write::new(config_map::api(ctx, reference), reference, &wanted.name, &looked, write);
-        let (waker, namespace, name) = (ctx.wakers.cluster_refs.clone(), who.namespace.clone(), who.name.clone());
-        let later = move || waker.wake(&namespace, &name);
+        let (trigger, key) = (ctx.trigger.clone(), ObjectKey::of(&reference.metadata));
+        let later = move || trigger.trigger(key);
         match ctx.map_writes.write((&who.namespace, &who.name), is_asked_for, write, later).await {
             Written::Done => return planned,
             Written::Lost => {}
@@ -206,7 +222,7 @@ async fn with_config_map(ctx: &Context, reference: &RedisClusterRef, input: &mut
 }
 
 async fn report(
-    ctx: &Context,
+    ctx: &ReferenceContext,
     reference: &RedisClusterRef,
     previous: &RedisClusterRefStatus,
     status: &RedisClusterRefStatus,
@@ -216,9 +232,9 @@ async fn report(
     if status == previous {
         return Ok(());
     }
-    apply_status(ctx, reference, status).await?;
+    ctx.statuses.apply::<RedisClusterRef>(&reference.metadata, None, status).await?;
     if let Some(note) = events::ready_changed(&previous.conditions, &status.conditions) {
-        ctx.announcer.announce(reference, note);
+        ctx.events.publish(reference, note);
     }
     Ok(())
 }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 use tracing::{info, warn};
 
 pub(super) use self::claims::{Unreadable, delete_claim, request_of};
 use super::FINALIZER;
+use super::context::FlushContext;
 use super::plan::{Effect, SEND_WITHIN, WATCH_LIMIT};
 use super::sentences as say;
 use super::session::{Others, Reference, Report, Session, Snapshot, Target};
@@ -23,15 +25,14 @@ use super::targets::AtTarget;
 use crate::api::conditions::{self, READY, STALLED};
 use crate::api::flush_request::{FlushPhase, RedisFlushRequestStatus};
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest};
-use crate::controllers::context::Context;
 use crate::runtime::events;
 use crate::runtime::guard::Guarded;
-use crate::runtime::runner::ReconcileError;
+use crate::runtime::reconcile::ReconcileError;
 use crate::runtime::workers::Worker;
 
 /// The hands of one reconcile.
 pub(super) struct Executor {
-    ctx: Arc<Context>,
+    ctx: Arc<FlushContext>,
     object: RedisFlushRequest,
     reference: Option<RedisClusterRef>,
     /// Its worker, until it has to wait for a cloud.
@@ -73,7 +74,7 @@ fn pause_after(failed_writes: u32) -> Duration {
 }
 
 impl Executor {
-    pub(super) fn new(ctx: Arc<Context>, object: RedisFlushRequest, worker: Worker) -> Self {
+    pub(super) fn new(ctx: Arc<FlushContext>, object: RedisFlushRequest, worker: Worker) -> Self {
         Self {
             ctx,
             object,
@@ -188,25 +189,20 @@ impl Executor {
         if write.status.phase == Some(FlushPhase::Sending) && self.attempt_began.is_none() {
             self.attempt_began = Some(Instant::now());
         }
-        let patch = json!({
-            "apiVersion": RedisFlushRequest::api_version(&()),
-            "kind": RedisFlushRequest::kind(&()),
-            "metadata": {
-                "name": session.object.name,
-                "uid": session.object.uid,
-                "resourceVersion": session.object.resource_version,
-            },
-            "status": write.status,
-        });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let written = self.requests().patch_status(&session.object.name, &params, &Patch::Apply(&patch)).await;
+        let object = ObjectMeta {
+            namespace: self.object.namespace(),
+            name: Some(session.object.name.clone()),
+            uid: Some(session.object.uid.clone()),
+            ..ObjectMeta::default()
+        };
+        let version = Some(session.object.resource_version.as_str());
+        let written = self.ctx.statuses.apply_and_read::<RedisFlushRequest>(&object, version, &write.status).await;
         let report = self.after_write("status", session, written)?;
-        if matches!(report, Report::Object(_)) {
-            self.ctx.metrics.status_written("RedisFlushRequest");
-            if let Some(phase) = write.status.phase.filter(|phase| *phase != session.object.phase()) {
-                self.ctx.metrics.flush_phase(phase.as_str());
-                info!(phase = phase.as_str(), message = write.status.message.as_deref(), "flush request");
-            }
+        if matches!(report, Report::Object(_))
+            && let Some(phase) = write.status.phase.filter(|phase| *phase != session.object.phase())
+        {
+            self.ctx.metrics.flush_phase(phase.as_str());
+            info!(phase = phase.as_str(), message = write.status.message.as_deref(), "flush request");
         }
         self.note_if_done(&report, write.note.as_ref());
         Ok(report)
@@ -257,14 +253,14 @@ impl Executor {
             reason: WRITE_REFUSED.to_owned(),
             message: say::write_refused(&sentence(said)),
         };
-        self.ctx.announcer.announce(&self.object, note);
+        self.ctx.events.publish(&self.object, note);
     }
 
     /// Publishes the events of the transitions made so far. Not while a flush is being sent: nothing that can take its time
     /// may come between the write of Sending and the send.
-    pub(super) async fn publish_notes(&mut self) {
+    pub(super) fn publish_notes(&mut self) {
         for note in std::mem::take(&mut self.notes) {
-            events::publish(&self.ctx, &self.object, &note).await;
+            self.ctx.events.publish(&self.object, note);
         }
     }
 

@@ -14,6 +14,7 @@
 //! [`Effect`]; `tests/flush_model` checks that very function against crashes, overlapping leaders and lost answers.
 
 pub mod claim;
+pub mod context;
 mod executor;
 pub mod outcome;
 pub mod plan;

@@ -8,15 +8,18 @@ use kube::api::Api;
 use tracing::{error, warn};
 
 use super::FINALIZER;
+use super::context::FlushContext;
 use super::executor::{Executor, request_key};
 use super::plan::{Effect, plan};
 use super::session::{Clock, Report, Session, Snapshot};
+use super::sweep::expired_claims;
 use crate::api::RedisFlushRequest;
 use crate::api::flush_request::FlushPhase;
-use crate::controllers::context::Context;
+use crate::controllers::cluster_ref::follower::Follower;
+use crate::controllers::kind::Kind;
+use crate::object_key::ObjectKey;
+use crate::runtime::reconcile::{Outcome, Reconcile, ReconcileError};
 use crate::runtime::requeue;
-use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
-use crate::runtime::store::Store;
 use crate::runtime::stored::Watched;
 use crate::runtime::workers::Worker;
 
@@ -33,12 +36,9 @@ impl Watched for RedisFlushRequest {
 impl Reconcile for RedisFlushRequest {
     const KIND: &'static str = "RedisFlushRequest";
     const FINALIZER: Option<&'static str> = Some(FINALIZER);
+    type Context = FlushContext;
 
-    fn objects(ctx: &Context) -> &Store<Self> {
-        &ctx.flush_requests
-    }
-
-    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, worker: Worker) -> Result<Outcome, ReconcileError> {
+    async fn reconcile(self: Arc<Self>, ctx: Arc<FlushContext>, worker: Worker) -> Result<Outcome, ReconcileError> {
         let namespace = self.metadata.namespace.clone().unwrap_or_default();
         let name = self.metadata.name.clone().unwrap_or_default();
         let mut in_queue = InQueue { ctx: &ctx, namespace: &namespace, name: &name, stays: false };
@@ -57,22 +57,43 @@ impl Reconcile for RedisFlushRequest {
         if let Err(ReconcileError::Refused(sentence)) = &result {
             run.executor.announce_refusal(sentence);
         }
-        run.executor.publish_notes().await;
+        run.executor.publish_notes();
         if !run.is_flushing() {
             ctx.flush_targets.give_back(&me);
         }
         result
     }
 
-    fn forget(ctx: &Context, namespace: &str, name: &str) {
+    fn forget(ctx: &FlushContext, key: &ObjectKey) {
+        let (namespace, name) = (key.namespace(), key.name());
         ctx.flush_targets.give_back(&request_key(namespace, name));
         ctx.flush_slots.leave(namespace, name);
     }
 }
 
+impl Kind for RedisFlushRequest {
+    async fn sweep(ctx: &FlushContext) {
+        if let Err(error) = expired_claims(ctx).await {
+            warn!(%error, "the flush claims could not be swept; they are looked at again in a minute");
+        }
+    }
+}
+
+impl Follower for FlushContext {
+    fn reference_changed(&self, key: &ObjectKey) {
+        let waits = |request: &RedisFlushRequest| {
+            request.spec.cluster_ref.name == key.name()
+                && !request.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal())
+        };
+        for request in self.flush_requests.filter_in(key.namespace(), waits) {
+            self.trigger.trigger_requested(ObjectKey::of(&request.metadata));
+        }
+    }
+}
+
 /// The place of a request among those that wait for a slot: given up, however its reconcile ends, unless it says that it waits.
 struct InQueue<'a> {
-    ctx: &'a Context,
+    ctx: &'a FlushContext,
     namespace: &'a str,
     name: &'a str,
     stays: bool,
@@ -120,7 +141,7 @@ impl Run {
             self.session.absorb(report);
             self.executor.flushing(self.is_flushing());
             if self.session.object.phase() != FlushPhase::Sending {
-                self.executor.publish_notes().await;
+                self.executor.publish_notes();
             }
         }
         error!("a flush request went in circles; this is a bug of the operator");

@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::RedisFlushRequest;
+use crate::object_key::ObjectKey;
 use crate::runtime::trigger::Trigger;
 
 /// Requests of one namespace that talk with clouds at once.
@@ -130,7 +131,7 @@ impl Shared {
         let Some(tenant) = tenants.get_mut(namespace) else { return };
         change(tenant);
         for name in tenant.next(None).0 {
-            self.waker.wake(namespace, name);
+            self.waker.trigger_requested(ObjectKey::new(namespace, name));
         }
         if tenant.talking.is_empty() && tenant.waiting.is_empty() {
             tenants.remove(namespace);

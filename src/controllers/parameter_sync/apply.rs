@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::apply_slots::ApplySlot;
 use super::claims::Claimant;
+use super::context::SyncContext;
 use super::input::ApplyResult;
 use super::messages;
 use super::observe::ObservedClusters;
@@ -17,7 +18,6 @@ use super::plan::Apply;
 use crate::api::RedisParameterSync;
 use crate::api::parameter_sync::SyncError;
 use crate::cloud::{CloudError, ErrorKind, Executed};
-use crate::controllers::context::Context;
 use crate::inventory::{Connection, Source};
 use crate::object_key::ObjectKey;
 
@@ -28,7 +28,7 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
 /// A slot at each connection of the applications, and the IDs of all clusters at whose connection the object has none.
 pub(super) fn acquire_slots(
-    ctx: &Context,
+    ctx: &SyncContext,
     key: &ObjectKey,
     applies: &[Apply],
     connections: &HashMap<String, Arc<Connection>>,
@@ -36,7 +36,7 @@ pub(super) fn acquire_slots(
     let label = |apply: &Apply| connections.get(&apply.id).map(|connection| connection.label().to_owned());
     let labels: BTreeSet<String> = applies.iter().filter_map(label).collect();
     let acquired: HashMap<String, ApplySlot> =
-        labels.into_iter().filter_map(|label| Some((label.clone(), ctx.turns.acquire(&label, key)?))).collect();
+        labels.into_iter().filter_map(|label| Some((label.clone(), ctx.apply_slots.acquire(&label, key)?))).collect();
     let without_slot = connections.iter().filter(|(_, connection)| !acquired.contains_key(connection.label()));
     let without_slot = without_slot.map(|(id, _)| id.clone()).collect();
     (acquired.into_values().collect(), without_slot)
@@ -44,7 +44,7 @@ pub(super) fn acquire_slots(
 
 /// Requests each of the applications, and returns the answers by the clusters' IDs.
 pub(super) async fn request_applications(
-    ctx: &Context,
+    ctx: &SyncContext,
     sync: &RedisParameterSync,
     applies: &[Apply],
     observed: &ObservedClusters,
@@ -56,7 +56,7 @@ pub(super) async fn request_applications(
         .map(|apply| async move {
             let may_begin = || {
                 begun.elapsed() <= BEGIN_WITHIN
-                    && ctx.coverage.begin_request(claimant, &apply.id, observed.others_known_at, Timestamp::now())
+                    && ctx.ownership.begin_request(claimant, &apply.id, observed.others_known_at, Timestamp::now())
             };
             let result = match observed.connections.get(&apply.id) {
                 Some(connection) if may_begin() => request_application(connection, &apply.id).await,
@@ -80,7 +80,7 @@ async fn request_application(connection: &Connection, id: &str) -> ApplyResult {
     }
 }
 
-fn report(ctx: &Context, apply: &Apply, result: &ApplyResult) {
+fn report(ctx: &SyncContext, apply: &Apply, result: &ApplyResult) {
     let (cluster, attempt) = (&apply.name, apply.attempt);
     let outcome = match result {
         ApplyResult::Accepted => {

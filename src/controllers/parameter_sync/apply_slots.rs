@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::RedisParameterSync;
 use crate::object_key::ObjectKey;
-use crate::runtime::queue::Lane;
 use crate::runtime::trigger::Trigger;
 
 /// Slots of one connection: as many as it has mutations under way.
@@ -85,7 +84,7 @@ impl Drop for ApplySlot {
             next
         };
         if let Some(next) = next {
-            self.table.trigger.wake_in(Lane::Periodic, next.namespace(), next.name());
+            self.table.trigger.trigger(next);
         }
     }
 }

@@ -7,8 +7,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::reference::{ReferenceConnection, ReferenceSummary, fingerprint};
+use super::reference::{ReferenceSummary, fingerprint};
 use crate::api::RedisParameterSync;
+use crate::controllers::cluster_ref::follower::Link;
 use crate::inventory::Observation;
 use crate::object_key::ObjectKey;
 use crate::runtime::store::Oldest;
@@ -36,10 +37,10 @@ impl SyncScope {
     }
 }
 
-/// The connection of a reference, and what was last observed by it.
+/// How a reference is connected, and what was last observed of it.
 #[derive(Debug)]
-struct ConnectionRecord {
-    connection: ReferenceConnection,
+struct LinkRecord {
+    link: Link,
     /// Of [`fingerprint`].
     fingerprint: u64,
 }
@@ -61,7 +62,7 @@ struct NamespaceMembers {
     /// By the reference's name.
     summaries: HashMap<Box<str>, Arc<ReferenceSummary>>,
     /// By the reference's name.
-    connections: HashMap<Box<str>, ConnectionRecord>,
+    links: HashMap<Box<str>, LinkRecord>,
     /// The round of the store of which the objects were last notified.
     notified_round: u64,
 }
@@ -163,33 +164,28 @@ impl Membership {
     }
 
     /// Notes how a reference is connected and what its controller observed. Returns the objects for which that is news.
-    pub fn set_connection(
-        &self,
-        reference: &ObjectKey,
-        connection: ReferenceConnection,
-        observation: Option<&Observation>,
-    ) -> Vec<ObjectKey> {
-        let fingerprint = fingerprint(&connection, observation);
+    pub fn set_link(&self, reference: &ObjectKey, link: Link, observation: Option<&Observation>) -> Vec<ObjectKey> {
+        let fingerprint = fingerprint(&link, observation);
         let mut all = self.lock();
         let members = all.entry(reference.namespace().into()).or_default();
-        let record = ConnectionRecord { connection, fingerprint };
-        let before = members.connections.insert(reference.name().into(), record);
+        let record = LinkRecord { link, fingerprint };
+        let before = members.links.insert(reference.name().into(), record);
         let is_news = before.is_none_or(|before| before.fingerprint != fingerprint);
         if is_news { members.syncs_of(reference) } else { Vec::new() }
     }
 
     /// How a reference is connected. None before its own controller has observed it.
-    pub fn connection_of(&self, reference: &ObjectKey) -> Option<ReferenceConnection> {
+    pub fn link_of(&self, reference: &ObjectKey) -> Option<Link> {
         let all = self.lock();
-        let record = all.get(reference.namespace())?.connections.get(reference.name())?;
-        Some(record.connection.clone())
+        let record = all.get(reference.namespace())?.links.get(reference.name())?;
+        Some(record.link.clone())
     }
 
     /// A reference is not connected any more, or is gone.
-    pub fn clear_connection(&self, reference: &ObjectKey) {
+    pub fn clear_link(&self, reference: &ObjectKey) {
         let mut all = self.lock();
         let Some(members) = all.get_mut(reference.namespace()) else { return };
-        members.connections.remove(reference.name());
+        members.links.remove(reference.name());
         if members.is_empty() {
             all.remove(reference.namespace());
         }
@@ -242,7 +238,7 @@ impl NamespaceMembers {
     }
 
     fn is_empty(&self) -> bool {
-        self.scopes.is_empty() && self.connections.is_empty()
+        self.scopes.is_empty() && self.links.is_empty()
     }
 }
 
@@ -266,8 +262,8 @@ mod tests {
         || Oldest { total: keys.len(), keys }
     }
 
-    fn blocked(why: &str) -> ReferenceConnection {
-        ReferenceConnection::Blocked(Arc::new(Problem::new(Reason::CredentialsNotFound, why)))
+    fn blocked(why: &str) -> Link {
+        Link::Blocked(Arc::new(Problem::new(Reason::CredentialsNotFound, why)))
     }
 
     fn names(keys: &[ObjectKey]) -> Vec<&str> {
@@ -330,10 +326,10 @@ mod tests {
         let membership = Membership::default();
         membership.set_scope(&key("all"), selector("all"));
         membership.selected("shop", "all", 0, selects(&["a"]));
-        assert_eq!(names(&membership.set_connection(&key("a"), blocked("no Secret"), None)), ["all"]);
-        assert!(membership.set_connection(&key("a"), blocked("no Secret"), None).is_empty());
-        assert_eq!(names(&membership.set_connection(&key("a"), blocked("no key"), None)), ["all"]);
-        assert!(membership.set_connection(&key("b"), blocked("no Secret"), None).is_empty(), "no object selects it");
+        assert_eq!(names(&membership.set_link(&key("a"), blocked("no Secret"), None)), ["all"]);
+        assert!(membership.set_link(&key("a"), blocked("no Secret"), None).is_empty());
+        assert_eq!(names(&membership.set_link(&key("a"), blocked("no key"), None)), ["all"]);
+        assert!(membership.set_link(&key("b"), blocked("no Secret"), None).is_empty(), "no object selects it");
     }
 
     #[test]
@@ -345,11 +341,11 @@ mod tests {
             membership.set_scope(&key(name), scope);
         }
         assert_eq!(names(&membership.with_parameter_group("shop")), ["c"]);
-        membership.set_connection(&key("r"), blocked("no Secret"), None);
+        membership.set_link(&key("r"), blocked("no Secret"), None);
         membership.summary(&key("r"), || Some(ReferenceSummary::NotSupported(Provider::Ncp)));
         ["a", "b", "c"].iter().for_each(|name| membership.remove(&key(name)));
         assert!(membership.lock()["shop"].summaries.is_empty());
-        membership.clear_connection(&key("r"));
+        membership.clear_link(&key("r"));
         assert!(membership.lock().is_empty());
     }
 }

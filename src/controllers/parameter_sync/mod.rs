@@ -13,22 +13,23 @@
 //! - `Reconciling` and `Stalled` never stand together, and `Ready` is True only if there are clusters and all are In-Sync.
 
 mod apply;
-pub mod apply_slots;
+mod apply_slots;
 mod claims;
+pub mod context;
 mod entry;
 mod episode;
 mod events;
 mod input;
-pub mod membership;
+mod membership;
 mod messages;
 mod not_ready;
-pub mod notify;
+mod notify;
 mod observe;
-pub mod ownership;
+mod ownership;
 mod plan;
 mod policy;
 mod reconcile;
-pub mod reference;
+mod reference;
 pub mod reminders;
 mod seed;
 mod status;

@@ -4,47 +4,47 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::claims::Claimant;
-use super::reference::{ReferenceConnection, ReferenceSummary};
-use crate::controllers::context::Context;
+use super::context::SyncContext;
+use super::reference::ReferenceSummary;
+use crate::controllers::cluster_ref::follower::{Follower, Link};
 use crate::inventory::Observation;
 use crate::object_key::ObjectKey;
 
-/// Another version of a reference came, or the reference is gone.
-pub fn reference_changed(ctx: &Context, reference: &ObjectKey) {
-    let round = ctx.cluster_refs.round(reference.namespace());
-    for sync in ctx.membership.reference_changed(reference, round, || summary_of(ctx, reference)) {
-        ctx.wakers.reminders.remind(&sync);
+impl Follower for SyncContext {
+    fn reference_changed(&self, reference: &ObjectKey) {
+        let round = self.cluster_refs.round(reference.namespace());
+        for sync in self.membership.reference_changed(reference, round, || summary_of(self, reference)) {
+            self.reminders.remind(&sync);
+        }
     }
-}
 
-/// The controller of a reference has observed its cluster, or found out why it cannot.
-pub fn reference_observed(
-    ctx: &Context,
-    reference: &ObjectKey,
-    connection: ReferenceConnection,
-    observation: Option<&Observation>,
-) {
-    for sync in ctx.membership.set_connection(reference, connection, observation) {
-        ctx.wakers.reminders.remind(&sync);
+    fn reference_observed(&self, reference: &ObjectKey, link: &Link, observation: Option<&Observation>) {
+        for sync in self.membership.set_link(reference, link.clone(), observation) {
+            self.reminders.remind(&sync);
+        }
+    }
+
+    fn reference_unlinked(&self, reference: &ObjectKey) {
+        self.membership.clear_link(reference);
     }
 }
 
 /// An object claims and selects nothing any more, and waits for no slot.
-pub(super) fn release(ctx: &Context, sync: &ObjectKey) {
-    ctx.turns.withdraw(sync);
+pub(super) fn release(ctx: &SyncContext, sync: &ObjectKey) {
+    ctx.apply_slots.withdraw(sync);
     ctx.membership.remove(sync);
-    remind(ctx, ctx.coverage.release(sync));
+    remind(ctx, ctx.ownership.release(sync));
 }
 
 /// The owner of a cluster may be another one for these objects.
-pub(super) fn remind(ctx: &Context, concerned: BTreeSet<Arc<Claimant>>) {
+pub(super) fn remind(ctx: &SyncContext, concerned: BTreeSet<Arc<Claimant>>) {
     for claimant in concerned {
-        ctx.wakers.reminders.remind(claimant.key());
+        ctx.reminders.remind(claimant.key());
     }
 }
 
 /// The summary of a reference as it is stored now. None if it is gone or cannot be read.
-pub(super) fn summary_of(ctx: &Context, reference: &ObjectKey) -> Option<ReferenceSummary> {
-    let stored = ctx.cluster_refs.get(reference.namespace(), reference.name())?.ok()?;
+pub(super) fn summary_of(ctx: &SyncContext, reference: &ObjectKey) -> Option<ReferenceSummary> {
+    let stored = ctx.cluster_refs.get(reference)?.ok()?;
     Some(ReferenceSummary::of(&stored))
 }

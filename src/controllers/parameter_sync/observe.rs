@@ -7,19 +7,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::claims::{Claimant, ClaimedGroup, Claims};
+use super::context::SyncContext;
 use super::input::{ClusterObservation, GroupObservation, ObservedCluster, OtherSyncs, Unresolved};
 use super::membership::SyncScope;
 use super::messages;
 use super::notify::{release, remind, summary_of};
 use super::ownership::VisibleCluster;
-use super::reference::{ReferenceConnection, ReferenceSummary};
+use super::reference::ReferenceSummary;
 use super::seed::{seed, selected_references};
 use crate::api::cluster_ref::ParameterGroupStatus;
 use crate::api::parameter_sync::{ClusterSync, SyncPhase};
 use crate::api::shared::KakaoParameterGroup;
 use crate::api::{Provider, Reason, RedisParameterSync, reconcile_requested_at};
+use crate::controllers::cluster_ref::follower::Link;
 use crate::controllers::cluster_ref::target::{self, Address};
-use crate::controllers::context::Context;
 use crate::controllers::problem::Problem;
 use crate::inventory::{Connection, Found, Identity, Observation, Question, Sight, Subscriber, SubscriberKind, Want};
 use crate::object_key::ObjectKey;
@@ -57,7 +58,7 @@ pub(super) fn subscriber(key: &ObjectKey) -> Subscriber {
 }
 
 /// Finds the clusters of an object, subscribes to them where that is needed, and claims them.
-pub(super) async fn observe(ctx: &Context, sync: &RedisParameterSync, key: &ObjectKey) -> ObservedClusters {
+pub(super) async fn observe(ctx: &SyncContext, sync: &RedisParameterSync, key: &ObjectKey) -> ObservedClusters {
     seed(ctx).await;
     let subscriber = subscriber(key);
     if sync.spec.suspend {
@@ -66,7 +67,7 @@ pub(super) async fn observe(ctx: &Context, sync: &RedisParameterSync, key: &Obje
         return ObservedClusters::none(Ok(Vec::new()), true);
     }
     ctx.membership.set_scope(key, SyncScope::of(sync));
-    if !ctx.coverage.is_seeded() {
+    if !ctx.ownership.is_seeded() {
         // This does not count as the fresh read that a person requested.
         return ObservedClusters::none(Err(Unresolved::Pending), false);
     }
@@ -80,7 +81,7 @@ pub(super) async fn observe(ctx: &Context, sync: &RedisParameterSync, key: &Obje
     ctx.inventory.keep(&subscriber, &subscriptions);
     let claimant = Claimant::of(sync);
     let others_known_at = Timestamp::now();
-    remind(ctx, ctx.coverage.claim(&claimant, observer.claims(&clusters)));
+    remind(ctx, ctx.ownership.claim(&claimant, observer.claims(&clusters)));
     let mut clusters = match clusters {
         Ok(clusters) => clusters,
         Err(unresolved) => return ObservedClusters::none(Err(unresolved), observer.refresh_done),
@@ -91,7 +92,7 @@ pub(super) async fn observe(ctx: &Context, sync: &RedisParameterSync, key: &Obje
 }
 
 struct Observer<'a> {
-    ctx: &'a Context,
+    ctx: &'a SyncContext,
     sync: &'a RedisParameterSync,
     subscriber: &'a Subscriber,
     /// The annotation's value, while the fresh read that it requests has not been made.
@@ -105,7 +106,7 @@ struct Observer<'a> {
 }
 
 impl<'a> Observer<'a> {
-    fn new(ctx: &'a Context, sync: &'a RedisParameterSync, subscriber: &'a Subscriber) -> Self {
+    fn new(ctx: &'a SyncContext, sync: &'a RedisParameterSync, subscriber: &'a Subscriber) -> Self {
         let handled = sync.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref());
         Self {
             ctx,
@@ -169,7 +170,7 @@ impl<'a> Observer<'a> {
         let no_clusters = |reason, message| Unresolved::NoClusters(Problem::new(reason, message));
         let namespace = &self.subscriber.namespace;
         if let Some(reference) = &self.sync.spec.cluster_ref {
-            return match self.ctx.cluster_refs.get(namespace, &reference.name) {
+            return match self.ctx.cluster_refs.get(&ObjectKey::new(namespace, &reference.name)) {
                 Some(Ok(_)) => Ok(vec![ObjectKey::new(namespace, &reference.name)]),
                 Some(Err(_)) => {
                     Err(no_clusters(Reason::ReferenceNotFound, messages::reference_invalid(&reference.name)))
@@ -223,12 +224,12 @@ impl<'a> Observer<'a> {
 
     /// What the reference's own subscription knows of its cluster: enough while nothing is under way.
     fn peek(&mut self, key: &ObjectKey, query: &Want, cluster: &ReferenceCluster<'_>) -> ObservedCluster {
-        let connection = match self.ctx.membership.connection_of(key) {
+        let connection = match self.ctx.membership.link_of(key) {
             None => return cluster.observed(ClusterObservation::Pending),
-            Some(ReferenceConnection::Blocked(problem)) => {
+            Some(Link::Blocked(problem)) => {
                 return cluster.observed(ClusterObservation::Unreadable((*problem).clone()));
             }
-            Some(ReferenceConnection::Connected(connection)) => connection,
+            Some(Link::Connected(connection)) => connection,
         };
         let (namespace, name) = (key.namespace().to_owned(), key.name().to_owned());
         match connection.look(&Subscriber { kind: SubscriberKind::ClusterRef, namespace, name }, query) {
@@ -239,7 +240,7 @@ impl<'a> Observer<'a> {
 
     /// Subscribes to a reference's cluster, which is read more often then.
     async fn subscribe(&mut self, key: &ObjectKey, cluster: &ReferenceCluster<'_>) -> ObservedCluster {
-        let Some(Ok(reference)) = self.ctx.cluster_refs.get(key.namespace(), key.name()) else {
+        let Some(Ok(reference)) = self.ctx.cluster_refs.get(key) else {
             return cluster.observed(ClusterObservation::Pending);
         };
         let at_rest = Duration::from(reference.spec.poll_interval);
@@ -358,7 +359,7 @@ impl<'a> Observer<'a> {
                 group_id: group.group_id.as_deref(),
                 group_name: group.group_name.as_deref(),
             };
-            cluster.others = self.ctx.coverage.others(claimant, &visible);
+            cluster.others = self.ctx.ownership.others(claimant, &visible);
         }
     }
 }

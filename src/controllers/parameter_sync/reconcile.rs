@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::apply::{acquire_slots, request_applications};
+use super::context::SyncContext;
 use super::input::Input;
 use super::notify::release;
 use super::observe::{ObservedClusters, observe, subscriber};
@@ -14,12 +15,13 @@ use super::plan::{Plan, plan};
 use super::write::{WriteResult, latest, write, write_answers};
 use crate::api::shared::generation;
 use crate::api::{RedisParameterSync, RedisParameterSyncStatus, reconcile_requested_at};
-use crate::controllers::context::Context;
+use crate::controllers::credentials::SecretKey;
+use crate::controllers::kind::Kind;
+use crate::inventory::SubscriberKind;
 use crate::object_key::ObjectKey;
-use crate::runtime::events::{self, Note};
+use crate::runtime::events::Note;
+use crate::runtime::reconcile::{Outcome, Reconcile, ReconcileError};
 use crate::runtime::requeue::WHEN_CHANGED;
-use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
-use crate::runtime::store::Store;
 use crate::runtime::stored::Watched;
 use crate::runtime::workers::Worker;
 
@@ -41,14 +43,11 @@ impl Watched for RedisParameterSync {
 
 impl Reconcile for RedisParameterSync {
     const KIND: &'static str = "RedisParameterSync";
+    type Context = SyncContext;
 
-    fn objects(ctx: &Context) -> &Store<Self> {
-        &ctx.parameter_syncs
-    }
-
-    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, _worker: Worker) -> Result<Outcome, ReconcileError> {
+    async fn reconcile(self: Arc<Self>, ctx: Arc<SyncContext>, _worker: Worker) -> Result<Outcome, ReconcileError> {
         let key = ObjectKey::of(&self.metadata);
-        ctx.wakers.reminders.begin_pass(&key);
+        ctx.reminders.begin_pass(&key);
         if self.metadata.deletion_timestamp.is_some() {
             forget(&ctx, &key);
             return Ok(Outcome::settled(WHEN_CHANGED));
@@ -60,23 +59,41 @@ impl Reconcile for RedisParameterSync {
         Ok(requeue(&acted, reported))
     }
 
-    fn forget(ctx: &Context, namespace: &str, name: &str) {
-        let key = ObjectKey::new(namespace, name);
-        ctx.metrics.forget_parameter_sync(namespace, name);
-        ctx.wakers.reminders.forget(&key);
-        forget(ctx, &key);
+    fn forget(ctx: &SyncContext, key: &ObjectKey) {
+        ctx.metrics.forget_parameter_sync(key.namespace(), key.name());
+        ctx.reminders.forget(key);
+        forget(ctx, key);
+    }
+}
+
+impl Kind for RedisParameterSync {
+    const SUBSCRIBER: Option<SubscriberKind> = Some(SubscriberKind::ParameterSync);
+
+    /// Only objects that name a parameter group have a Secret of their own; the others hear of it from their references.
+    fn secret_changed(ctx: &SyncContext, secret: &SecretKey) {
+        for sync in ctx.membership.with_parameter_group(&secret.namespace) {
+            ctx.reminders.remind(&sync);
+        }
+    }
+
+    /// A parameter sync that was reconciled before all references were listed waits for them. Most often the list triggers it, but
+    /// not one that is empty or refused.
+    fn all_known(ctx: &SyncContext) {
+        for sync in ctx.parameter_syncs.filter(|_| true) {
+            ctx.trigger.trigger(ObjectKey::of(&sync.metadata));
+        }
     }
 }
 
 /// The object is gone, or about to be: it subscribes to nothing and claims nothing.
-fn forget(ctx: &Context, key: &ObjectKey) {
+fn forget(ctx: &SyncContext, key: &ObjectKey) {
     ctx.inventory.forget(&subscriber(key));
     release(ctx, key);
 }
 
 /// The plan for the status that this copy of the object has.
 fn plan_for(
-    ctx: &Context,
+    ctx: &SyncContext,
     sync: &RedisParameterSync,
     observed: &ObservedClusters,
     without_slot: &HashSet<String>,
@@ -112,14 +129,14 @@ enum Acted {
 
 /// Requests the applications that are due, after their attempts were counted in the status.
 async fn act(
-    ctx: &Context,
+    ctx: &SyncContext,
     sync: Arc<RedisParameterSync>,
     observed: &ObservedClusters,
     planned: Plan,
 ) -> Result<Acted, ReconcileError> {
     let key = ObjectKey::of(&sync.metadata);
     if planned.applies.is_empty() {
-        ctx.turns.withdraw(&key);
+        ctx.apply_slots.withdraw(&key);
         return Ok(Acted::NothingDue { sync, planned });
     }
     let (slots, without_slot) = acquire_slots(ctx, &key, &planned.applies, &observed.connections);
@@ -133,7 +150,7 @@ async fn act(
     let WriteResult::WrittenAt(Some(version)) = write(ctx, &sync, version, &planned.status).await? else {
         return Ok(Acted::Outdated);
     };
-    publish(ctx, &sync, &planned.events).await;
+    publish(ctx, &sync, &planned.events);
     let answers = request_applications(ctx, &sync, &planned.applies, observed).await;
     drop(slots);
     let counted = planned.status.clone();
@@ -152,7 +169,7 @@ enum Reported {
 }
 
 /// Writes the status and publishes the events.
-async fn report(ctx: &Context, acted: &Acted) -> Result<Reported, ReconcileError> {
+async fn report(ctx: &SyncContext, acted: &Acted) -> Result<Reported, ReconcileError> {
     match acted {
         Acted::NothingDue { sync, planned } => {
             measure(ctx, sync, &planned.status);
@@ -163,11 +180,11 @@ async fn report(ctx: &Context, acted: &Acted) -> Result<Reported, ReconcileError
             if write(ctx, sync, version, &planned.status).await? == WriteResult::Outdated {
                 return Ok(Reported::Outdated);
             }
-            publish(ctx, sync, &planned.events).await;
+            publish(ctx, sync, &planned.events);
         }
         Acted::Requested { sync, version, counted, answered } => {
             write_answers(ctx, sync, version, counted, &answered.status).await?;
-            publish(ctx, sync, &answered.events).await;
+            publish(ctx, sync, &answered.events);
             measure(ctx, sync, &answered.status);
         }
         Acted::Outdated | Acted::Gone => return Ok(Reported::Unchanged),
@@ -189,15 +206,15 @@ fn requeue(acted: &Acted, reported: Reported) -> Outcome {
     }
 }
 
-fn measure(ctx: &Context, sync: &RedisParameterSync, status: &RedisParameterSyncStatus) {
+fn measure(ctx: &SyncContext, sync: &RedisParameterSync, status: &RedisParameterSyncStatus) {
     let key = ObjectKey::of(&sync.metadata);
     let failing = i64::from(status.failing.unwrap_or_default());
     ctx.metrics.parameter_sync_failing(key.namespace(), key.name(), failing);
 }
 
-async fn publish(ctx: &Context, sync: &RedisParameterSync, notes: &[Note]) {
+fn publish(ctx: &SyncContext, sync: &RedisParameterSync, notes: &[Note]) {
     for note in notes {
-        events::publish(ctx, sync, note).await;
+        ctx.events.publish(sync, note.clone());
     }
 }
 

@@ -1,13 +1,12 @@
 //! What a RedisParameterSync needs to know of a RedisClusterRef.
 
-use std::sync::Arc;
-
 use crate::api::cluster_ref::ParameterGroupStatus;
 use crate::api::{Provider, RedisClusterRef, Target, TargetError, TargetQuery};
+use crate::controllers::cluster_ref::follower::Link;
 use crate::controllers::cluster_ref::target;
 use crate::controllers::problem::Problem;
 use crate::digest;
-use crate::inventory::{Connection, Observation, Sight, Want};
+use crate::inventory::{Observation, Sight, Want};
 
 /// The part of a reference that matters here.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,20 +52,11 @@ impl ReferenceSummary {
     }
 }
 
-/// How a reference is connected, as its own controller reported it.
-#[derive(Clone, Debug)]
-pub enum ReferenceConnection {
-    /// By this connection.
-    Connected(Arc<Connection>),
-    /// Not at all, for this reason.
-    Blocked(Arc<Problem>),
-}
-
 /// A number that differs when a RedisParameterSync has something else to say about the cluster of a reference.
-pub fn fingerprint(connection: &ReferenceConnection, observation: Option<&Observation>) -> u64 {
-    let connected = match connection {
-        ReferenceConnection::Connected(connection) => Ok(connection.label()),
-        ReferenceConnection::Blocked(problem) => Err((problem.reason, &problem.message)),
+pub fn fingerprint(link: &Link, observation: Option<&Observation>) -> u64 {
+    let connected = match link {
+        Link::Connected(connection) => Ok(connection.label()),
+        Link::Blocked(problem) => Err((problem.reason, &problem.message)),
     };
     let observed = observation.map(|observation| {
         let cluster = match &observation.sight {

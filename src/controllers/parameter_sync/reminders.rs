@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use crate::api::RedisParameterSync;
 use crate::object_key::ObjectKey;
-use crate::runtime::queue::Lane;
 use crate::runtime::trigger::Trigger;
 
 /// Passes a second because of reminders that all objects of a namespace make together.
@@ -46,12 +45,12 @@ impl Reminders {
     pub fn remind(&self, key: &ObjectKey) {
         match self.wait(key, Instant::now()) {
             None => {}
-            Some(Duration::ZERO) => self.trigger(key),
+            Some(Duration::ZERO) => self.trigger.trigger(key.clone()),
             Some(wait) => {
-                let (reminders, key) = (self.clone(), key.clone());
+                let (trigger, key) = (self.trigger.clone(), key.clone());
                 tokio::spawn(async move {
                     tokio::time::sleep(wait).await;
-                    reminders.trigger(&key);
+                    trigger.trigger(key);
                 });
             }
         }
@@ -70,10 +69,6 @@ impl Reminders {
         if of_namespace.is_empty() {
             states.remove(key.namespace());
         }
-    }
-
-    fn trigger(&self, key: &ObjectKey) {
-        self.trigger.wake_in(Lane::Periodic, key.namespace(), key.name());
     }
 
     /// How long a reminder waits. None if no reminder is needed: the object was reminded already, or its first pass is still to come.
@@ -105,6 +100,7 @@ fn rest(objects: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::queue::Lane;
     use crate::runtime::trigger::TriggerStream;
 
     fn reminders() -> (Reminders, TriggerStream) {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use kube::core::SelectorExt as _;
 
 use super::claims::{StoredClaims, has_unshown_clusters};
+use super::context::SyncContext;
 use super::membership::SyncScope;
 use super::notify::summary_of;
 use super::reference::ReferenceSummary;
 use super::sync_status::SyncStatus;
 use crate::api::RedisParameterSync;
 use crate::api::shared::selector;
-use crate::controllers::context::Context;
 use crate::object_key::ObjectKey;
 use crate::runtime::store::Oldest;
 
@@ -20,8 +20,8 @@ use crate::runtime::store::Oldest;
 const UNTIL_FILLED: Duration = Duration::from_secs(30);
 
 /// Takes over the claims of all objects, once. After a start that waits for the objects: without them nothing can be decided.
-pub(super) async fn seed(ctx: &Context) {
-    if ctx.coverage.is_seeded() {
+pub(super) async fn seed(ctx: &SyncContext) {
+    if ctx.ownership.is_seeded() {
         return;
     }
     let filled = async {
@@ -29,7 +29,7 @@ pub(super) async fn seed(ctx: &Context) {
         ctx.cluster_refs.ready().await;
     };
     if tokio::time::timeout(UNTIL_FILLED, filled).await.is_ok() {
-        ctx.coverage.seed(|| ctx.parameter_syncs.collect(|sync| stored_claims(ctx, sync)));
+        ctx.ownership.seed(|| ctx.parameter_syncs.collect(|sync| stored_claims(ctx, sync)));
     }
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn seed(ctx: &Context) {
 ///
 /// # Errors
 /// Why the selector cannot be used.
-pub(super) fn selected_references(ctx: &Context, sync: &RedisParameterSync) -> Result<Arc<Oldest>, String> {
+pub(super) fn selected_references(ctx: &SyncContext, sync: &RedisParameterSync) -> Result<Arc<Oldest>, String> {
     let SyncScope::Selector(text) = SyncScope::of(sync) else { return Ok(Arc::default()) };
     let selector = selector(&sync.spec.cluster_selector.clone().unwrap_or_default())?;
     let namespace = sync.metadata.namespace.as_deref().unwrap_or_default();
@@ -47,7 +47,7 @@ pub(super) fn selected_references(ctx: &Context, sync: &RedisParameterSync) -> R
 }
 
 /// What an object claims by its status and, for clusters that only count there, by the statuses of its references.
-fn stored_claims(ctx: &Context, sync: &RedisParameterSync) -> Option<StoredClaims> {
+fn stored_claims(ctx: &SyncContext, sync: &RedisParameterSync) -> Option<StoredClaims> {
     if sync.spec.suspend {
         return None;
     }
@@ -61,7 +61,7 @@ fn stored_claims(ctx: &Context, sync: &RedisParameterSync) -> Option<StoredClaim
 }
 
 /// ID of a reference's cluster, if the status of the reference shows it In-Sync.
-fn cluster_in_sync(ctx: &Context, reference: &ObjectKey) -> Option<String> {
+fn cluster_in_sync(ctx: &SyncContext, reference: &ObjectKey) -> Option<String> {
     match &*ctx.membership.summary(reference, || summary_of(ctx, reference))? {
         ReferenceSummary::Kakao { id, shown_group: Some(group), .. } => {
             let word = group.sync_status.as_deref()?;

@@ -5,9 +5,8 @@
 
 use kube::api::Api;
 
+use super::context::SyncContext;
 use crate::api::{RedisParameterSync, RedisParameterSyncStatus};
-use crate::controllers::context::Context;
-use crate::runtime::status::apply_status_at;
 
 /// What came of a status write.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,12 +19,12 @@ pub(super) enum WriteResult {
 
 /// Writes a status that was planned on this version of the object.
 pub(super) async fn write(
-    ctx: &Context,
+    ctx: &SyncContext,
     sync: &RedisParameterSync,
     version: Option<&str>,
     status: &RedisParameterSyncStatus,
 ) -> Result<WriteResult, kube::Error> {
-    match apply_status_at(ctx, sync, version, status).await {
+    match ctx.statuses.apply::<RedisParameterSync>(&sync.metadata, version, status).await {
         Ok(version) => Ok(WriteResult::WrittenAt(version)),
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(WriteResult::Outdated),
         Err(error) => Err(error),
@@ -35,7 +34,7 @@ pub(super) async fn write(
 /// Writes the status with the cloud's answers over the one in which their attempts were counted, whatever else of the object was
 /// changed meanwhile.
 pub(super) async fn write_answers(
-    ctx: &Context,
+    ctx: &SyncContext,
     sync: &RedisParameterSync,
     version: &str,
     counted: &RedisParameterSyncStatus,
@@ -53,7 +52,7 @@ pub(super) async fn write_answers(
 
 /// The object as it is stored now; none if it is gone or was created again.
 pub(super) async fn latest(
-    ctx: &Context,
+    ctx: &SyncContext,
     sync: &RedisParameterSync,
 ) -> Result<Option<RedisParameterSync>, kube::Error> {
     let namespace = sync.metadata.namespace.as_deref().unwrap_or_default();

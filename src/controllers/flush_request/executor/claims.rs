@@ -5,10 +5,10 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
 use tracing::warn;
 
 use super::super::claim::{Claim, ClaimKey, HeldClaim, REQUEST_UID_LABEL};
+use super::super::context::FlushContext;
 use super::super::session::{ClaimView, Holder, Report, Session, Snapshot};
 use super::{Executor, pause_after};
 use crate::api::{FIELD_MANAGER, RedisFlushRequest};
-use crate::controllers::context::Context;
 use crate::runtime::guard::Guarded;
 
 impl Executor {
@@ -102,7 +102,10 @@ pub(in super::super) enum Unreadable {
 }
 
 /// The request of a claim, fresh from the API server; none if there is none of its UID.
-pub(in super::super) async fn request_of(ctx: &Context, claim: &HeldClaim) -> Result<Option<Snapshot>, Unreadable> {
+pub(in super::super) async fn request_of(
+    ctx: &FlushContext,
+    claim: &HeldClaim,
+) -> Result<Option<Snapshot>, Unreadable> {
     if claim.namespace.is_empty() || claim.name.is_empty() {
         return Ok(None);
     }
