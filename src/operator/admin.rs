@@ -19,6 +19,7 @@ use super::readiness::Readiness;
 use super::serve::{self, Limits};
 use crate::controllers::context::Context;
 use crate::runtime::watch_health::Numbers;
+use crate::runtime::watches::Watches;
 
 /// How long clients may take to end their requests after `shutdown`.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
@@ -29,11 +30,20 @@ const LASTS: Duration = Duration::from_secs(20);
 /// For so long the text of the metrics is shared with others who ask while it is being sent.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// What the pages show.
 #[derive(Clone)]
-struct Admin {
+pub struct AdminPages {
     ctx: Arc<Context>,
+    watches: Arc<Watches>,
     readiness: Arc<Readiness>,
     sending: Arc<Mutex<Sending>>,
+}
+
+impl AdminPages {
+    /// Pages about this operator.
+    pub fn new(ctx: Arc<Context>, watches: Arc<Watches>, readiness: Arc<Readiness>) -> Self {
+        Self { ctx, watches, readiness, sending: Arc::default() }
+    }
 }
 
 /// The running admin server.
@@ -61,8 +71,7 @@ impl Server {
 /// When the address cannot be listened on.
 pub async fn serve(
     addr: SocketAddr,
-    ctx: Arc<Context>,
-    readiness: Arc<Readiness>,
+    pages: AdminPages,
     connections: usize,
     shutdown: CancellationToken,
 ) -> Result<Server, OperatorError> {
@@ -73,19 +82,19 @@ pub async fn serve(
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Admin { ctx, readiness, sending: Arc::default() });
+        .with_state(pages);
     let limits = Limits { connections, head: HEAD_WITHIN, whole: LASTS };
     Ok(Server { addr, task: tokio::spawn(serve::serve(listener, router, limits, shutdown)) })
 }
 
-async fn readyz(State(admin): State<Admin>) -> Response {
-    let (ready, sentence) = admin.readiness.tell(admin.ctx.watches.hearing());
+async fn readyz(State(pages): State<AdminPages>) -> Response {
+    let (ready, sentence) = pages.readiness.tell(pages.watches.hearing());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, sentence).into_response()
 }
 
-async fn metrics(State(admin): State<Admin>) -> Response {
-    match text_of_metrics(&admin) {
+async fn metrics(State(pages): State<AdminPages>) -> Response {
+    match text_of_metrics(&pages) {
         Ok(text) => {
             let text = Bytes::from_owner(Shared(text));
             let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -118,15 +127,15 @@ impl AsRef<[u8]> for Shared {
     }
 }
 
-fn text_of_metrics(admin: &Admin) -> Result<Arc<String>, std::fmt::Error> {
-    let mut sending = admin.sending.lock().unwrap_or_else(PoisonError::into_inner);
+fn text_of_metrics(pages: &AdminPages) -> Result<Arc<String>, std::fmt::Error> {
+    let mut sending = pages.sending.lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
     if let Some(text) = sending.get(now) {
         return Ok(text);
     }
-    let (ctx, metrics) = (&admin.ctx, &admin.ctx.metrics);
+    let (ctx, metrics) = (&pages.ctx, &pages.ctx.metrics);
     ctx.inventory.report(metrics);
-    for Numbers { kind, failing, silent } in ctx.watches.numbers() {
+    for Numbers { kind, failing, silent } in pages.watches.numbers() {
         metrics.watches(kind, failing, silent.as_secs_f64());
     }
     let text = Arc::new(metrics.encode()?);

@@ -16,34 +16,27 @@ use kube::{Client, Resource as _};
 use tracing::{info, warn};
 
 use crate::api::FIELD_MANAGER;
-use crate::controllers::context::Context;
 use crate::runtime::watch_health::places;
 
 /// How often it is looked again.
 const LOOK_EVERY: Duration = Duration::from_secs(300);
 
-/// Looks now and then, and tells what has changed.
-pub async fn watch_over(ctx: &Context, namespaces: &[String]) {
+/// Looks now and then, and logs what has changed. `is_empty` says whether no object of a namespace is known: where there are objects,
+/// there is a namespace.
+pub async fn watch_over(client: &Client, namespaces: &[String], is_empty: impl Fn(&str) -> bool) {
     let mut every = tokio::time::interval(LOOK_EVERY);
     let mut told = BTreeSet::new();
     loop {
         every.tick().await;
         let mut missing = BTreeSet::new();
-        for namespace in namespaces.iter().filter(|namespace| is_empty(ctx, namespace)) {
-            if is_missing(&ctx.client, namespace).await.unwrap_or(told.contains(namespace)) {
+        for namespace in namespaces.iter().filter(|namespace| is_empty(namespace)) {
+            if is_missing(client, namespace).await.unwrap_or(told.contains(namespace)) {
                 missing.insert(namespace.clone());
             }
         }
         tell(&told, &missing);
         told = missing;
     }
-}
-
-/// Whether nothing in the namespace is known: where there are objects, there is a namespace.
-fn is_empty(ctx: &Context, namespace: &str) -> bool {
-    ctx.cluster_refs.is_empty_in(namespace)
-        && ctx.parameter_syncs.is_empty_in(namespace)
-        && ctx.flush_requests.is_empty_in(namespace)
 }
 
 fn tell(before: &BTreeSet<String>, now: &BTreeSet<String>) {

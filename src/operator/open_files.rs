@@ -4,8 +4,6 @@ use crate::runtime::watches::Watches;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
-/// Watches of each namespace: one for each kind.
-const KINDS: u64 = 3;
 /// Connections to the admin server at once, if files suffice.
 const ADMIN: u64 = 64;
 /// Files for all that is no watch: requests to the API server and the clouds, the admin server, the process itself.
@@ -30,9 +28,10 @@ impl Budget {
         Self { admin: whole(admin), watches: whole(watches) }
     }
 
-    /// What is the matter, if the watches of so many namespaces (0 for all of them at once) are more than there are files for.
-    fn shortage(&self, limit: u64, namespaces: usize) -> Option<String> {
-        let wanted = KINDS.saturating_mul(u64::try_from(namespaces.max(1)).unwrap_or(u64::MAX));
+    /// What is the matter, if one watch for each of so many kinds in each of so many namespaces (0 for all of them at once) is more
+    /// than there are files for.
+    fn shortage(&self, limit: u64, kinds: usize, namespaces: usize) -> Option<String> {
+        let wanted = u64::try_from(kinds.saturating_mul(namespaces.max(1))).unwrap_or(u64::MAX);
         let are_enough = usize::try_from(wanted).is_ok_and(|wanted| wanted <= self.watches);
         let needed = wanted + OTHERS.min(wanted.max(32));
         (!are_enough).then(|| {
@@ -47,10 +46,10 @@ impl Budget {
 }
 
 /// Raises the limit to what is allowed, and says so if that is too few.
-pub fn prepare(watches: &Watches, namespaces: usize) -> Budget {
+pub fn prepare(watches: &Watches, kinds: usize, namespaces: usize) -> Budget {
     let limit = raise();
     let budget = Budget::of(limit);
-    if let Some(sentence) = limit.and_then(|limit| budget.shortage(limit, namespaces)) {
+    if let Some(sentence) = limit.and_then(|limit| budget.shortage(limit, kinds, namespaces)) {
         warn!("{sentence}");
         watches.limit(budget.watches, sentence);
     }
@@ -87,12 +86,12 @@ mod tests {
 
     #[test]
     fn a_shortage_is_told_with_numbers() {
-        assert_eq!(Budget::of(Some(1024)).shortage(1024, 0), None, "all namespaces are three watches");
-        assert_eq!(Budget::of(Some(1024)).shortage(1024, 256), None);
-        let told = Budget::of(Some(1024)).shortage(1024, 300).unwrap();
+        assert_eq!(Budget::of(Some(1024)).shortage(1024, 3, 0), None, "all namespaces are three watches");
+        assert_eq!(Budget::of(Some(1024)).shortage(1024, 3, 256), None);
+        let told = Budget::of(Some(1024)).shortage(1024, 3, 300).unwrap();
         assert!(told.contains("1024 open files") && told.contains("900 watches of 300 namespaces"), "{told}");
         assert!(told.contains("only 768 watches"), "{told}");
         let needed: u64 = told.split("LimitNOFILE) to ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-        assert_eq!(Budget::of(Some(needed)).shortage(needed, 300), None, "as much as it says is enough");
+        assert_eq!(Budget::of(Some(needed)).shortage(needed, 3, 300), None, "as much as it says is enough");
     }
 }

@@ -1,6 +1,7 @@
 //! Readiness that means something: the CRDs are there, and the objects are known (or another replica leads).
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
@@ -23,17 +24,36 @@ enum Stage {
     MissingCrds(Vec<String>),
     NoApi(String),
     StandBy,
-    Syncing,
-    Ready,
+    Working,
+}
+
+/// How far the start has come, and what is left of it.
+#[derive(Debug)]
+struct Progress {
+    stage: Stage,
+    /// The kinds of which not all objects are known.
+    unknown: BTreeSet<String>,
 }
 
 /// What /readyz tells.
-#[derive(Debug, Default)]
-pub struct Readiness(Mutex<Stage>);
+#[derive(Debug)]
+pub struct Readiness(Mutex<Progress>);
+
+impl Default for Readiness {
+    /// Waits for the objects of every kind that has a CRD, so that a kind nobody watches is never taken for ready.
+    fn default() -> Self {
+        let unknown = crds().into_iter().map(|crd| crd.spec.names.kind).collect();
+        Self(Mutex::new(Progress { stage: Stage::default(), unknown }))
+    }
+}
 
 impl Readiness {
     fn set(&self, stage: Stage) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+        self.progress().stage = stage;
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another replica leads; this one is ready to take over.
@@ -43,26 +63,27 @@ impl Readiness {
 
     /// This replica leads now, and begins by listing all objects.
     pub fn lead(&self) {
-        self.set(Stage::Syncing);
+        self.set(Stage::Working);
     }
 
-    /// Every store has been filled once.
-    pub fn controllers_synced(&self) {
-        self.set(Stage::Ready);
+    /// All objects of a kind have been listed once.
+    pub fn kind_is_known(&self, kind: &str) {
+        self.progress().unknown.remove(kind);
     }
 
     /// Whether to answer 200, and the sentence to answer with; `hearing` says how far the API server is heard.
     pub fn tell(&self, hearing: Hearing) -> (bool, String) {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        let progress = self.progress();
+        match &progress.stage {
             Stage::Connecting => (false, "connecting to the Kubernetes API".to_owned()),
             Stage::MissingCrds(names) => (false, format!("waiting for the CRDs: {}", names.join(", "))),
             Stage::NoApi(error) => (false, format!("the Kubernetes API does not answer: {error}")),
             Stage::StandBy => (true, "standing by, another replica leads".to_owned()),
-            Stage::Syncing => match hearing {
+            Stage::Working if !progress.unknown.is_empty() => match hearing {
                 Hearing::Whole => (false, "listing objects".to_owned()),
                 Hearing::Partial(why) | Hearing::Deaf(why) => (false, format!("listing objects: {why}")),
             },
-            Stage::Ready => match hearing {
+            Stage::Working => match hearing {
                 Hearing::Whole => (true, "ok".to_owned()),
                 Hearing::Partial(why) => (true, format!("ok, but {why}")),
                 Hearing::Deaf(why) => (false, why),
@@ -71,13 +92,13 @@ impl Readiness {
     }
 }
 
-/// Waits until the API server serves all three kinds; false if `shutdown` came first.
+/// Waits until the API server serves all kinds; false if `shutdown` came first.
 pub async fn wait_for_crds(client: &Client, readiness: &Readiness, shutdown: &CancellationToken) -> bool {
     let mut checks = 0;
     loop {
         let stage = match missing(client).await {
             Ok(missing) if missing.is_empty() => {
-                readiness.set(Stage::Syncing);
+                readiness.set(Stage::Working);
                 return true;
             }
             Ok(missing) => Stage::MissingCrds(missing),
@@ -118,6 +139,23 @@ async fn missing(client: &Client) -> Result<Vec<String>, kube::Error> {
 mod tests {
     use super::*;
 
+    fn all_are_known(readiness: &Readiness) {
+        crds().iter().for_each(|crd| readiness.kind_is_known(&crd.spec.names.kind));
+    }
+
+    /// As if a kind had been forgotten where kinds are registered.
+    #[test]
+    fn a_kind_that_nobody_watches_is_never_ready() {
+        for forgotten in crds() {
+            let readiness = Readiness::default();
+            readiness.lead();
+            for crd in crds().iter().filter(|crd| crd.spec.names.kind != forgotten.spec.names.kind) {
+                readiness.kind_is_known(&crd.spec.names.kind);
+            }
+            assert_eq!(readiness.tell(Hearing::Whole), (false, "listing objects".to_owned()));
+        }
+    }
+
     #[test]
     fn ready_only_when_there_is_nothing_left_to_wait_for() {
         let readiness = Readiness::default();
@@ -129,9 +167,9 @@ mod tests {
         );
         readiness.stand_by();
         assert!(readiness.tell(Hearing::Whole).0);
-        readiness.set(Stage::Syncing);
+        readiness.lead();
         assert!(!readiness.tell(Hearing::Whole).0);
-        readiness.controllers_synced();
+        all_are_known(&readiness);
         assert_eq!(readiness.tell(Hearing::Whole), (true, "ok".to_owned()));
     }
 
@@ -140,7 +178,7 @@ mod tests {
         let (readiness, deaf) = (Readiness::default(), || Hearing::Deaf("cannot list".to_owned()));
         readiness.lead();
         assert_eq!(readiness.tell(deaf()), (false, "listing objects: cannot list".to_owned()));
-        readiness.controllers_synced();
+        all_are_known(&readiness);
         assert_eq!(readiness.tell(deaf()), (false, "cannot list".to_owned()));
         let partial = Hearing::Partial("cannot list".to_owned());
         assert_eq!(readiness.tell(partial), (true, "ok, but cannot list".to_owned()));

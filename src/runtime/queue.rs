@@ -24,6 +24,8 @@ struct Slot {
     due: Option<Instant>,
     /// It was deleted while it is being reconciled.
     gone: bool,
+    /// How many reconciles failed in a row.
+    failures: u32,
 }
 
 /// The objects of one kind that are to be reconciled, now or later.
@@ -71,8 +73,25 @@ impl Queue {
         }
     }
 
-    /// A reconcile has ended; the object is looked at again at `again`, if nothing happens before.
+    /// A reconcile has ended well. The object is reconciled again at `again`, if nothing happens before.
     pub fn done(&mut self, key: &ObjectKey, again: Instant) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.failures = 0;
+            self.ended(key, again);
+        }
+    }
+
+    /// A reconcile has failed. The object is reconciled again at the time that `again` gives for so many failures in a row.
+    /// Returns their number.
+    pub fn failed(&mut self, key: &ObjectKey, again: impl FnOnce(u32) -> Instant) -> u32 {
+        let Some(slot) = self.slots.get_mut(key) else { return 1 };
+        slot.failures = slot.failures.saturating_add(1);
+        let failures = slot.failures;
+        self.ended(key, again(failures));
+        failures
+    }
+
+    fn ended(&mut self, key: &ObjectKey, again: Instant) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         slot.running = false;
         match slot.waiting {
@@ -88,7 +107,7 @@ impl Queue {
     /// The object is gone. One of the same name that comes after it waits until the reconcile under way ends.
     pub fn remove(&mut self, key: &ObjectKey) {
         if let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.running) {
-            (slot.waiting, slot.gone) = (None, true);
+            (slot.waiting, slot.gone, slot.failures) = (None, true, 0);
             return;
         }
         if let Some(Slot { due: Some(due), .. }) = self.slots.remove(key) {
@@ -184,6 +203,29 @@ mod tests {
         queue.remove(&key("a"));
         queue.done(&key("a"), now);
         assert!(queue.slots.is_empty() && queue.next_due().is_none(), "nothing is left of it");
+    }
+
+    #[test]
+    fn failures_in_a_row_are_counted_until_a_success_or_the_end_of_the_object() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let mut attempt = |end: fn(&mut Queue, Instant) -> u32| {
+            queue.push(&key("a"), Lane::Periodic);
+            assert_eq!(queue.pop(now), Some(key("a")));
+            end(&mut queue, now)
+        };
+        fn fail(queue: &mut Queue, now: Instant) -> u32 {
+            queue.failed(&key("a"), |_| now)
+        }
+        fn succeed(queue: &mut Queue, now: Instant) -> u32 {
+            queue.done(&key("a"), now);
+            0
+        }
+        fn fail_after_its_end(queue: &mut Queue, now: Instant) -> u32 {
+            queue.remove(&key("a"));
+            queue.failed(&key("a"), |_| now)
+        }
+        let attempts = [fail, fail, succeed, fail, fail, fail_after_its_end, fail];
+        assert_eq!(attempts.map(&mut attempt), [1, 2, 0, 1, 2, 1, 1]);
     }
 
     proptest! {

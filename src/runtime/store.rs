@@ -86,13 +86,13 @@ impl<K: Watched> Store<K> {
     }
 
     /// The object of that name, if it is there.
-    pub fn get(&self, namespace: &str, name: &str) -> Option<Result<Arc<K>, Unreadable>> {
-        self.read().objects.get(&ObjectKey::new(namespace, name)).map(Stored::get)
+    pub fn get(&self, key: &ObjectKey) -> Option<Result<Arc<K>, Unreadable>> {
+        self.read().objects.get(key).map(Stored::get)
     }
 
     /// Whether there is an object of that name.
-    pub fn contains(&self, namespace: &str, name: &str) -> bool {
-        self.read().objects.contains_key(&ObjectKey::new(namespace, name))
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        self.read().objects.contains_key(key)
     }
 
     /// All objects that can be read and for which `keep` holds.
@@ -293,9 +293,9 @@ mod tests {
         assert_eq!(list(&mut intake, &objects, first), [], "no storm");
         let meanwhile = vec![reference("a", "1"), reference("b", "7"), reference("d", "8")];
         assert_eq!(list(&mut intake, &objects, meanwhile), [changed("b"), gone("c"), changed("d")]);
-        assert!(!objects.contains("shop", "c") && objects.contains("shop", "d"));
+        assert!(!objects.contains(&ObjectKey::new("shop", "c")) && objects.contains(&ObjectKey::new("shop", "d")));
         assert_eq!(intake.take_in(&objects, Event::Delete(reference("d", "9"))), [gone("d")]);
-        assert!(objects.get("shop", "d").is_none());
+        assert!(objects.get(&ObjectKey::new("shop", "d")).is_none());
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
         list(&mut here, &objects, vec![reference("a", "1")]);
         assert!(!objects.is_filled(), "the other has not listed");
         assert_eq!(list(&mut there, &objects, vec![]), []);
-        assert!(objects.is_filled() && objects.contains("shop", "a"));
+        assert!(objects.is_filled() && objects.contains(&ObjectKey::new("shop", "a")));
     }
 
     #[test]
@@ -348,7 +348,7 @@ mod tests {
         intake.take_in(&objects, Event::Apply(reference("a", "1")));
         let mut wanted = reference("a", "1").0.unwrap();
         wanted.metadata.managed_fields = None;
-        assert_eq!(*objects.get("shop", "a").unwrap().unwrap(), wanted);
+        assert_eq!(*objects.get(&ObjectKey::new("shop", "a")).unwrap().unwrap(), wanted);
         let names = |tier: &str| {
             let has = |labels: &BTreeMap<String, String>| labels.get("tier").is_some_and(|have| have == tier);
             objects.oldest("shop", 9, has).keys.iter().map(|key| key.name().to_owned()).collect::<Vec<_>>()
@@ -409,7 +409,7 @@ mod tests {
         object.metadata.finalizers = Some(vec!["example.com/f".repeat(1000)]);
         intake.take_in(&objects, Event::Apply(Guarded(Ok(object))));
         assert_eq!(objects.oldest("shop", 9, |_| true).total, 0);
-        let kept = objects.get("shop", "a").unwrap().unwrap();
+        let kept = objects.get(&ObjectKey::new("shop", "a")).unwrap().unwrap();
         assert_eq!((&kept.metadata.labels, &kept.metadata.finalizers), (&None, &None));
     }
 
@@ -419,7 +419,7 @@ mod tests {
         let broken = json!({ "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
                              "metadata": { "namespace": "shop", "name": "a" }, "spec": "?" });
         intake.take_in(&objects, Event::Apply(serde_json::from_value(broken).unwrap()));
-        assert_eq!(objects.get("shop", "a"), Some(Err(Unreadable)));
+        assert_eq!(objects.get(&ObjectKey::new("shop", "a")), Some(Err(Unreadable)));
         assert!(objects.filter(|_| true).is_empty());
     }
 }

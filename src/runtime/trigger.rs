@@ -27,14 +27,19 @@ impl<K> Trigger<K> {
         (Self(sender, PhantomData), receiver)
     }
 
-    /// Reconciles the object soon, before what is only periodic.
-    pub fn wake(&self, namespace: &str, name: &str) {
-        self.wake_in(Lane::Interactive, namespace, name);
+    /// Reconciles the object soon, behind what a person waits for.
+    pub fn trigger(&self, key: ObjectKey) {
+        self.send(key, Lane::Periodic);
     }
 
-    /// Reconciles the object soon. The queue holds each object once, so it cannot grow beyond the objects there are.
-    pub fn wake_in(&self, lane: Lane, namespace: &str, name: &str) {
+    /// Reconciles the object before all that is only periodic, because a person waits for it.
+    pub fn trigger_requested(&self, key: ObjectKey) {
+        self.send(key, Lane::Interactive);
+    }
+
+    /// The queue holds each object once, so it cannot grow beyond the objects there are.
+    fn send(&self, key: ObjectKey, lane: Lane) {
         // It only fails when the controller has ended.
-        let _ = self.0.unbounded_send((ObjectKey::new(namespace, name), lane));
+        let _ = self.0.unbounded_send((key, lane));
     }
 }

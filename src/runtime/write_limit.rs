@@ -10,6 +10,8 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use crate::object_key::ObjectKey;
+
 /// Writes at once: more than the reads that bring a new object its status.
 const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// One more after each of these: no poll is faster than 10 s.
@@ -19,7 +21,7 @@ const REMEMBERED: usize = 256;
 
 /// The pace of status writes, for each object.
 pub struct WriteLimit {
-    limits: DefaultKeyedRateLimiter<(String, String)>,
+    limits: DefaultKeyedRateLimiter<ObjectKey>,
     clock: DefaultClock,
     /// How many objects are remembered when those that rested are forgotten next: looking through all of them at every write would
     /// cost more than the writes.
@@ -42,13 +44,12 @@ impl WriteLimit {
     ///
     /// # Errors
     /// How long to wait before it, if there were too many.
-    pub fn write(&self, namespace: &str, name: &str) -> Result<(), Duration> {
+    pub fn write(&self, key: &ObjectKey) -> Result<(), Duration> {
         if self.limits.len() >= self.sweep_at.load(Ordering::Relaxed) {
             self.limits.retain_recent();
             self.sweep_at.store((2 * self.limits.len()).max(REMEMBERED), Ordering::Relaxed);
         }
-        let key = (namespace.to_owned(), name.to_owned());
-        self.limits.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
+        self.limits.check_key(key).map_err(|until| until.wait_time_from(self.clock.now()))
     }
 }
 
@@ -61,7 +62,7 @@ mod tests {
         let pace = WriteLimit::default();
         let sweeps = (0..10_000).map(|number| {
             let before = pace.sweep_at.load(Ordering::Relaxed);
-            assert_eq!(pace.write("shop", &number.to_string()), Ok(()));
+            assert_eq!(pace.write(&ObjectKey::new("shop", &number.to_string())), Ok(()));
             usize::from(pace.sweep_at.load(Ordering::Relaxed) != before)
         });
         assert_eq!(sweeps.sum::<usize>(), 6, "256, 512, … 8192");
@@ -71,10 +72,10 @@ mod tests {
     fn a_status_that_is_written_in_circles_is_slowed_down_and_no_other() {
         let pace = WriteLimit::default();
         for _ in 0..BURST.get() {
-            assert_eq!(pace.write("shop", "carts"), Ok(()));
+            assert_eq!(pace.write(&ObjectKey::new("shop", "carts")), Ok(()));
         }
-        let wait = pace.write("shop", "carts").unwrap_err();
+        let wait = pace.write(&ObjectKey::new("shop", "carts")).unwrap_err();
         assert!(wait > Duration::ZERO && wait <= PERIOD, "{wait:?}");
-        assert_eq!(pace.write("shop", "sessions"), Ok(()));
+        assert_eq!(pace.write(&ObjectKey::new("shop", "sessions")), Ok(()));
     }
 }
