@@ -94,7 +94,12 @@ pub(super) struct ClusterPlan {
 
 impl ClusterPlan {
     /// The plan after what was observed; a `new_episode` forgets the attempts that were made.
-    pub fn new(cluster: &ObservedCluster, before: Option<&ClusterSync>, new_episode: bool, policy: &Policy) -> Self {
+    pub(super) fn new(
+        cluster: &ObservedCluster,
+        before: Option<&ClusterSync>,
+        new_episode: bool,
+        policy: &Policy,
+    ) -> Self {
         let mut entry =
             before.cloned().unwrap_or_else(|| ClusterSync { id: cluster.id.clone(), ..ClusterSync::default() });
         if cluster.name.is_some() {
@@ -134,7 +139,12 @@ impl ClusterPlan {
     }
 
     /// The plan for a cluster that was not observed in this pass: it keeps what the status said.
-    pub fn carried_over(entry: &ClusterSync, new_episode: bool, problem: Option<&Problem>, policy: &Policy) -> Self {
+    pub(super) fn carried_over(
+        entry: &ClusterSync,
+        new_episode: bool,
+        problem: Option<&Problem>,
+        policy: &Policy,
+    ) -> Self {
         let cluster = ObservedCluster {
             id: entry.id.clone(),
             name: entry.name.clone(),
@@ -146,25 +156,25 @@ impl ClusterPlan {
     }
 
     /// The name people know the cluster by.
-    pub fn label(&self) -> &str {
+    pub(super) fn label(&self) -> &str {
         self.entry.name.as_deref().unwrap_or(&self.entry.id)
     }
 
     /// Whether it was given up for lack of a parameter group.
-    pub fn is_not_supported(&self) -> bool {
+    pub(super) fn is_not_supported(&self) -> bool {
         let code = self.entry.last_error.as_ref().and_then(|error| error.code.as_deref());
         self.entry.phase == SyncPhase::GaveUp && code.and_then(|code| code.parse().ok()) == Some(Reason::NotSupported)
     }
 
     /// Counts an attempt, before the cloud is asked.
-    pub fn count_attempt(&mut self, now: Timestamp) {
+    pub(super) fn count_attempt(&mut self, now: Timestamp) {
         self.is_due = false;
         self.waits_for = WaitsFor::SyncStatus;
         count_attempt(&mut self.entry, now);
     }
 
     /// What the cloud answered to the attempt that was counted.
-    pub fn record(&mut self, result: &ApplyResult, policy: &Policy) {
+    pub(super) fn record(&mut self, result: &ApplyResult, policy: &Policy) {
         // The answer came now: what was read before it says nothing about the attempt.
         self.entry.last_attempt_time = Some(whole_seconds(policy.now));
         match result {
