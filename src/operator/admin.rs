@@ -18,7 +18,7 @@ use super::OperatorError;
 use super::readiness::Readiness;
 use super::serve::{self, Limits};
 use crate::controllers::context::Context;
-use crate::runtime::watch_health::Numbers;
+use crate::runtime::watch_health::WatchNumbers;
 use crate::runtime::watches::Watches;
 
 /// How long clients may take to end their requests after `shutdown`.
@@ -47,13 +47,13 @@ impl AdminPages {
 }
 
 /// The running admin server.
-pub struct Server {
+pub struct AdminServer {
     /// Where it really listens: of port 0, the port that was free.
     pub addr: SocketAddr,
     task: JoinHandle<()>,
 }
 
-impl Server {
+impl AdminServer {
     /// Waits for the end that `shutdown` brings: open requests are answered, but a client that never ends its own is not
     /// waited for.
     pub async fn stopped(mut self) {
@@ -74,7 +74,7 @@ pub async fn serve(
     pages: AdminPages,
     connections: usize,
     shutdown: CancellationToken,
-) -> Result<Server, OperatorError> {
+) -> Result<AdminServer, OperatorError> {
     let failed = |source| OperatorError::AdminAddress { addr, source };
     let listener = tokio::net::TcpListener::bind(addr).await.map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
@@ -84,11 +84,11 @@ pub async fn serve(
         .route("/metrics", get(metrics))
         .with_state(pages);
     let limits = Limits { connections, head: HEAD_WITHIN, whole: LASTS };
-    Ok(Server { addr, task: tokio::spawn(serve::serve(listener, router, limits, shutdown)) })
+    Ok(AdminServer { addr, task: tokio::spawn(serve::serve(listener, router, limits, shutdown)) })
 }
 
 async fn readyz(State(pages): State<AdminPages>) -> Response {
-    let (ready, sentence) = pages.readiness.tell(pages.watches.hearing());
+    let (ready, sentence) = pages.readiness.tell(pages.watches.summary());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, sentence).into_response()
 }
@@ -96,7 +96,7 @@ async fn readyz(State(pages): State<AdminPages>) -> Response {
 async fn metrics(State(pages): State<AdminPages>) -> Response {
     match text_of_metrics(&pages) {
         Ok(text) => {
-            let text = Bytes::from_owner(Shared(text));
+            let text = Bytes::from_owner(SharedText(text));
             let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, content_type)], text).into_response()
         }
@@ -119,9 +119,9 @@ impl Sending {
     }
 }
 
-struct Shared(Arc<String>);
+struct SharedText(Arc<String>);
 
-impl AsRef<[u8]> for Shared {
+impl AsRef<[u8]> for SharedText {
     fn as_ref(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -135,7 +135,7 @@ fn text_of_metrics(pages: &AdminPages) -> Result<Arc<String>, std::fmt::Error> {
     }
     let (ctx, metrics) = (&pages.ctx, &pages.ctx.metrics);
     ctx.inventory.report(metrics);
-    for Numbers { kind, failing, silent } in pages.watches.numbers() {
+    for WatchNumbers { kind, failing, silent } in pages.watches.numbers() {
         metrics.watches(kind, failing, silent.as_secs_f64());
     }
     let text = Arc::new(metrics.encode()?);

@@ -89,7 +89,7 @@ pub struct Deadlines<S> {
     limit: fn(&Method, &Uri) -> Limit,
 }
 
-type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<TimedBody<B>>, BoxError>> + Send>>;
+type TimedFuture<B> = Pin<Box<dyn Future<Output = Result<Response<TimedBody<B>>, BoxError>> + Send>>;
 
 impl<S, R, B> Service<Request<R>> for Deadlines<S>
 where
@@ -99,13 +99,13 @@ where
 {
     type Response = Response<TimedBody<B>>;
     type Error = BoxError;
-    type Future = Answer<B>;
+    type Future = TimedFuture<B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<R>) -> Answer<B> {
+    fn call(&mut self, request: Request<R>) -> TimedFuture<B> {
         let limit = (self.limit)(request.method(), request.uri());
         let end = Instant::now() + limit.whole;
         let answer = tokio::time::timeout(limit.head, self.inner.call(request));

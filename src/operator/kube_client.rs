@@ -38,11 +38,11 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
 const IDLE: Duration = Duration::from_secs(5);
 
 /// The cluster that the kubeconfig or the pod's service account names.
-pub struct Cluster {
+pub struct KubeCluster {
     config: Config,
 }
 
-impl Cluster {
+impl KubeCluster {
     /// Finds it.
     ///
     /// # Errors

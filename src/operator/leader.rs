@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::OperatorError;
-use super::election::{Answer, Election, Loss, Record, Request, Step};
+use super::election::{Election, ElectionStep, LeaseAnswer, LeaseRecord, LeaseRequest, Loss};
 use super::leadership::Leadership;
 use crate::api::FIELD_MANAGER;
 use crate::controllers::context::Settings;
@@ -86,21 +86,21 @@ impl Candidate {
     async fn advance(&mut self) -> Result<Option<Loss>, OperatorError> {
         let sent = Instant::now();
         match self.election.step(sent, Timestamp::now()) {
-            Step::Lost(loss) => Ok(Some(loss)),
-            Step::Wait(until) => {
+            ElectionStep::Lost(loss) => Ok(Some(loss)),
+            ElectionStep::Wait(until) => {
                 tokio::time::sleep_until(until.into()).await;
                 Ok(None)
             }
-            Step::Ask(request, until) => {
+            ElectionStep::Ask(request, until) => {
                 let answer = match tokio::time::timeout_at(until.into(), self.send(&request)).await {
                     Ok(Ok(lease)) => read(&lease),
                     Ok(Err(error)) => self.judge(&request, &error)?,
                     Err(_) => {
                         self.complain("no answer in time");
-                        Answer::Unknown
+                        LeaseAnswer::Unknown
                     }
                 };
-                self.has_heard |= answer != Answer::Unknown;
+                self.has_heard |= answer != LeaseAnswer::Unknown;
                 self.election.answered(&request, answer, sent, Instant::now());
                 self.leadership.set(self.election.leads_until());
                 Ok(None)
@@ -108,15 +108,15 @@ impl Candidate {
         }
     }
 
-    async fn send(&self, request: &Request) -> Result<Lease, kube::Error> {
+    async fn send(&self, request: &LeaseRequest) -> Result<Lease, kube::Error> {
         match request {
-            Request::Read => self.leases.get(LEASE).await,
-            Request::Create(record) => {
+            LeaseRequest::Read => self.leases.get(LEASE).await,
+            LeaseRequest::Create(record) => {
                 let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
                 let metadata = ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() };
                 self.leases.create(&params, &Lease { metadata, spec: Some(spec(record)) }).await
             }
-            Request::Update { version, record } => {
+            LeaseRequest::Update { version, record } => {
                 let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
                 let patch = json!({ "metadata": { "resourceVersion": version }, "spec": merge(record) });
                 self.leases.patch(LEASE, &params, &Patch::Merge(&patch)).await
@@ -129,14 +129,16 @@ impl Candidate {
     /// # Errors
     /// When the API server refuses the first read, or a write by which this process would begin to lead: a standby that can
     /// never lead must not look healthy.
-    fn judge(&mut self, request: &Request, error: &kube::Error) -> Result<Answer, OperatorError> {
+    fn judge(&mut self, request: &LeaseRequest, error: &kube::Error) -> Result<LeaseAnswer, OperatorError> {
         let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
         match code {
-            409 => return Ok(Answer::Conflict),
+            409 => return Ok(LeaseAnswer::Conflict),
             // Of a creation it means that there is no such namespace.
-            404 if !matches!(request, Request::Create(_)) => return Ok(Answer::Absent),
+            404 if !matches!(request, LeaseRequest::Create(_)) => return Ok(LeaseAnswer::Absent),
             429 => {}
-            400..500 if self.election.leads_until().is_none() && (*request != Request::Read || !self.has_heard) => {
+            400..500
+                if self.election.leads_until().is_none() && (*request != LeaseRequest::Read || !self.has_heard) =>
+            {
                 return Err(OperatorError::LeaderElection(format!(
                     "Lease {LEASE} in namespace {} cannot be used: {error}",
                     self.namespace
@@ -145,7 +147,7 @@ impl Candidate {
             _ => {}
         }
         self.complain(error);
-        Ok(Answer::Unknown)
+        Ok(LeaseAnswer::Unknown)
     }
 
     fn complain(&mut self, error: impl std::fmt::Display) {
@@ -173,7 +175,7 @@ impl Candidate {
     async fn try_to_release(&mut self) -> Result<bool, kube::Error> {
         let now = Instant::now();
         match self.leases.get_opt(LEASE).await? {
-            Some(lease) => self.election.answered(&Request::Read, read(&lease), now, now),
+            Some(lease) => self.election.answered(&LeaseRequest::Read, read(&lease), now, now),
             None => return Ok(false),
         }
         match self.election.release() {
@@ -184,19 +186,19 @@ impl Candidate {
 }
 
 /// What a Lease says.
-fn read(lease: &Lease) -> Answer {
+fn read(lease: &Lease) -> LeaseAnswer {
     let spec = lease.spec.clone().unwrap_or_default();
-    let record = Record {
+    let record = LeaseRecord {
         holder: spec.holder_identity,
         duration_seconds: spec.lease_duration_seconds,
         acquired: spec.acquire_time.map(|time| time.0),
         renewed: spec.renew_time.map(|time| time.0),
         transitions: spec.lease_transitions.unwrap_or_default(),
     };
-    Answer::Lease { record, version: lease.resource_version().unwrap_or_default() }
+    LeaseAnswer::Lease { record, version: lease.resource_version().unwrap_or_default() }
 }
 
-fn spec(record: &Record) -> LeaseSpec {
+fn spec(record: &LeaseRecord) -> LeaseSpec {
     LeaseSpec {
         holder_identity: record.holder.clone(),
         lease_duration_seconds: record.duration_seconds,
@@ -208,7 +210,7 @@ fn spec(record: &Record) -> LeaseSpec {
 }
 
 /// A merge patch of the spec: what a record does not have is taken out.
-fn merge(record: &Record) -> serde_json::Value {
+fn merge(record: &LeaseRecord) -> serde_json::Value {
     json!({
         "holderIdentity": record.holder,
         "leaseDurationSeconds": record.duration_seconds,

@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use self::admin::AdminPages;
 use self::chores::Chores;
-use self::kube_client::Cluster;
+use self::kube_client::KubeCluster;
 use self::leader::Candidate;
 use self::leadership::Leadership;
 use self::readiness::Readiness;
@@ -88,7 +88,7 @@ pub enum OperatorError {
 pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone())?;
-    let cluster = Cluster::infer().await?;
+    let cluster = KubeCluster::infer().await?;
     if config.settings.operator_namespace.is_empty() {
         config.settings.operator_namespace = cluster.namespace().to_owned();
     }

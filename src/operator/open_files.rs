@@ -11,14 +11,14 @@ const OTHERS: u64 = 256;
 
 /// How the files are shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
+pub struct FileBudget {
     /// Connections to the admin server.
     pub admin: usize,
     /// Watches.
     watches: usize,
 }
 
-impl Budget {
+impl FileBudget {
     /// Of so many files; none if there is no limit.
     pub fn of(limit: Option<u64>) -> Self {
         let limit = limit.unwrap_or(u64::MAX);
@@ -46,9 +46,9 @@ impl Budget {
 }
 
 /// Raises the limit to what is allowed, and says so if that is too few.
-pub fn prepare(watches: &Watches, kinds: usize, namespaces: usize) -> Budget {
+pub fn prepare(watches: &Watches, kinds: usize, namespaces: usize) -> FileBudget {
     let limit = raise();
-    let budget = Budget::of(limit);
+    let budget = FileBudget::of(limit);
     if let Some(sentence) = limit.and_then(|limit| budget.shortage(limit, kinds, namespaces)) {
         warn!("{sentence}");
         watches.limit(budget.watches, sentence);
@@ -74,24 +74,24 @@ mod tests {
 
     #[test]
     fn there_are_files_left_for_what_is_no_watch() {
-        assert_eq!(Budget::of(None).admin, 64);
-        assert_eq!(Budget::of(Some(1 << 20)), Budget { admin: 64, watches: (1 << 20) - 256 });
-        assert_eq!(Budget::of(Some(1024)), Budget { admin: 64, watches: 768 });
-        assert_eq!(Budget::of(Some(64)), Budget { admin: 8, watches: 32 });
+        assert_eq!(FileBudget::of(None).admin, 64);
+        assert_eq!(FileBudget::of(Some(1 << 20)), FileBudget { admin: 64, watches: (1 << 20) - 256 });
+        assert_eq!(FileBudget::of(Some(1024)), FileBudget { admin: 64, watches: 768 });
+        assert_eq!(FileBudget::of(Some(64)), FileBudget { admin: 8, watches: 32 });
         for limit in 1..5000 {
-            let Budget { admin, watches } = Budget::of(Some(limit));
+            let FileBudget { admin, watches } = FileBudget::of(Some(limit));
             assert!(limit < 8 || u64::try_from(admin + watches).unwrap() <= limit, "{limit}");
         }
     }
 
     #[test]
     fn a_shortage_is_told_with_numbers() {
-        assert_eq!(Budget::of(Some(1024)).shortage(1024, 3, 0), None, "all namespaces are three watches");
-        assert_eq!(Budget::of(Some(1024)).shortage(1024, 3, 256), None);
-        let told = Budget::of(Some(1024)).shortage(1024, 3, 300).unwrap();
+        assert_eq!(FileBudget::of(Some(1024)).shortage(1024, 3, 0), None, "all namespaces are three watches");
+        assert_eq!(FileBudget::of(Some(1024)).shortage(1024, 3, 256), None);
+        let told = FileBudget::of(Some(1024)).shortage(1024, 3, 300).unwrap();
         assert!(told.contains("1024 open files") && told.contains("900 watches of 300 namespaces"), "{told}");
         assert!(told.contains("only 768 watches"), "{told}");
         let needed: u64 = told.split("LimitNOFILE) to ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-        assert_eq!(Budget::of(Some(needed)).shortage(needed, 3, 300), None, "as much as it says is enough");
+        assert_eq!(FileBudget::of(Some(needed)).shortage(needed, 3, 300), None, "as much as it says is enough");
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::crds;
-use crate::runtime::watch_health::Hearing;
+use crate::runtime::watch_health::WatchSummary;
 
 /// How often the API server is asked for missing CRDs.
 const CRD_CHECK: Duration = Duration::from_secs(2);
@@ -72,21 +72,21 @@ impl Readiness {
     }
 
     /// Whether to answer 200, and the sentence to answer with; `hearing` says how far the API server is heard.
-    pub fn tell(&self, hearing: Hearing) -> (bool, String) {
+    pub fn tell(&self, watches: WatchSummary) -> (bool, String) {
         let progress = self.progress();
         match &progress.stage {
             Stage::Connecting => (false, "connecting to the Kubernetes API".to_owned()),
             Stage::MissingCrds(names) => (false, format!("waiting for the CRDs: {}", names.join(", "))),
             Stage::NoApi(error) => (false, format!("the Kubernetes API does not answer: {error}")),
             Stage::StandBy => (true, "standing by, another replica leads".to_owned()),
-            Stage::Working if !progress.unknown.is_empty() => match hearing {
-                Hearing::Whole => (false, "listing objects".to_owned()),
-                Hearing::Partial(why) | Hearing::Deaf(why) => (false, format!("listing objects: {why}")),
+            Stage::Working if !progress.unknown.is_empty() => match watches {
+                WatchSummary::Working => (false, "listing objects".to_owned()),
+                WatchSummary::Partial(why) | WatchSummary::Failing(why) => (false, format!("listing objects: {why}")),
             },
-            Stage::Working => match hearing {
-                Hearing::Whole => (true, "ok".to_owned()),
-                Hearing::Partial(why) => (true, format!("ok, but {why}")),
-                Hearing::Deaf(why) => (false, why),
+            Stage::Working => match watches {
+                WatchSummary::Working => (true, "ok".to_owned()),
+                WatchSummary::Partial(why) => (true, format!("ok, but {why}")),
+                WatchSummary::Failing(why) => (false, why),
             },
         }
     }
@@ -152,35 +152,35 @@ mod tests {
             for crd in crds().iter().filter(|crd| crd.spec.names.kind != forgotten.spec.names.kind) {
                 readiness.kind_is_known(&crd.spec.names.kind);
             }
-            assert_eq!(readiness.tell(Hearing::Whole), (false, "listing objects".to_owned()));
+            assert_eq!(readiness.tell(WatchSummary::Working), (false, "listing objects".to_owned()));
         }
     }
 
     #[test]
     fn ready_only_when_there_is_nothing_left_to_wait_for() {
         let readiness = Readiness::default();
-        assert!(!readiness.tell(Hearing::Whole).0);
+        assert!(!readiness.tell(WatchSummary::Working).0);
         readiness.set(Stage::MissingCrds(vec!["redisclusterrefs.managedredis.dev".to_owned()]));
         assert_eq!(
-            readiness.tell(Hearing::Whole),
+            readiness.tell(WatchSummary::Working),
             (false, "waiting for the CRDs: redisclusterrefs.managedredis.dev".to_owned())
         );
         readiness.stand_by();
-        assert!(readiness.tell(Hearing::Whole).0);
+        assert!(readiness.tell(WatchSummary::Working).0);
         readiness.lead();
-        assert!(!readiness.tell(Hearing::Whole).0);
+        assert!(!readiness.tell(WatchSummary::Working).0);
         all_are_known(&readiness);
-        assert_eq!(readiness.tell(Hearing::Whole), (true, "ok".to_owned()));
+        assert_eq!(readiness.tell(WatchSummary::Working), (true, "ok".to_owned()));
     }
 
     #[test]
     fn who_does_not_hear_is_not_ready_unless_another_leads() {
-        let (readiness, deaf) = (Readiness::default(), || Hearing::Deaf("cannot list".to_owned()));
+        let (readiness, deaf) = (Readiness::default(), || WatchSummary::Failing("cannot list".to_owned()));
         readiness.lead();
         assert_eq!(readiness.tell(deaf()), (false, "listing objects: cannot list".to_owned()));
         all_are_known(&readiness);
         assert_eq!(readiness.tell(deaf()), (false, "cannot list".to_owned()));
-        let partial = Hearing::Partial("cannot list".to_owned());
+        let partial = WatchSummary::Partial("cannot list".to_owned());
         assert_eq!(readiness.tell(partial), (true, "ok, but cannot list".to_owned()));
         readiness.stand_by();
         assert!(readiness.tell(deaf()).0);

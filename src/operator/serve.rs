@@ -34,7 +34,7 @@ pub struct Limits {
 
 /// Serves until `shutdown`; what is being answered then is answered.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
-    let connections = Arc::new(Mutex::new(Connections::new(limits.connections)));
+    let connections = Arc::new(Mutex::new(OpenConnections::new(limits.connections)));
     let service = TowerToHyperService::new(router);
     let mut running = JoinSet::new();
     let mut spare = Spare::default();
@@ -48,8 +48,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
         match accepted {
             Ok((stream, peer)) => {
                 spare.hold();
-                let ticket = Ticket::take(&connections, peer.ip());
-                running.spawn(answer(stream, service.clone(), limits, ticket));
+                let guard = ConnectionGuard::take(&connections, peer.ip());
+                running.spawn(answer(stream, service.clone(), limits, guard));
             }
             Err(error) if is_of_the_connection(&error) => debug!(%error, "a connection ended before it was accepted"),
             Err(error) => {
@@ -69,10 +69,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
 }
 
 /// Serves one request on a connection.
-async fn answer(stream: TcpStream, service: TowerToHyperService<Router>, limits: Limits, ticket: Ticket) {
-    let ended = ticket.ended.clone();
+async fn answer(stream: TcpStream, service: TowerToHyperService<Router>, limits: Limits, guard: ConnectionGuard) {
+    let ended = guard.ended.clone();
     let service = service_fn(|request| {
-        lock(&ticket.connections).head_is_read(ticket.number);
+        lock(&guard.connections).head_is_read(guard.number);
         service.call(request)
     });
     let connection = http1::Builder::new()
@@ -115,27 +115,27 @@ impl Spare {
 }
 
 /// A place among the connections, until it is dropped.
-struct Ticket {
-    connections: Arc<Mutex<Connections<CancellationToken>>>,
+struct ConnectionGuard {
+    connections: Arc<Mutex<OpenConnections<CancellationToken>>>,
     number: u64,
     ended: CancellationToken,
 }
 
-impl Ticket {
-    fn take(connections: &Arc<Mutex<Connections<CancellationToken>>>, peer: IpAddr) -> Self {
+impl ConnectionGuard {
+    fn take(connections: &Arc<Mutex<OpenConnections<CancellationToken>>>, peer: IpAddr) -> Self {
         let ended = CancellationToken::new();
         let number = lock(connections).add(peer, ended.clone());
         Self { connections: Arc::clone(connections), number, ended }
     }
 }
 
-impl Drop for Ticket {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         lock(&self.connections).open.remove(&self.number);
     }
 }
 
-fn lock<T>(connections: &Mutex<Connections<T>>) -> MutexGuard<'_, Connections<T>> {
+fn lock<T>(connections: &Mutex<OpenConnections<T>>) -> MutexGuard<'_, OpenConnections<T>> {
     // They are sound after every single operation.
     connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -152,19 +152,19 @@ impl End for CancellationToken {
 }
 
 /// The open connections, in the order in which they came.
-struct Connections<T> {
+struct OpenConnections<T> {
     bound: usize,
     last: u64,
-    open: BTreeMap<u64, Connection<T>>,
+    open: BTreeMap<u64, OpenConnection<T>>,
 }
 
-struct Connection<T> {
+struct OpenConnection<T> {
     peer: IpAddr,
     is_head_read: bool,
     end: T,
 }
 
-impl<T> Connections<T> {
+impl<T> OpenConnections<T> {
     fn new(bound: usize) -> Self {
         Self { bound, last: 0, open: BTreeMap::new() }
     }
@@ -179,27 +179,27 @@ impl<T> Connections<T> {
     /// Which connection to end for another one: the oldest that has not sent its head yet, of the address that has most of them.
     /// So neither a client that opens many keeps out another, nor one that sends nothing a probe, which sends its head at once.
     fn least_deserving(&self) -> Option<u64> {
-        let is_waiting = |connection: &Connection<T>| !connection.is_head_read;
+        let is_waiting = |connection: &OpenConnection<T>| !connection.is_head_read;
         let only_waiting = self.open.values().any(is_waiting);
         let candidates = || self.open.iter().filter(|(_, connection)| !only_waiting || is_waiting(connection));
         let mut of_peer: HashMap<IpAddr, usize> = HashMap::new();
         for (_, connection) in candidates() {
             *of_peer.entry(connection.peer).or_default() += 1;
         }
-        let count = |connection: &Connection<T>| of_peer.get(&connection.peer).copied().unwrap_or_default();
+        let count = |connection: &OpenConnection<T>| of_peer.get(&connection.peer).copied().unwrap_or_default();
         let most = candidates().map(|(_, connection)| count(connection)).max()?;
         candidates().find(|(_, connection)| count(connection) == most).map(|(number, _)| *number)
     }
 }
 
-impl<T: End> Connections<T> {
+impl<T: End> OpenConnections<T> {
     /// Takes a connection in, and ends another one if there are too many.
     fn add(&mut self, peer: IpAddr, end: T) -> u64 {
         if self.open.len() >= self.bound {
             self.end_one();
         }
         self.last += 1;
-        self.open.insert(self.last, Connection { peer, is_head_read: false, end });
+        self.open.insert(self.last, OpenConnection { peer, is_head_read: false, end });
         self.last
     }
 
@@ -221,9 +221,9 @@ mod tests {
 
     use super::*;
 
-    type Ended = Rc<Cell<bool>>;
+    type EndFlag = Rc<Cell<bool>>;
 
-    impl End for Ended {
+    impl End for EndFlag {
         fn end(&self) {
             self.set(true);
         }
@@ -233,24 +233,24 @@ mod tests {
         IpAddr::from([10, 0, 0, last])
     }
 
-    fn numbers(connections: &Connections<Ended>) -> Vec<u64> {
+    fn numbers(connections: &OpenConnections<EndFlag>) -> Vec<u64> {
         connections.open.keys().copied().collect()
     }
 
     #[test]
     fn one_more_ends_the_oldest_that_sent_no_head_of_who_has_most() {
-        let mut connections = Connections::new(4);
-        let probe = connections.add(peer(1), Ended::default());
+        let mut connections = OpenConnections::new(4);
+        let probe = connections.add(peer(1), EndFlag::default());
         for _ in 0..3 {
-            connections.add(peer(9), Ended::default());
+            connections.add(peer(9), EndFlag::default());
         }
         connections.head_is_read(2);
-        connections.add(peer(9), Ended::default());
+        connections.add(peer(9), EndFlag::default());
         assert_eq!(numbers(&connections), [probe, 2, 4, 5], "3 has sent nothing, and its address has most");
         for number in [probe, 4, 5] {
             connections.head_is_read(number);
         }
-        connections.add(peer(9), Ended::default());
+        connections.add(peer(9), EndFlag::default());
         assert_eq!(numbers(&connections), [probe, 4, 5, 6], "all are being answered, so the oldest of who has most");
     }
 
@@ -258,11 +258,11 @@ mod tests {
         /// There are never more than the bound, and who holds a single connection keeps it while another address has two.
         #[test]
         fn a_crowd_of_one_address_ends_no_connection_of_another(steps in proptest::collection::vec(any::<bool>(), 1..200)) {
-            let mut connections = Connections::new(8);
-            let alone = Ended::default();
+            let mut connections = OpenConnections::new(8);
+            let alone = EndFlag::default();
             connections.add(peer(1), Rc::clone(&alone));
             for is_head_read in steps {
-                let number = connections.add(peer(2), Ended::default());
+                let number = connections.add(peer(2), EndFlag::default());
                 if is_head_read {
                     connections.head_is_read(number);
                     // As a request that is answered at once.

@@ -64,9 +64,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
+    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Written {
+    impl Write for LogBuffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn what_shows_answers_of_the_api_server_is_never_logged() {
         for filter in ["trace", "kube_client=trace", "kube_client::client=trace"] {
-            let written = Written::default();
+            let written = LogBuffer::default();
             let writer = written.clone();
             let subscriber = tracing_subscriber::fmt()
                 .with_env_filter(parse(filter).unwrap())
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn an_event_is_one_line_whatever_is_in_it() {
         let evil = "a\n2026-01-01T00:00:00Z  WARN forged\r\u{1b}[2J\u{202e}\u{0}\u{9b}31m";
-        let written = Written::default();
+        let written = LogBuffer::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)

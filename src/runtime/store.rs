@@ -9,20 +9,20 @@ use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
 use super::guard::Guarded;
-use super::stored::{Stored, Unreadable, Watched};
+use super::stored::{StoredObject, UnreadableObject, Watched};
 use crate::object_key::ObjectKey;
 
 #[derive(Debug)]
-struct All<K> {
-    objects: BTreeMap<ObjectKey, Stored<K>>,
+struct Contents<K> {
+    objects: BTreeMap<ObjectKey, StoredObject<K>>,
     /// For each namespace how often its set of labelled objects changed.
     rounds: HashMap<Box<str>, u64>,
 }
 
-impl<K: Watched> All<K> {
-    fn insert(&mut self, key: ObjectKey, stored: Stored<K>) {
+impl<K: Watched> Contents<K> {
+    fn insert(&mut self, key: ObjectKey, stored: StoredObject<K>) {
         let namespace: Box<str> = key.namespace().into();
-        let before = self.objects.get(&key).and_then(Stored::selectable);
+        let before = self.objects.get(&key).and_then(StoredObject::selectable);
         let is_same = before == stored.selectable();
         self.objects.insert(key, stored);
         if !is_same {
@@ -36,7 +36,7 @@ impl<K: Watched> All<K> {
         }
     }
 
-    fn of_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a ObjectKey, &'a Stored<K>)> {
+    fn of_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a ObjectKey, &'a StoredObject<K>)> {
         let from = self.objects.range(ObjectKey::new(namespace, "")..);
         from.take_while(move |(key, _)| key.namespace() == namespace)
     }
@@ -44,14 +44,14 @@ impl<K: Watched> All<K> {
 
 /// The objects of one kind, as last watched, by one watch for each namespace or one for all.
 pub struct Store<K> {
-    all: RwLock<All<K>>,
+    all: RwLock<Contents<K>>,
     /// How many watches have still to list their objects for the first time; none before the watches have begun.
     unfilled: watch::Sender<Option<usize>>,
 }
 
 impl<K> Default for Store<K> {
     fn default() -> Self {
-        let all = All { objects: BTreeMap::new(), rounds: HashMap::new() };
+        let all = Contents { objects: BTreeMap::new(), rounds: HashMap::new() };
         Self { all: RwLock::new(all), unfilled: watch::Sender::new(None) }
     }
 }
@@ -86,8 +86,8 @@ impl<K: Watched> Store<K> {
     }
 
     /// The object of that name, if it is there.
-    pub fn get(&self, key: &ObjectKey) -> Option<Result<Arc<K>, Unreadable>> {
-        self.read().objects.get(key).map(Stored::get)
+    pub fn get(&self, key: &ObjectKey) -> Option<Result<Arc<K>, UnreadableObject>> {
+        self.read().objects.get(key).map(StoredObject::get)
     }
 
     /// Whether there is an object of that name.
@@ -95,7 +95,7 @@ impl<K: Watched> Store<K> {
         self.read().objects.contains_key(key)
     }
 
-    /// All objects that can be read and for which `keep` holds.
+    /// Contents objects that can be read and for which `keep` holds.
     pub fn filter(&self, keep: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         self.read().objects.values().filter_map(|stored| stored.get().ok()).filter(|object| keep(object)).collect()
     }
@@ -151,12 +151,12 @@ impl<K: Watched> Store<K> {
         let _ = self.unfilled.subscribe().wait_for(|left| *left == Some(0)).await;
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, All<K>> {
+    fn read(&self) -> RwLockReadGuard<'_, Contents<K>> {
         // The map is whole after every single operation, so a poisoned lock still guards a sound value.
         self.all.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, All<K>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Contents<K>> {
         self.all.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -166,7 +166,7 @@ pub struct WatchCache<K> {
     /// The namespace it watches; none for all of them.
     namespace: Option<String>,
     /// What the list under way has brought so far: only all of it says what is gone.
-    listed: HashMap<ObjectKey, (Stored<K>, bool)>,
+    listed: HashMap<ObjectKey, (StoredObject<K>, bool)>,
     is_filled: bool,
 }
 
@@ -182,12 +182,12 @@ impl<K: Watched> WatchCache<K> {
             Event::Init => self.listed.clear(),
             Event::InitApply(object) => {
                 let (key, is_awaited) = (key(&object), is_awaited(&object));
-                self.listed.insert(key, (Stored::new(object), is_awaited));
+                self.listed.insert(key, (StoredObject::new(object), is_awaited));
             }
             Event::InitDone => return self.list_is_complete(objects),
             Event::Apply(object) => {
                 let (key, is_awaited) = (key(&object), is_awaited(&object));
-                let stored = Stored::new(object);
+                let stored = StoredObject::new(object);
                 objects.write().insert(key.clone(), stored);
                 return vec![Change::Changed { key, is_awaited }];
             }
@@ -419,7 +419,7 @@ mod tests {
         let broken = json!({ "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
                              "metadata": { "namespace": "shop", "name": "a" }, "spec": "?" });
         intake.take_in(&objects, Event::Apply(serde_json::from_value(broken).unwrap()));
-        assert_eq!(objects.get(&ObjectKey::new("shop", "a")), Some(Err(Unreadable)));
+        assert_eq!(objects.get(&ObjectKey::new("shop", "a")), Some(Err(UnreadableObject)));
         assert!(objects.filter(|_| true).is_empty());
     }
 }

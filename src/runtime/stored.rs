@@ -39,7 +39,7 @@ pub trait Watched:
 
 /// The object is there, but this version of the operator cannot read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
+pub struct UnreadableObject;
 
 /// Labels of more bytes than this are not kept, and no selector selects their object: the API server bounds their length, not their
 /// number.
@@ -47,7 +47,7 @@ const MOST_LABEL_BYTES: usize = 16 * 1024;
 
 /// One object as it is kept, with the metadata that [`Guarded`] leaves.
 #[derive(Debug)]
-pub(super) enum Stored<K> {
+pub(super) enum StoredObject<K> {
     Plain(Arc<K>, Selectable),
     Packed { bytes: Box<[u8]>, selectable: Selectable },
     Unreadable { version: Option<String> },
@@ -88,7 +88,7 @@ fn bytes_of(labels: &BTreeMap<String, String>) -> usize {
     labels.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
-impl<K: Watched> Stored<K> {
+impl<K: Watched> StoredObject<K> {
     pub(super) fn new(object: Guarded<K>) -> Self {
         let mut object = match object.0 {
             Err(metadata) => return Self::Unreadable { version: metadata.resource_version },
@@ -105,11 +105,11 @@ impl<K: Watched> Stored<K> {
         }
     }
 
-    pub(super) fn get(&self) -> Result<Arc<K>, Unreadable> {
+    pub(super) fn get(&self) -> Result<Arc<K>, UnreadableObject> {
         match self {
             Self::Plain(object, _) => Ok(Arc::clone(object)),
-            Self::Packed { bytes, .. } => packing::unpack(bytes).map(Arc::new).ok_or(Unreadable),
-            Self::Unreadable { .. } => Err(Unreadable),
+            Self::Packed { bytes, .. } => packing::unpack(bytes).map(Arc::new).ok_or(UnreadableObject),
+            Self::Unreadable { .. } => Err(UnreadableObject),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
-use super::watch_health::{Board, Failure, Hearing, Line, Numbers, WatchId};
+use super::watch_health::{HealthBoard, LogLine, WatchFailure, WatchId, WatchNumbers, WatchSummary};
 
 /// Lists under way at once: with hundreds of namespaces, not all begin at the same moment.
 const LISTS_AT_ONCE: usize = 16;
@@ -18,7 +18,7 @@ const WENT_BACK_EVERY: Duration = Duration::from_secs(60);
 /// All watches of the process.
 #[derive(Debug)]
 pub struct Watches {
-    board: Mutex<Board>,
+    board: Mutex<HealthBoard>,
     went_back: Mutex<Option<Instant>>,
     lists: Arc<Semaphore>,
     places: Arc<Semaphore>,
@@ -43,12 +43,12 @@ impl Watches {
     }
 
     /// What the operator hears.
-    pub fn hearing(&self) -> Hearing {
-        self.board().hearing(Instant::now())
+    pub fn summary(&self) -> WatchSummary {
+        self.board().summary(Instant::now())
     }
 
     /// For metrics: each kind that is watched.
-    pub fn numbers(&self) -> Vec<Numbers> {
+    pub fn numbers(&self) -> Vec<WatchNumbers> {
         self.board().numbers(Instant::now())
     }
 
@@ -60,8 +60,8 @@ impl Watches {
             let lines = self.board().lines(Instant::now());
             for line in lines {
                 match line {
-                    Line::Warning(sentence) => warn!("{sentence}"),
-                    Line::Recovered(kind) => info!(kind, "all objects are watched again"),
+                    LogLine::Warning(sentence) => warn!("{sentence}"),
+                    LogLine::Recovered(kind) => info!(kind, "all objects are watched again"),
                 }
             }
         }
@@ -79,7 +79,7 @@ impl Watches {
         self.board().up(id, Instant::now());
     }
 
-    pub(super) fn failed(&self, id: &WatchId, failure: Failure) -> Duration {
+    pub(super) fn failed(&self, id: &WatchId, failure: WatchFailure) -> Duration {
         self.board().failed(id, failure, Instant::now())
     }
 
@@ -109,7 +109,7 @@ impl Watches {
         Arc::clone(&self.lists).acquire_owned().await.ok()
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
+    fn board(&self) -> MutexGuard<'_, HealthBoard> {
         // It is sound after every single operation.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -97,7 +97,7 @@ fn rest(objects: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::queue::Lane;
+    use crate::runtime::queue::QueueLane;
     use crate::runtime::trigger::TriggerStream;
 
     fn reminders() -> (Reminders, TriggerStream) {
@@ -114,7 +114,7 @@ mod tests {
         for _ in 0..3 {
             reminders.remind("shop", "a");
         }
-        assert_eq!(wakes.try_recv().unwrap().1, Lane::Periodic);
+        assert_eq!(wakes.try_recv().unwrap().1, QueueLane::Periodic);
         assert!(wakes.try_recv().is_err());
         reminders.forget("shop", "a");
         assert!(reminders.lock().is_empty());

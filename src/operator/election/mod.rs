@@ -28,7 +28,7 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The fields of a Lease that matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
+pub struct LeaseRecord {
     /// `holderIdentity`; none if it was released.
     pub holder: Option<String>,
     /// `leaseDurationSeconds`.
@@ -41,7 +41,7 @@ pub struct Record {
     pub transitions: i32,
 }
 
-impl Record {
+impl LeaseRecord {
     /// A holder's promise, but never less than this program's own, since a lower number may be anybody's typing error.
     fn duration(&self) -> Duration {
         let seconds = self.duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
@@ -51,27 +51,27 @@ impl Record {
 
 /// What to ask the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum LeaseRequest {
     /// Read the Lease.
     Read,
     /// Create the Lease.
-    Create(Record),
+    Create(LeaseRecord),
     /// Write the Lease, if it still has this resourceVersion.
     Update {
         /// `metadata.resourceVersion`, as last seen.
         version: String,
         /// What it is to say.
-        record: Record,
+        record: LeaseRecord,
     },
 }
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum LeaseAnswer {
     /// The Lease as it stands now: read, created or updated.
     Lease {
         /// What it says.
-        record: Record,
+        record: LeaseRecord,
         /// `metadata.resourceVersion`.
         version: String,
     },
@@ -85,9 +85,9 @@ pub enum Answer {
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ElectionStep {
     /// Ask the API server, until this time at the latest; then report to [`Election::answered`].
-    Ask(Request, Instant),
+    Ask(LeaseRequest, Instant),
     /// Nothing until this time.
     Wait(Instant),
     /// This process led and does not any more.
@@ -110,8 +110,8 @@ pub enum Loss {
 
 /// The Lease as this process last saw it.
 #[derive(Clone, Debug)]
-struct Seen {
-    record: Record,
+struct SeenLease {
+    record: LeaseRecord,
     version: String,
     /// When this process first saw this record.
     since: Instant,
@@ -119,7 +119,7 @@ struct Seen {
 
 /// The next request.
 #[derive(Clone, Copy, Debug)]
-enum Next {
+enum NextRequest {
     Read,
     Create,
     Update,
@@ -129,8 +129,8 @@ enum Next {
 #[derive(Clone, Debug)]
 pub struct Election {
     identity: String,
-    seen: Option<Seen>,
-    next: Next,
+    seen: Option<SeenLease>,
+    next: NextRequest,
     not_before: Option<Instant>,
     /// Until when this process leads, once it has won.
     leads_until: Option<Instant>,
@@ -140,7 +140,7 @@ pub struct Election {
 impl Election {
     /// For a process with this identity, which no other has or had.
     pub fn new(identity: String) -> Self {
-        Self { identity, seen: None, next: Next::Read, not_before: None, leads_until: None, loss: None }
+        Self { identity, seen: None, next: NextRequest::Read, not_before: None, leads_until: None, loss: None }
     }
 
     /// Until when this process leads unless it renews; none if it does not lead.
@@ -154,38 +154,41 @@ impl Election {
     }
 
     /// What to do at `now`. `clock` is the time of the day to write into the Lease, for people and for other programs.
-    pub fn step(&self, now: Instant, clock: Timestamp) -> Step {
+    pub fn step(&self, now: Instant, clock: Timestamp) -> ElectionStep {
         if let Some(loss) = &self.loss {
-            return Step::Lost(loss.clone());
+            return ElectionStep::Lost(loss.clone());
         }
         if self.leads_until.is_some_and(|until| now >= until) {
-            return Step::Lost(Loss::NotRenewed);
+            return ElectionStep::Lost(Loss::NotRenewed);
         }
         let no_later = |time: Instant| self.leads_until.map_or(time, |until| time.min(until));
         if let Some(time) = self.not_before.filter(|time| *time > now) {
-            return Step::Wait(no_later(time));
+            return ElectionStep::Wait(no_later(time));
         }
-        Step::Ask(self.request(clock), no_later(now + REQUEST_DEADLINE))
+        ElectionStep::Ask(self.request(clock), no_later(now + REQUEST_DEADLINE))
     }
 
-    fn request(&self, clock: Timestamp) -> Request {
+    fn request(&self, clock: Timestamp) -> LeaseRequest {
         match (self.next, &self.seen) {
-            (Next::Update, Some(seen)) => {
-                Request::Update { version: seen.version.clone(), record: self.own_record(Some(&seen.record), clock) }
+            (NextRequest::Update, Some(seen)) => LeaseRequest::Update {
+                version: seen.version.clone(),
+                record: self.own_record(Some(&seen.record), clock),
+            },
+            (NextRequest::Create, seen) => {
+                LeaseRequest::Create(self.own_record(seen.as_ref().map(|seen| &seen.record), clock))
             }
-            (Next::Create, seen) => Request::Create(self.own_record(seen.as_ref().map(|seen| &seen.record), clock)),
-            _ => Request::Read,
+            _ => LeaseRequest::Read,
         }
     }
 
     /// What this process writes over `before`.
-    fn own_record(&self, before: Option<&Record>, clock: Timestamp) -> Record {
+    fn own_record(&self, before: Option<&LeaseRecord>, clock: Timestamp) -> LeaseRecord {
         let before = before.cloned().unwrap_or_default();
         let is_mine = self.is_mine(&before);
         // A renewal always differs from the one before, even if this machine's clock stands still or goes back.
         let after_last = before.renewed.and_then(|last| last.checked_add(SignedDuration::from_micros(1)).ok());
         let renewed = if is_mine { after_last.map_or(clock, |least| least.max(clock)) } else { clock };
-        Record {
+        LeaseRecord {
             holder: Some(self.identity.clone()),
             duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             acquired: if is_mine { before.acquired } else { Some(clock) },
@@ -195,41 +198,43 @@ impl Election {
     }
 
     /// Takes in what came of a request that was sent at `sent`.
-    pub fn answered(&mut self, request: &Request, answer: Answer, sent: Instant, now: Instant) {
+    pub fn answered(&mut self, request: &LeaseRequest, answer: LeaseAnswer, sent: Instant, now: Instant) {
         match (request, answer) {
             // A creation that finds nothing has no namespace to create it in.
-            (_, Answer::Unknown) | (Request::Create(_), Answer::Absent) => self.not_before = Some(now + RETRY),
-            (Request::Read, Answer::Lease { record, version }) => self.looked(record, version, now),
-            (Request::Create(_) | Request::Update { .. }, Answer::Lease { record, version }) => {
+            (_, LeaseAnswer::Unknown) | (LeaseRequest::Create(_), LeaseAnswer::Absent) => {
+                self.not_before = Some(now + RETRY)
+            }
+            (LeaseRequest::Read, LeaseAnswer::Lease { record, version }) => self.looked(record, version, now),
+            (LeaseRequest::Create(_) | LeaseRequest::Update { .. }, LeaseAnswer::Lease { record, version }) => {
                 self.wrote(record, version, sent, now);
             }
-            (_, Answer::Absent) => self.is_absent(now),
+            (_, LeaseAnswer::Absent) => self.is_absent(now),
             // What stands there now decides.
-            (_, Answer::Conflict) => self.ask_at(Next::Read, now),
+            (_, LeaseAnswer::Conflict) => self.ask_at(NextRequest::Read, now),
         }
     }
 
-    fn ask_at(&mut self, next: Next, time: Instant) {
+    fn ask_at(&mut self, next: NextRequest, time: Instant) {
         self.next = next;
         self.not_before = Some(time);
     }
 
-    fn wrote(&mut self, record: Record, version: String, sent: Instant, now: Instant) {
+    fn wrote(&mut self, record: LeaseRecord, version: String, sent: Instant, now: Instant) {
         if !self.is_mine(&record) {
             // The API server stores what it is sent, unless an admission webhook does as it likes.
             return self.looked(record, version, now);
         }
-        self.seen = Some(Seen { record, version, since: now });
+        self.seen = Some(SeenLease { record, version, since: now });
         let until = sent + RENEW_DEADLINE;
         // A first answer that comes this late is no leadership; the Lease is written once more.
         if self.leads_until.is_some() || until > now {
             self.leads_until = Some(until);
-            return self.ask_at(Next::Update, sent + RENEW_EVERY);
+            return self.ask_at(NextRequest::Update, sent + RENEW_EVERY);
         }
-        self.ask_at(Next::Update, now);
+        self.ask_at(NextRequest::Update, now);
     }
 
-    fn looked(&mut self, record: Record, version: String, now: Instant) {
+    fn looked(&mut self, record: LeaseRecord, version: String, now: Instant) {
         let since = self.seen.as_ref().filter(|seen| seen.record == record).map_or(now, |seen| seen.since);
         let is_mine = self.is_mine(&record);
         if self.leads_until.is_some() && !is_mine {
@@ -238,11 +243,11 @@ impl Election {
         }
         let holder_gone_at = since + record.duration();
         let is_free = is_mine || record.holder.as_ref().is_none_or(String::is_empty) || now >= holder_gone_at;
-        self.seen = Some(Seen { record, version, since });
+        self.seen = Some(SeenLease { record, version, since });
         if is_free {
-            self.ask_at(Next::Update, now);
+            self.ask_at(NextRequest::Update, now);
         } else {
-            self.ask_at(Next::Read, holder_gone_at.min(now + READ_EVERY));
+            self.ask_at(NextRequest::Read, holder_gone_at.min(now + READ_EVERY));
         }
     }
 
@@ -256,20 +261,20 @@ impl Election {
             _ => now,
         };
         if now >= gone_at {
-            self.ask_at(Next::Create, now);
+            self.ask_at(NextRequest::Create, now);
         } else {
-            self.ask_at(Next::Read, gone_at.min(now + READ_EVERY));
+            self.ask_at(NextRequest::Read, gone_at.min(now + READ_EVERY));
         }
     }
 
     /// What gives the Lease back; none if this process does not hold it.
-    pub fn release(&self) -> Option<Request> {
+    pub fn release(&self) -> Option<LeaseRequest> {
         let seen = self.seen.as_ref().filter(|seen| self.is_mine(&seen.record))?;
-        let record = Record { transitions: seen.record.transitions, ..Record::default() };
-        Some(Request::Update { version: seen.version.clone(), record })
+        let record = LeaseRecord { transitions: seen.record.transitions, ..LeaseRecord::default() };
+        Some(LeaseRequest::Update { version: seen.version.clone(), record })
     }
 
-    fn is_mine(&self, record: &Record) -> bool {
+    fn is_mine(&self, record: &LeaseRecord) -> bool {
         record.holder.as_deref() == Some(self.identity.as_str())
     }
 }
