@@ -202,7 +202,7 @@ impl Election {
         match (request, answer) {
             // A creation that finds nothing has no namespace to create it in.
             (_, LeaseAnswer::Unknown) | (LeaseRequest::Create(_), LeaseAnswer::Absent) => {
-                self.not_before = Some(now + RETRY)
+                self.not_before = Some(now + RETRY);
             }
             (LeaseRequest::Read, LeaseAnswer::Lease { record, version }) => self.looked(record, version, now),
             (LeaseRequest::Create(_) | LeaseRequest::Update { .. }, LeaseAnswer::Lease { record, version }) => {
