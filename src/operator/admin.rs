@@ -21,13 +21,13 @@ use crate::controllers::context::Context;
 use crate::runtime::watch_health::WatchNumbers;
 use crate::runtime::watches::Watches;
 
-/// How long clients may take to end their requests after `shutdown`.
+/// How long open requests may take after `shutdown`.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
-/// How long a client may take for the head of its request.
+/// How long a client may take to send the head of its request.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
-/// How long a connection may last. A scraper gives up sooner.
+/// How long a connection may last. A scraper gives up earlier.
 const LASTS: Duration = Duration::from_secs(20);
-/// For so long the text of the metrics is shared with others who ask while it is being sent.
+/// How long the text of the metrics is shared with further clients while it is being sent.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// What the pages show.
@@ -48,14 +48,13 @@ impl AdminPages {
 
 /// The running admin server.
 pub struct AdminServer {
-    /// Where it really listens: of port 0, the port that was free.
+    /// Where it listens. If port 0 was asked for, this has the port that was free.
     pub addr: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl AdminServer {
-    /// Waits for the end that `shutdown` brings: open requests are answered, but a client that never ends its own is not
-    /// waited for.
+    /// Waits for the end after `shutdown`. Open requests are answered, but a client that never finishes is not waited for.
     pub async fn stopped(mut self) {
         match tokio::time::timeout(CLOSE_WITHIN, &mut self.task).await {
             Ok(Ok(())) => {}
@@ -65,7 +64,7 @@ impl AdminServer {
     }
 }
 
-/// Serves until `shutdown`, on so many connections at once.
+/// Serves until `shutdown`, on at most `connections` at once.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -104,7 +103,7 @@ async fn metrics(State(pages): State<AdminPages>) -> Response {
     }
 }
 
-/// The text of the metrics that is being sent, and since when: many who ask at once take the memory of one.
+/// The text of the metrics that is being sent, and when it was made. Many clients at once take the memory of one.
 #[derive(Debug, Default)]
 struct Sending {
     text: Weak<String>,
@@ -112,7 +111,7 @@ struct Sending {
 }
 
 impl Sending {
-    /// The text that is being sent, unless it is too old.
+    /// The text that is being sent, unless it is too old to be shared.
     fn get(&self, now: Instant) -> Option<Arc<String>> {
         let is_fresh = self.made.is_some_and(|made| now.saturating_duration_since(made) < FRESH);
         self.text.upgrade().filter(|_| is_fresh)
@@ -154,6 +153,6 @@ mod tests {
         assert_eq!(sending.get(made).as_ref(), Some(&text));
         assert_eq!(sending.get(made + FRESH), None, "too old");
         drop(text);
-        assert_eq!(sending.get(made), None, "nobody takes it any more");
+        assert_eq!(sending.get(made), None, "no client is served any more");
     }
 }

@@ -19,9 +19,9 @@ use crate::controllers::context::Settings;
 
 /// Name of the Lease, in the operator's namespace.
 pub const LEASE: &str = "managed-redis-operator";
-/// The lease is released within this, or left to expire.
+/// The Lease is released within this time, or left to expire.
 const RELEASE_WITHIN: Duration = Duration::from_secs(1);
-/// A Lease that cannot be read or written is one line of the log in this time.
+/// How often it is logged that the Lease cannot be read or written.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// This process's part in the election.
@@ -30,13 +30,13 @@ pub struct Candidate {
     namespace: String,
     election: Election,
     leadership: Leadership,
-    /// Whether the API server ever said what the Lease is.
+    /// Whether the API server has ever answered about the Lease.
     has_heard: bool,
     complained: Option<Instant>,
 }
 
 impl Candidate {
-    /// Takes part in the election; nothing is won yet. `client` is for the Lease alone, so that no other request is in its way.
+    /// A candidate that has not won yet. `client` is for the Lease alone, so that no other request delays it.
     pub fn new(client: &Client, settings: &Settings, leadership: Leadership) -> Self {
         Self {
             leases: Api::namespaced(client.clone(), &settings.operator_namespace),
@@ -48,7 +48,7 @@ impl Candidate {
         }
     }
 
-    /// Resolves true when this process leads, false when it was told to stop first.
+    /// Resolves to true when this process leads, and to false when it was told to stop first.
     ///
     /// # Errors
     /// When the API server refuses to let this process read or write the Lease.
@@ -70,7 +70,7 @@ impl Candidate {
         Ok(true)
     }
 
-    /// Renews the lease, and resolves when this process must not work any more.
+    /// Renews the Lease, and resolves when this process must not work any more.
     pub async fn lost(&mut self) -> Loss {
         loop {
             // A refusal does not end leadership before its time.
@@ -82,7 +82,7 @@ impl Candidate {
         }
     }
 
-    /// One step; the loss, if leadership ended.
+    /// Takes one step. Returns the loss, if leadership ended.
     async fn advance(&mut self) -> Result<Option<Loss>, OperatorError> {
         let sent = Instant::now();
         match self.election.step(sent, Timestamp::now()) {
@@ -127,13 +127,13 @@ impl Candidate {
     /// What an error says about the Lease.
     ///
     /// # Errors
-    /// When the API server refuses the first read, or a write by which this process would begin to lead: a standby that can
-    /// never lead must not look healthy.
+    /// When the API server refuses the first read, or the write by which this process would begin to lead: a replica that can never
+    /// lead must not look healthy.
     fn judge(&mut self, request: &LeaseRequest, error: &kube::Error) -> Result<LeaseAnswer, OperatorError> {
         let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
         match code {
             409 => return Ok(LeaseAnswer::Conflict),
-            // Of a creation it means that there is no such namespace.
+            // For a creation it means that there is no such namespace.
             404 if !matches!(request, LeaseRequest::Create(_)) => return Ok(LeaseAnswer::Absent),
             429 => {}
             400..500
@@ -160,7 +160,7 @@ impl Candidate {
         warn!(%error, "the Lease could not be read or written; trying again, and this is logged once a minute");
     }
 
-    /// Gives the lease back, so that another replica need not wait for its end.
+    /// Releases the Lease, so that another replica need not wait until it expires.
     pub async fn release(&mut self) {
         self.leadership.set(None);
         match tokio::time::timeout(RELEASE_WITHIN, self.try_to_release()).await {
@@ -171,7 +171,7 @@ impl Candidate {
         }
     }
 
-    /// It is read first: of the last request it may not be known whether it was carried out.
+    /// Reads the Lease first, because the outcome of the last request may be unknown.
     async fn try_to_release(&mut self) -> Result<bool, kube::Error> {
         let now = Instant::now();
         match self.leases.get_opt(LEASE).await? {
@@ -209,7 +209,7 @@ fn spec(record: &LeaseRecord) -> LeaseSpec {
     }
 }
 
-/// A merge patch of the spec: what a record does not have is taken out.
+/// A merge patch of the spec. Fields that the record does not have are removed.
 fn merge(record: &LeaseRecord) -> serde_json::Value {
     json!({
         "holderIdentity": record.holder,

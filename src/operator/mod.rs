@@ -34,8 +34,8 @@ use crate::metrics::Metrics;
 use crate::runtime::machinery::Machinery;
 use crate::runtime::runner::Scope;
 
-/// How long what is under way may take to finish after a SIGTERM. With the release of the lease and the end of the admin
-/// server after it, the whole stays below 10 s.
+/// How long work under way may take to finish after a SIGTERM. With the release of the Lease and the end of the admin server, the
+/// whole takes less than 10 s.
 const GRACE: Duration = Duration::from_secs(8);
 
 /// Everything `run` needs, resolved from flags.

@@ -1,15 +1,17 @@
-//! How many files the process may have open, and what is done with them. Each watch and each request is a connection of its own.
+//! The limit of open files, and how it is shared between watches, the admin server and the rest. Each watch and each request has a
+//! connection of its own.
 
-use crate::runtime::watches::Watches;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
-/// Connections to the admin server at once, if files suffice.
+use crate::runtime::watches::Watches;
+
+/// Concurrent connections to the admin server, if there are enough files.
 const ADMIN: u64 = 64;
-/// Files for all that is no watch: requests to the API server and the clouds, the admin server, the process itself.
+/// Files for everything but watches: requests to the API server and the clouds, the admin server, the process itself.
 const OTHERS: u64 = 256;
 
-/// How the files are shared out.
+/// How the files are shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileBudget {
     /// Connections to the admin server.
@@ -19,7 +21,7 @@ pub struct FileBudget {
 }
 
 impl FileBudget {
-    /// Of so many files; none if there is no limit.
+    /// The budget of this many files; none if there is no limit.
     pub fn of(limit: Option<u64>) -> Self {
         let limit = limit.unwrap_or(u64::MAX);
         let watches = limit - (limit / 2).min(OTHERS);
@@ -28,8 +30,7 @@ impl FileBudget {
         Self { admin: whole(admin), watches: whole(watches) }
     }
 
-    /// What is the matter, if one watch for each of so many kinds in each of so many namespaces (0 for all of them at once) is more
-    /// than there are files for.
+    /// A sentence, if there are not enough files for one watch per kind and namespace (0 namespaces are all of them in one watch).
     fn shortage(&self, limit: u64, kinds: usize, namespaces: usize) -> Option<String> {
         let wanted = u64::try_from(kinds.saturating_mul(namespaces.max(1))).unwrap_or(u64::MAX);
         let are_enough = usize::try_from(wanted).is_ok_and(|wanted| wanted <= self.watches);
@@ -45,7 +46,7 @@ impl FileBudget {
     }
 }
 
-/// Raises the limit to what is allowed, and says so if that is too few.
+/// Raises the limit as far as it is allowed, and warns if that is not enough.
 pub fn prepare(watches: &Watches, kinds: usize, namespaces: usize) -> FileBudget {
     let limit = raise();
     let budget = FileBudget::of(limit);
@@ -56,7 +57,7 @@ pub fn prepare(watches: &Watches, kinds: usize, namespaces: usize) -> FileBudget
     budget
 }
 
-/// Raises the soft limit to the hard one; the limit that holds then.
+/// Raises the soft limit to the hard one. Returns the limit that holds afterwards.
 fn raise() -> Option<u64> {
     let before = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: before.maximum, maximum: before.maximum };

@@ -1,4 +1,4 @@
-//! Readiness that means something: the CRDs are there, and the objects are known (or another replica leads).
+//! Readiness: the CRDs exist and all objects are known, or another replica leads.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,9 @@ use tracing::{info, warn};
 use crate::api::crds;
 use crate::runtime::watch_health::WatchSummary;
 
-/// How often the API server is asked for missing CRDs.
+/// How often the API server is asked whether CRDs are missing.
 const CRD_CHECK: Duration = Duration::from_secs(2);
-/// How often the wait for them is logged again.
+/// After how many checks the wait for CRDs is logged again.
 const CRD_REMINDER: u32 = 15;
 
 /// How far the start has come.
@@ -61,7 +61,7 @@ impl Readiness {
         self.set(Stage::StandBy);
     }
 
-    /// This replica leads now, and begins by listing all objects.
+    /// This replica leads now, and lists all objects first.
     pub fn lead(&self) {
         self.set(Stage::Working);
     }
@@ -71,7 +71,7 @@ impl Readiness {
         self.progress().unknown.remove(kind);
     }
 
-    /// Whether to answer 200, and the sentence to answer with; `hearing` says how far the API server is heard.
+    /// Whether to answer 200, and the sentence to answer with. `watches` says whether the watches work.
     pub fn tell(&self, watches: WatchSummary) -> (bool, String) {
         let progress = self.progress();
         match &progress.stage {
@@ -123,11 +123,11 @@ pub async fn wait_for_crds(client: &Client, readiness: &Readiness, shutdown: &Ca
     }
 }
 
-/// The kinds that the API server does not serve, by discovery, which every client may do.
+/// The CRDs that the API server does not serve, found by discovery, which every client may do.
 async fn missing(client: &Client) -> Result<Vec<String>, kube::Error> {
     let served = match client.list_api_group_resources("managedredis.dev/v1alpha1").await {
         Ok(list) => list.resources.into_iter().map(|resource| resource.name).collect(),
-        // By its code: of a group without any CRD the API server says "404 page not found" in plain text, without a reason.
+        // For a group without CRDs the API server answers "404 page not found" in plain text, so there is only the code to go by.
         Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
         Err(error) => return Err(error),
     };
@@ -174,15 +174,15 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_hear_is_not_ready_unless_another_leads() {
-        let (readiness, deaf) = (Readiness::default(), || WatchSummary::Failing("cannot list".to_owned()));
+    fn without_working_watches_nothing_is_ready_unless_another_leads() {
+        let (readiness, failing) = (Readiness::default(), || WatchSummary::Failing("cannot list".to_owned()));
         readiness.lead();
-        assert_eq!(readiness.tell(deaf()), (false, "listing objects: cannot list".to_owned()));
+        assert_eq!(readiness.tell(failing()), (false, "listing objects: cannot list".to_owned()));
         all_are_known(&readiness);
-        assert_eq!(readiness.tell(deaf()), (false, "cannot list".to_owned()));
+        assert_eq!(readiness.tell(failing()), (false, "cannot list".to_owned()));
         let partial = WatchSummary::Partial("cannot list".to_owned());
         assert_eq!(readiness.tell(partial), (true, "ok, but cannot list".to_owned()));
         readiness.stand_by();
-        assert!(readiness.tell(deaf()).0);
+        assert!(readiness.tell(failing()).0);
     }
 }

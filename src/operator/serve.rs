@@ -1,4 +1,4 @@
-//! An HTTP server that nobody can fill: so many connections, each for one request, each for a bounded time.
+//! An HTTP server with bounded resources: a bounded number of connections, each for one request and for a bounded time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -16,23 +16,23 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// Bytes that are kept of a request; its head must fit.
+/// Size of the buffer for the head of a request.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// The wait after a connection could not be accepted, most often for want of a file descriptor.
+/// The wait after a connection could not be accepted, most often because no file descriptor is left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What one client may take.
+/// The bounds of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections open at once. One more ends another.
+    /// Concurrent connections. A further one ends another.
     pub connections: usize,
     /// How long a client may take to send the head of its request.
     pub head: Duration,
-    /// How long a connection may take in all, until the answer is taken.
+    /// How long a connection may last in all.
     pub whole: Duration,
 }
 
-/// Serves until `shutdown`; what is being answered then is answered.
+/// Serves until `shutdown`. Requests that are being answered then are finished.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
     let connections = Arc::new(Mutex::new(OpenConnections::new(limits.connections)));
     let service = TowerToHyperService::new(router);
@@ -56,7 +56,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
                 if !std::mem::replace(&mut is_told, true) {
                     warn!(%error, "the admin server cannot accept a connection; it goes on trying");
                 }
-                // With the file descriptor that was spared it can be accepted after all.
+                // With the spare file descriptor the connection can be accepted after all.
                 if !spare.give_up() {
                     lock(&connections).end_one();
                     tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -91,13 +91,13 @@ async fn answer(stream: TcpStream, service: TowerToHyperService<Router>, limits:
     }
 }
 
-/// Errors of `accept` that are about the connection that was to be accepted, not about the process.
+/// Whether an error of `accept` is about the new connection, not about the process.
 fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// A file descriptor to give up when there is none left, so that a probe can be accepted all the same.
+/// A file descriptor that is given up when none is left, so that a probe can still be accepted.
 #[derive(Default)]
 struct Spare(Option<std::fs::File>);
 
@@ -108,13 +108,13 @@ impl Spare {
         }
     }
 
-    /// Whether there was one.
+    /// Returns whether there was one.
     fn give_up(&mut self) -> bool {
         self.0.take().is_some()
     }
 }
 
-/// A place among the connections, until it is dropped.
+/// Keeps a connection among the open ones until it is dropped.
 struct ConnectionGuard {
     connections: Arc<Mutex<OpenConnections<CancellationToken>>>,
     number: u64,
@@ -136,7 +136,7 @@ impl Drop for ConnectionGuard {
 }
 
 fn lock<T>(connections: &Mutex<OpenConnections<T>>) -> MutexGuard<'_, OpenConnections<T>> {
-    // They are sound after every single operation.
+    // They are consistent after every single operation.
     connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -176,8 +176,9 @@ impl<T> OpenConnections<T> {
         }
     }
 
-    /// Which connection to end for another one: the oldest that has not sent its head yet, of the address that has most of them.
-    /// So neither a client that opens many keeps out another, nor one that sends nothing a probe, which sends its head at once.
+    /// Which connection to end in favour of a new one: the oldest that has not sent its head yet, of the address with most of them.
+    /// So a client with many connections does not keep out others, and one that sends nothing does not keep out a probe, which sends
+    /// its head at once.
     fn least_deserving(&self) -> Option<u64> {
         let is_waiting = |connection: &OpenConnection<T>| !connection.is_head_read;
         let only_waiting = self.open.values().any(is_waiting);
@@ -193,7 +194,7 @@ impl<T> OpenConnections<T> {
 }
 
 impl<T: End> OpenConnections<T> {
-    /// Takes a connection in, and ends another one if there are too many.
+    /// Adds a connection, and ends another one if there are too many.
     fn add(&mut self, peer: IpAddr, end: T) -> u64 {
         if self.open.len() >= self.bound {
             self.end_one();
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn one_more_ends_the_oldest_that_sent_no_head_of_who_has_most() {
+    fn one_more_ends_the_oldest_without_a_head_of_the_address_with_most() {
         let mut connections = OpenConnections::new(4);
         let probe = connections.add(peer(1), EndFlag::default());
         for _ in 0..3 {
@@ -251,11 +252,15 @@ mod tests {
             connections.head_is_read(number);
         }
         connections.add(peer(9), EndFlag::default());
-        assert_eq!(numbers(&connections), [probe, 4, 5, 6], "all are being answered, so the oldest of who has most");
+        assert_eq!(
+            numbers(&connections),
+            [probe, 4, 5, 6],
+            "all are being answered, so the oldest of the address with most"
+        );
     }
 
     proptest! {
-        /// There are never more than the bound, and who holds a single connection keeps it while another address has two.
+        /// There are never more than the bound, and an address with a single connection keeps it while another address has two.
         #[test]
         fn a_crowd_of_one_address_ends_no_connection_of_another(steps in proptest::collection::vec(any::<bool>(), 1..200)) {
             let mut connections = OpenConnections::new(8);

@@ -34,15 +34,15 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
     started.map_err(|error| format!("logging cannot be started: {error}"))
 }
 
-/// The filter, without the one module of the Kubernetes client that logs an answer it cannot parse as it came: it may be a Secret.
+/// The filter, without the module of the Kubernetes client that logs an answer it cannot parse: it may be a Secret.
 fn parse(filter: &str) -> Result<EnvFilter, String> {
     let parsed = EnvFilter::try_new(filter).map_err(|error| format!("--log-filter {filter:?}: {error}"))?;
     let never = "kube_client::client=off".parse().map_err(|error| format!("logging cannot be started: {error}"))?;
     Ok(parsed.add_directive(never))
 }
 
-/// Message and fields as they always look, with what is unprintable in them escaped: whatever a cloud, a tenant or the
-/// Kubernetes API puts into them, an event is one line and moves no cursor.
+/// Formats message and fields as usual, with unprintable characters escaped. Whatever a cloud, a tenant or the Kubernetes API puts
+/// into them, an event is one line and moves no cursor.
 #[derive(Debug, Default)]
 struct EscapedFields(DefaultFields);
 

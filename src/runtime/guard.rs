@@ -1,4 +1,4 @@
-//! Store as they come from the API server, where one that cannot be read must not spoil the list or the watch it comes in.
+//! Reads objects of the API server so that one that cannot be read does not spoil the list or the watch it is in.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,11 +15,11 @@ use crate::api::{RECONCILE_REQUESTED_AT, echoed};
 
 /// An object, or the metadata of one that this version of the operator cannot read.
 ///
-/// Of the metadata only what the operator looks at is read (see [`LeanMetadata`]), so that nobody can fill its memory with annotations.
+/// Only the metadata that the operator uses is read (see [`LeanMetadata`]), so that annotations cannot fill its memory.
 ///
-/// It does what kube's `DeserializeGuard` does, which makes a tree of every object and copies that before it reads it: at ten
-/// thousand references that was a tenth of the operator's time. This one reads the text, and only what cannot be read a second
-/// time.
+/// kube's `DeserializeGuard` does the same, but makes a tree of every object and copies it before it reads it, which was a tenth of
+/// the operator's time at ten thousand references. This one reads the text once, and a second time only if the object cannot be
+/// read.
 #[derive(Clone, Debug)]
 pub struct Guarded<K>(pub Result<K, ObjectMeta>);
 
@@ -42,7 +42,7 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
     }
 }
 
-/// The metadata that the operator looks at. The rest, such as managedFields and annotations of others, can be a megabyte an object.
+/// The metadata that the operator uses. The rest, such as managedFields and annotations of others, can be a megabyte per object.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct LeanMetadata {
@@ -77,7 +77,7 @@ impl From<LeanMetadata> for ObjectMeta {
     }
 }
 
-/// The one annotation that asks for something, cut to the length that is echoed.
+/// The value of the reconcile-requested-at annotation, cut to the length that is echoed.
 struct RequestedAt(Option<String>);
 
 impl<'de> Deserialize<'de> for RequestedAt {

@@ -1,26 +1,26 @@
-//! The queue of a controller: each object once, what a person waits for first. Values only: the time is an argument.
+//! The queue of a controller: each object once, and those that a person waits for first. Pure: the time is an argument.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use crate::object_key::ObjectKey;
 
-/// How soon an object's turn comes.
+/// How soon an object is reconciled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum QueueLane {
-    /// It is time again, or the cloud changed.
+    /// Its time has come, or something in the cloud changed.
     Periodic,
-    /// A person waits: a new object, a changed spec, a requested read. Goes before all that is periodic.
+    /// A person waits: a new object, a changed spec, a requested refresh. Goes before all that is periodic.
     Interactive,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct QueueSlot {
-    /// It is being reconciled; it never is twice at once.
+    /// It is being reconciled. It is never reconciled twice at once.
     running: bool,
-    /// It is to be reconciled, now or when the reconcile under way ends.
+    /// It waits to be reconciled, now or when the reconcile under way ends.
     waiting: Option<QueueLane>,
-    /// It is to be reconciled again at that time.
+    /// When it is reconciled again, if nothing happens before.
     due: Option<Instant>,
     /// It was deleted while it is being reconciled.
     gone: bool,
@@ -28,7 +28,7 @@ struct QueueSlot {
     failures: u32,
 }
 
-/// The objects of one kind that are to be reconciled, now or later.
+/// The objects of one kind that will be reconciled, now or later.
 #[derive(Debug, Default)]
 pub struct Queue {
     slots: HashMap<ObjectKey, QueueSlot>,
@@ -38,7 +38,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The object is to be reconciled soon.
+    /// Reconciles the object soon.
     pub fn push(&mut self, key: &ObjectKey, lane: QueueLane) {
         let slot = self.slots.entry(key.clone()).or_default();
         slot.gone = false;
@@ -54,7 +54,7 @@ impl Queue {
         }
     }
 
-    /// The object whose turn it is. It counts as being reconciled until [`Queue::done`].
+    /// The next object. It counts as being reconciled until [`Queue::done`] or [`Queue::failed`].
     pub fn pop(&mut self, now: Instant) -> Option<ObjectKey> {
         while let Some((_, key)) = self.later.first().filter(|(due, _)| *due <= now).cloned() {
             self.push(&key, QueueLane::Periodic);
@@ -64,7 +64,7 @@ impl Queue {
                 Some(key) => (key, QueueLane::Interactive),
                 None => (self.periodic.pop_front()?, QueueLane::Periodic),
             };
-            // An object that moved to the other lane, or is gone, has left its place behind.
+            // An object that moved to the other lane, or is gone, leaves a stale entry behind.
             if let Some(slot) = self.slots.get_mut(&key).filter(|slot| !slot.running && slot.waiting == Some(lane)) {
                 slot.waiting = None;
                 slot.running = true;
@@ -104,7 +104,7 @@ impl Queue {
         }
     }
 
-    /// The object is gone. One of the same name that comes after it waits until the reconcile under way ends.
+    /// The object is gone. A new one of the same name waits until the reconcile under way ends.
     pub fn remove(&mut self, key: &ObjectKey) {
         if let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.running) {
             (slot.waiting, slot.gone, slot.failures) = (None, true, 0);
@@ -115,7 +115,7 @@ impl Queue {
         }
     }
 
-    /// When the next object becomes due, if none waits now.
+    /// When the next object becomes due.
     pub fn next_due(&self) -> Option<Instant> {
         self.later.first().map(|(due, _)| *due)
     }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, an object that was pushed is popped, and never while it is being reconciled.
+        /// An object that was pushed is popped, and never while it is being reconciled.
         #[test]
         fn nothing_is_lost_and_nothing_runs_twice(steps in proptest::collection::vec((0u8..4, 0u8..4), 0..200)) {
             let (mut queue, now) = (Queue::default(), Instant::now());

@@ -1,8 +1,8 @@
-//! Lists the objects of a kind and watches them from there on, for as long as the stream is polled.
+//! Lists the objects of a kind and then watches them, for as long as the stream is polled.
 //!
-//! kube's `watcher` does the same, but shows no bookmarks, so a watch that will never bring anything looks like one where nothing
-//! happens; it forgets its backoff with every list it attempts; and after an outage it goes on from the version it had, which lies in
-//! the future if etcd was restored from a snapshot: the API server accepts that, and sends nothing until it is reached.
+//! kube's `watcher` does the same, with three differences. It shows no bookmarks, so a dead watch looks like one where nothing
+//! happens. It resets its backoff with every list. And after an outage it goes on from the version it had: if etcd was restored from
+//! a snapshot, that version lies in the future, and the API server sends nothing until it is reached.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -25,31 +25,32 @@ use super::watch_health::{WatchAttempt, WatchId};
 use super::watches::Watches;
 use crate::backoff::{Backoff, spread};
 
-/// Store listed at once. With its managedFields an object takes 10 KB on the way, and with annotations and labels as large as the
-/// API server lets them be a hundred times that; a page stands in memory two or three times while it is read.
+/// Objects per page of a list. With its managedFields an object takes 10 KB on the wire, and a hundred times that with annotations
+/// and labels as large as the API server allows. A page is in memory two or three times while it is read.
 const PAGE_SIZE: u32 = 50;
+
 /// How long things may take. Tests are faster.
 #[derive(Clone, Debug)]
 struct Timing {
-    /// For a page of a list, or to accept a watch.
+    /// The deadline of a page of a list, and of the acceptance of a watch.
     answer: Duration,
-    /// After which time without a word the objects are listed anew, although watches began and ended as they should. The API
-    /// server sends a bookmark before the end of a watch, but only if something happened that the watch does not show.
+    /// After this long without an event or a bookmark the objects are listed anew, although watches begin and end as they should.
+    /// The API server sends a bookmark before the end of a watch, but only if something happened that the watch does not show.
     silence: Duration,
-    /// A watch that lasted for so long, or brought something, is up.
+    /// A watch that lasted this long, or brought something, is up.
     settled: Duration,
-    /// A watch that lasted for so long ends the backoff.
+    /// A watch that lasted this long resets the backoff.
     proven: Duration,
-    /// How long a watch is asked to last, in seconds; a part of it is left to chance, so that not all end together.
+    /// How many seconds a watch may last. The exact number is random, so that watches do not end together.
     lasts_seconds: std::ops::Range<u32>,
-    /// How much sooner it may end, as the API server's clock may run faster.
+    /// How much earlier it may end, because the API server's clock may run faster.
     in_time: Duration,
-    /// How much it may outlive its time; then nobody is there to end it.
+    /// How much later it may end. A watch that lasts longer is dead.
     overdue: Duration,
     /// The first wait of the backoff.
     wait: Duration,
-    /// A namespace that refuses its first list for so long is done without. It is not the first refusal: an API server that has
-    /// just started refuses everybody for a moment.
+    /// Once a namespace has refused its first list for this long, the store does not wait for it any more. One refusal is not
+    /// enough: an API server that has just started refuses everybody for a moment.
     given_up: Duration,
 }
 
@@ -69,11 +70,11 @@ impl Default for Timing {
     }
 }
 
-/// A watch that ends before its time is told if so many attempts before were in vain: the API server ends all watches of a kind
-/// when its CRD changes, and all watches when it restarts.
-const TOLD_FROM: u32 = 2;
+/// A watch that ends too early is reported as a failure after this many failed attempts in a row. The API server ends all watches of
+/// a kind when its CRD changes, and all watches when it restarts.
+const REPORTED_FROM: u32 = 2;
 
-/// The API server has refused to list the objects for a while, so nobody should wait for them.
+/// The API server has refused to list the objects for a while, so the store should not wait for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListRefused;
 
@@ -84,7 +85,7 @@ pub type WatchItem<K> = Result<Event<Guarded<K>>, ListRefused>;
 struct Listing<K> {
     page: std::vec::IntoIter<Guarded<K>>,
     next: Option<String>,
-    /// The version of the whole list, once its last page is here.
+    /// The version of the whole list, once its last page has come.
     version: Option<String>,
     _turn: Option<OwnedSemaphorePermit>,
 }
@@ -117,17 +118,17 @@ struct Watch<K> {
     /// How many attempts failed in a row.
     failures: u32,
     not_before: Instant,
-    /// When a list, an event or a bookmark last came.
+    /// When the last list, event or bookmark came.
     heard_at: Instant,
     /// The version of the last list or event.
     last_version: Option<u64>,
     is_listed: bool,
     is_given_up: bool,
-    _place: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
-/// What happens to the objects of a kind, beginning with a list of them. It never ends. Each watch is asked to last
-/// `lasts_seconds`, or up to a tenth less.
+/// The changes of the objects of a kind, beginning with a list of them. The stream never ends. Each watch may last `lasts_seconds`,
+/// or up to a tenth less.
 pub fn events<K: Watched + Debug>(
     api: Api<Guarded<K>>,
     labels: Option<String>,
@@ -163,7 +164,7 @@ impl<K: Watched + Debug> Watch<K> {
             last_version: None,
             is_listed: false,
             is_given_up: false,
-            _place: None,
+            permit: None,
         }
     }
 
@@ -178,8 +179,8 @@ impl<K: Watched + Debug> Watch<K> {
 
     async fn begin_list(&mut self) -> WatchStep<K> {
         sleep_until(self.not_before).await;
-        if self._place.is_none() {
-            self._place = self.watches.place(&self.id).await;
+        if self.permit.is_none() {
+            self.permit = self.watches.place(&self.id).await;
         }
         let turn = self.watches.turn_to_list().await;
         let listing = Listing { page: Vec::new().into_iter(), next: None, version: None, _turn: turn };
@@ -216,8 +217,8 @@ impl<K: Watched + Debug> Watch<K> {
                 }
                 (None, WatchState::Listing(listing))
             }
-            // The list took so long that its pages have expired.
-            Err(error) if error.code() == 410 => (self.begins_anew(WatchAttempt::List, &error), WatchState::Start),
+            // The list took so long that its continue token has expired.
+            Err(error) if error.code() == 410 => (self.list_anew(WatchAttempt::List, &error), WatchState::Start),
             Err(error) => (self.failed(WatchAttempt::List, &error), WatchState::Start),
         }
     }
@@ -239,12 +240,12 @@ impl<K: Watched + Debug> Watch<K> {
                 let open = OpenWatch { version, events: events.boxed(), since, until, is_up: false };
                 (None, WatchState::Watching(open))
             }
-            // It is too busy for a watch, and a list would be more work for it.
+            // The API server is too busy for a watch, and a list would be more work for it.
             Err(error) if error.code() == 429 => {
                 (self.failed(WatchAttempt::Watch, &error), WatchState::Listed { version })
             }
-            Err(error) if error.code() == 410 => (self.begins_anew(WatchAttempt::Watch, &error), WatchState::Start),
-            // Anything may have happened meanwhile, even a restore of etcd, after which this version lies in the future.
+            Err(error) if error.code() == 410 => (self.list_anew(WatchAttempt::Watch, &error), WatchState::Start),
+            // Meanwhile etcd may have been restored, so that this version lies in the future.
             Err(error) => (self.failed(WatchAttempt::Watch, &error), WatchState::Start),
         }
     }
@@ -266,7 +267,7 @@ impl<K: Watched + Debug> Watch<K> {
             Ok(Some(Ok(WatchEvent::Error(status)))) => {
                 self.ended_by_error(&open, &WatchError::Kube(kube::Error::Api(status)))
             }
-            Ok(Some(Ok(event))) => self.take_in(open, event),
+            Ok(Some(Ok(event))) => self.on_event(open, event),
             Ok(Some(Err(error))) => self.ended(open, &WatchError::Kube(error)),
             Ok(None) => self.ended(open, &WatchError::EndedEarly),
         }
@@ -276,25 +277,25 @@ impl<K: Watched + Debug> Watch<K> {
     fn ended_by_error(&mut self, open: &OpenWatch<K>, error: &WatchError) -> WatchStep<K> {
         self.proven(open);
         if error.code() == 410 {
-            return (self.begins_anew(WatchAttempt::Watch, error), WatchState::Start);
+            return (self.list_anew(WatchAttempt::Watch, error), WatchState::Start);
         }
         (self.failed(WatchAttempt::Watch, error), WatchState::Start)
     }
 
-    /// The watch ended. If its time was over, the next one goes on where it was. If not, the API server has been stopped or cut
-    /// off, and what it serves now may be another state of etcd.
+    /// The watch ended. If its time was over, the next one goes on where this one was. If not, the API server was stopped or cut off,
+    /// and may serve another state of etcd now.
     fn ended(&mut self, open: OpenWatch<K>, error: &WatchError) -> WatchStep<K> {
         self.proven(&open);
         if open.is_up && Instant::now() >= open.until {
             let is_silent = self.heard_at.elapsed() >= self.timing.silence;
             return (None, if is_silent { WatchState::Start } else { WatchState::Listed { version: open.version } });
         }
-        (self.begins_anew(WatchAttempt::Watch, error), WatchState::Start)
+        (self.list_anew(WatchAttempt::Watch, error), WatchState::Start)
     }
 
-    /// What happened is a part of life and followed by a list; it is a failure if it happens again and again.
-    fn begins_anew(&mut self, attempt: WatchAttempt, error: &WatchError) -> Option<WatchItem<K>> {
-        if self.failures >= TOLD_FROM {
+    /// Lists anew after something that is normal once. It counts as a failure if it happens again and again.
+    fn list_anew(&mut self, attempt: WatchAttempt, error: &WatchError) -> Option<WatchItem<K>> {
+        if self.failures >= REPORTED_FROM {
             return self.failed(attempt, error);
         }
         debug!(watch = ?self.id, verb = attempt.verb(), %error, "listing anew");
@@ -302,7 +303,7 @@ impl<K: Watched + Debug> Watch<K> {
         None
     }
 
-    fn take_in(&mut self, mut open: OpenWatch<K>, event: WatchEvent<Guarded<K>>) -> WatchStep<K> {
+    fn on_event(&mut self, mut open: OpenWatch<K>, event: WatchEvent<Guarded<K>>) -> WatchStep<K> {
         let version = match &event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => {
                 object.resource_version().unwrap_or_default()
@@ -326,21 +327,21 @@ impl<K: Watched + Debug> Watch<K> {
         (event.map(Ok), WatchState::Watching(open))
     }
 
-    /// A watch that lasted ends the backoff.
+    /// Resets the backoff after a watch that lasted.
     fn proven(&mut self, open: &OpenWatch<K>) {
         if open.since.elapsed() >= self.timing.proven {
             self.failures = 0;
         }
     }
 
-    /// Waits before the next attempt, the longer the more attempts were in vain.
+    /// Plans the next attempt, later after each failure.
     fn pause(&mut self, longest: Duration) {
         self.failures = self.failures.saturating_add(1);
         let wait = Backoff::new(self.timing.wait, longest).after(self.failures);
         self.not_before = Instant::now() + spread(wait, 0.5..=1.0, rand::random());
     }
 
-    /// Tells of a failure and pauses.
+    /// Reports a failure, and plans the next attempt.
     fn failed(&mut self, attempt: WatchAttempt, error: &WatchError) -> Option<WatchItem<K>> {
         let resource = K::plural(&());
         let failure = watch_failure::failure(attempt, &resource, self.id.namespace.is_some(), error);

@@ -1,4 +1,4 @@
-//! What is said of a list or a watch that failed.
+//! Why a list or a watch failed, in words.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use super::watch_health::{WatchAttempt, WatchFailure};
 
 /// The longest wait between two attempts.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(20);
-/// The same where the API server refuses: only a person can change that.
+/// The same if the API server refuses access, which only a person can change.
 pub const LONGEST_WAIT_REFUSED: Duration = Duration::from_secs(60);
-/// Messages are cut at so many characters.
+/// Characters after which a message is cut.
 const MESSAGE_LENGTH: usize = 400;
 
 /// Why a list or a watch failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// kube says why.
+    /// The request failed.
     #[error("{}", causes(.0))]
     Kube(kube::Error),
-    /// Nothing came in time.
+    /// No answer came in time.
     #[error("the API server did not answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
-    /// It cannot be watched from there on.
+    /// The answer has no version from which a watch could begin.
     #[error("the API server's answer has no resourceVersion")]
     NoVersion,
-    /// The watch was accepted and ended before it brought anything.
+    /// The watch was accepted, but ended before its time.
     #[error("the watch was accepted, but ended too early")]
     EndedEarly,
 }

@@ -1,16 +1,16 @@
-//! Which watches of the operator hear the API server, and what is said of those that do not.
+//! The health of the operator's watches, for /readyz, /metrics and the log. Pure: the time is an argument.
 //!
-//! Values only: the time is an argument. The watches report here (`watch.rs`); /readyz, /metrics and the log are told from here.
+//! The watches report here (`watch.rs`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-/// A watch that has failed for so long makes the process not ready. Well below it, a restart of the API server is over.
+/// A watch that has failed for this long makes the process not ready. A restart of the API server takes much less.
 pub const TOLERATED: Duration = Duration::from_secs(120);
-/// How often one kind may have a warning.
+/// How often a warning about one kind is logged.
 const REMIND_EVERY: Duration = Duration::from_secs(60);
-/// So many namespaces are named in one sentence; the others are counted.
+/// Namespaces that are named in one sentence. The others are counted.
 const NAMED: usize = 3;
 
 /// One watch: a kind, in one namespace or in all of them (none).
@@ -27,7 +27,7 @@ pub struct WatchId {
 pub enum WatchAttempt {
     /// A list of all objects.
     List,
-    /// A watch from there on.
+    /// A watch that begins at the version of the list.
     Watch,
 }
 
@@ -41,14 +41,14 @@ impl WatchAttempt {
     }
 }
 
-/// Why a watch does not hear. Watches with an equal `cause` are told in one sentence.
+/// Why a watch fails. Watches of a kind with the same attempt and code are reported in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchFailure {
     /// What was attempted.
     pub attempt: WatchAttempt,
     /// Resource, as in RBAC, such as `redisclusterrefs`.
     pub resource: String,
-    /// What the failure has in common with those of other namespaces: the HTTP status, or 0 if there was no answer.
+    /// The HTTP status, or 0 if there was no answer.
     pub code: u16,
     /// What happened, such as the API server's message.
     pub message: String,
@@ -62,7 +62,7 @@ impl WatchFailure {
         matches!(self.code, 401 | 403)
     }
 
-    /// What happened and what to do, for `first` and so many others in the same case.
+    /// What happened and what to do, for all namespaces with this failure.
     fn sentence(&self, namespaces: &[Option<&str>]) -> String {
         let Self { attempt, resource, message, advice, .. } = self;
         let mut text = format!("cannot {} {resource} in {}", attempt.verb(), places(namespaces));
@@ -71,7 +71,7 @@ impl WatchFailure {
     }
 }
 
-/// The namespaces in words; of many, only some are named.
+/// The namespaces in words. Of many, only some are named.
 pub fn places(namespaces: &[Option<&str>]) -> String {
     let named: Vec<&str> = namespaces.iter().filter_map(|namespace| *namespace).collect();
     let Some((first, rest)) = named.split_first() else { return "all namespaces".to_owned() };
@@ -85,27 +85,27 @@ pub fn places(namespaces: &[Option<&str>]) -> String {
     }
 }
 
-/// How one watch is.
+/// The health of one watch.
 #[derive(Clone, Debug)]
 struct WatchHealth {
     /// Whether it has ever been up.
     was_up: bool,
-    /// Whether it was never heard, since something keeps it from beginning.
+    /// Whether something keeps it from beginning.
     is_held_up: bool,
-    /// When the API server was last heard: a list, an event or a bookmark.
+    /// When the API server last sent something: a list, an event or a bookmark.
     heard: Instant,
     /// Since when each attempt has failed, and why the last one did.
     failing: Option<(Instant, WatchFailure)>,
 }
 
-/// What the operator hears.
+/// Whether the watches work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchSummary {
-    /// All it is to hear.
+    /// All of them work, or failed only a moment ago.
     Working,
-    /// All but some of several namespaces, which refuse it: somebody deleted one, or its Role. The sentence says which.
+    /// Some of several namespaces refuse access: somebody deleted one, or its Role. The sentence says which.
     Partial(String),
-    /// Not what it is to hear; the sentence says what and why.
+    /// Objects are not seen. The sentence says which, and why.
     Failing(String),
 }
 
@@ -114,26 +114,26 @@ pub enum WatchSummary {
 pub enum LogLine {
     /// Watches fail.
     Warning(String),
-    /// All watches of a kind hear again, after a warning.
+    /// All watches of a kind work again, after a warning.
     Recovered(&'static str),
 }
 
-/// Of one kind, for metrics.
+/// The watches of one kind, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WatchNumbers {
     /// The kind.
     pub kind: &'static str,
     /// Watches that fail now.
     pub failing: usize,
-    /// How long ago the watch that has been silent for longest heard the API server.
+    /// How long ago the API server last sent something to the watch that has been silent for longest.
     pub silent: Duration,
 }
 
-/// All watches of the process.
+/// The health of all watches of the process.
 #[derive(Debug, Default)]
 pub struct HealthBoard {
     watches: BTreeMap<WatchId, WatchHealth>,
-    /// When a kind last had a warning, as long as one stands.
+    /// When a warning about a kind was last logged, as long as its watches fail.
     warned: BTreeMap<&'static str, Instant>,
     /// What keeps watches from beginning, such as a limit of the process. It was logged where it was found.
     held_up: Option<String>,
@@ -157,21 +157,21 @@ impl HealthBoard {
         self.held_up = Some(sentence);
     }
 
-    /// The API server was heard: a page of a list, an event or a bookmark.
+    /// The API server sent something: a page of a list, an event or a bookmark.
     pub fn heard(&mut self, id: &WatchId, now: Instant) {
         if let Some(health) = self.watches.get_mut(id) {
             (health.heard, health.is_held_up) = (now, false);
         }
     }
 
-    /// A watch is up: it was listed, the watch was accepted, and it lasted.
+    /// A watch is up: the objects were listed, the watch was accepted, and it lasted.
     pub fn up(&mut self, id: &WatchId, now: Instant) {
         if let Some(health) = self.watches.get_mut(id) {
             *health = WatchHealth { was_up: true, is_held_up: false, heard: now, failing: None };
         }
     }
 
-    /// An attempt failed. How long each one has failed by now, for this watch.
+    /// An attempt failed. Returns for how long all attempts of this watch have failed.
     pub fn failed(&mut self, id: &WatchId, failure: WatchFailure, now: Instant) -> Duration {
         let Some(health) = self.watches.get_mut(id) else { return Duration::ZERO };
         let since = health.failing.as_ref().map_or(now, |(since, _)| *since);
@@ -179,33 +179,29 @@ impl HealthBoard {
         now.saturating_duration_since(since)
     }
 
-    /// What the operator hears, but for failures that may pass.
+    /// Whether the watches work, apart from failures that may pass.
     pub fn summary(&self, now: Instant) -> WatchSummary {
         if let Some(sentence) = &self.held_up {
             return WatchSummary::Failing(sentence.clone());
         }
-        let is_deaf = |health: &WatchHealth| match &health.failing {
+        let is_failing = |health: &WatchHealth| match &health.failing {
             Some((since, _)) => !health.was_up || now.saturating_duration_since(*since) >= TOLERATED,
             None => false,
         };
-        let sentences = self.sentences(is_deaf);
+        let sentences = self.sentences(is_failing);
         if sentences.is_empty() {
             return WatchSummary::Working;
         }
         let is_refused =
             |health: &WatchHealth| health.failing.as_ref().is_some_and(|(_, failure)| failure.is_refusal());
-        let only_refused = self.watches.values().all(|health| !is_deaf(health) || is_refused(health));
-        let some_hear = |kind: &str| self.watches.iter().any(|(id, health)| id.kind == kind && !is_deaf(health));
-        let each_kind_is_heard = sentences.keys().all(|kind| some_hear(kind));
+        let only_refused = self.watches.values().all(|health| !is_failing(health) || is_refused(health));
+        let some_work = |kind: &str| self.watches.iter().any(|(id, health)| id.kind == kind && !is_failing(health));
+        let each_kind_works = sentences.keys().all(|kind| some_work(kind));
         let sentence = sentences.into_values().flatten().collect::<Vec<_>>().join(" ");
-        if only_refused && each_kind_is_heard {
-            WatchSummary::Partial(sentence)
-        } else {
-            WatchSummary::Failing(sentence)
-        }
+        if only_refused && each_kind_works { WatchSummary::Partial(sentence) } else { WatchSummary::Failing(sentence) }
     }
 
-    /// What is to be logged now: for each kind one warning a minute, as long as one of its watches fails.
+    /// What to log now: one warning per kind and minute, as long as one of its watches fails.
     pub fn lines(&mut self, now: Instant) -> Vec<LogLine> {
         let failing = self.sentences(|health| health.failing.is_some());
         let mut lines: Vec<LogLine> = self
@@ -236,7 +232,7 @@ impl HealthBoard {
         kinds.into_values().collect()
     }
 
-    /// The sentences of each kind about those watches for which `is_meant` holds: one for each attempt and status.
+    /// The sentences of each kind about the watches for which `is_meant` holds: one for each attempt and code.
     fn sentences(&self, is_meant: impl Fn(&WatchHealth) -> bool) -> BTreeMap<&'static str, Vec<String>> {
         type FailureGroup<'a> = (&'a WatchFailure, Vec<Option<&'a str>>);
         let mut groups: BTreeMap<(&'static str, WatchAttempt, u16), FailureGroup<'_>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Leader election as a pure state machine: what the Lease said and when, and what to ask the API server next.
+//! Leader election as a pure state machine: from what the Lease said and when, to the next request to the API server.
 //!
 //! The times of a Lease are other machines' clocks, so they decide nothing here. A process judges a Lease by how long it has
 //! seen it unchanged, and its own leadership by when it sent its last successful renewal, both on its own monotonic clock
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A Lease that did not change for so long has lost its holder.
+/// A Lease that did not change for this long has lost its holder.
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// Leadership ends so long after the last successful renewal was sent. The 5 s less than [`LEASE_DURATION`] are for what is
-/// under way to come to its end, and for clocks that run at different speeds.
+/// Leadership ends this long after the last successful renewal was sent. The 5 s less than [`LEASE_DURATION`] let work under way
+/// finish, and allow for clocks of different speed.
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often the leader renews.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
@@ -22,8 +22,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 const READ_EVERY: Duration = Duration::from_secs(1);
 /// Wait after a request that failed.
 const RETRY: Duration = Duration::from_millis(500);
-/// A request without an answer for so long is given up. Three of them fit into [`RENEW_DEADLINE`], so one dead connection
-/// does not cost the leadership.
+/// A request without an answer for this long is given up. Three of them fit into [`RENEW_DEADLINE`], so one dead connection does not
+/// end the leadership.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The fields of a Lease that matter here.
@@ -42,14 +42,14 @@ pub struct LeaseRecord {
 }
 
 impl LeaseRecord {
-    /// A holder's promise, but never less than this program's own, since a lower number may be anybody's typing error.
+    /// The duration that the holder wrote, but never less than this program's own: a lower number may be a typing error.
     fn duration(&self) -> Duration {
         let seconds = self.duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
         seconds.map_or(LEASE_DURATION, Duration::from_secs).max(LEASE_DURATION)
     }
 }
 
-/// What to ask the API server.
+/// A request to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseRequest {
     /// Read the Lease.
@@ -60,7 +60,7 @@ pub enum LeaseRequest {
     Update {
         /// `metadata.resourceVersion`, as last seen.
         version: String,
-        /// What it is to say.
+        /// What to write.
         record: LeaseRecord,
     },
 }
@@ -86,11 +86,11 @@ pub enum LeaseAnswer {
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ElectionStep {
-    /// Ask the API server, until this time at the latest; then report to [`Election::answered`].
+    /// Send the request, wait until this time at the latest, and report to [`Election::answered`].
     Ask(LeaseRequest, Instant),
-    /// Nothing until this time.
+    /// Do nothing until this time.
     Wait(Instant),
-    /// This process led and does not any more.
+    /// This process has led, and must not work any more.
     Lost(Loss),
 }
 
@@ -138,7 +138,7 @@ pub struct Election {
 }
 
 impl Election {
-    /// For a process with this identity, which no other has or had.
+    /// For a process with this identity, which no other process has or had.
     pub fn new(identity: String) -> Self {
         Self { identity, seen: None, next: NextRequest::Read, not_before: None, leads_until: None, loss: None }
     }
@@ -148,7 +148,7 @@ impl Election {
         if self.loss.is_some() { None } else { self.leads_until }
     }
 
-    /// Who holds the Lease, as last seen.
+    /// The holder of the Lease, as last seen.
     pub fn holder(&self) -> Option<&str> {
         self.seen.as_ref()?.record.holder.as_deref()
     }
@@ -200,7 +200,7 @@ impl Election {
     /// Takes in what came of a request that was sent at `sent`.
     pub fn answered(&mut self, request: &LeaseRequest, answer: LeaseAnswer, sent: Instant, now: Instant) {
         match (request, answer) {
-            // A creation that finds nothing has no namespace to create it in.
+            // A creation that is answered with "not found" lacks the namespace.
             (_, LeaseAnswer::Unknown) | (LeaseRequest::Create(_), LeaseAnswer::Absent) => {
                 self.not_before = Some(now + RETRY);
             }
@@ -209,7 +209,7 @@ impl Election {
                 self.wrote(record, version, sent, now);
             }
             (_, LeaseAnswer::Absent) => self.is_absent(now),
-            // What stands there now decides.
+            // The Lease as it is now decides.
             (_, LeaseAnswer::Conflict) => self.ask_at(NextRequest::Read, now),
         }
     }
@@ -221,12 +221,12 @@ impl Election {
 
     fn wrote(&mut self, record: LeaseRecord, version: String, sent: Instant, now: Instant) {
         if !self.is_mine(&record) {
-            // The API server stores what it is sent, unless an admission webhook does as it likes.
+            // An admission webhook changed what was written.
             return self.looked(record, version, now);
         }
         self.seen = Some(SeenLease { record, version, since: now });
         let until = sent + RENEW_DEADLINE;
-        // A first answer that comes this late is no leadership; the Lease is written once more.
+        // A first answer this late gives no leadership. The Lease is written once more.
         if self.leads_until.is_some() || until > now {
             self.leads_until = Some(until);
             return self.ask_at(NextRequest::Update, sent + RENEW_EVERY);
@@ -251,8 +251,8 @@ impl Election {
         }
     }
 
-    /// Somebody deleted the Lease. Its holder, which may well be alive, creates it again; a standby waits for that as long as
-    /// for any renewal.
+    /// Somebody deleted the Lease. Its holder may still be alive and create it again. A standby waits for that as long as for a
+    /// renewal.
     fn is_absent(&mut self, now: Instant) {
         let gone_at = match &self.seen {
             Some(seen) if self.leads_until.is_none() && seen.record.holder.is_some() && !self.is_mine(&seen.record) => {
@@ -267,7 +267,7 @@ impl Election {
         }
     }
 
-    /// What gives the Lease back; none if this process does not hold it.
+    /// The request that releases the Lease; none if this process does not hold it.
     pub fn release(&self) -> Option<LeaseRequest> {
         let seen = self.seen.as_ref().filter(|seen| self.is_mine(&seen.record))?;
         let record = LeaseRecord { transitions: seen.record.transitions, ..LeaseRecord::default() };
