@@ -57,8 +57,13 @@ pub struct DesiredCondition {
 
 impl DesiredCondition {
     /// A condition to report.
-    pub fn new(type_: &'static str, status: ConditionStatus, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_, status, reason, message: message.into() }
+    pub fn new(
+        type_: &'static str,
+        status: ConditionStatus,
+        reason: impl Into<&'static str>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { type_, status, reason: reason.into(), message: message.into() }
     }
 }
 

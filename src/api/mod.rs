@@ -10,12 +10,16 @@ pub mod conditions;
 pub mod crd;
 pub mod flush_request;
 pub mod parameter_sync;
+pub mod reasons;
 pub mod shared;
+pub mod target;
 
 pub use cluster_ref::{RedisClusterRef, RedisClusterRefSpec, RedisClusterRefStatus};
 pub use crd::crds;
 pub use flush_request::{RedisFlushRequest, RedisFlushRequestSpec, RedisFlushRequestStatus};
 pub use parameter_sync::{RedisParameterSync, RedisParameterSyncSpec, RedisParameterSyncStatus};
+pub use reasons::Reason;
+pub use target::{Provider, Target, TargetError, TargetQuery};
 
 /// API group of all three kinds.
 pub const GROUP: &str = "managedredis.dev";

@@ -5,23 +5,29 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use serde_json::{Value, json};
 
 use super::run::EndpointArgs;
+use crate::api::Provider;
 use crate::api::shared::DEFAULT_KAKAO_REGION;
 use crate::cloud::kakao::KakaoCredentials;
 use crate::cloud::ncp::NcpCredentials;
-use crate::cloud::{HttpCore, Provider, Row};
+use crate::cloud::{HttpCore, Row};
 use crate::inventory::Source;
 use crate::inventory::picture::Picture;
 
-/// The cloud to look into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Cloud {
-    /// KakaoCloud
-    Kakaocloud,
-    /// NAVER Cloud Platform
-    Ncp,
+impl ValueEnum for Provider {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::KakaoCloud, Self::Ncp]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::KakaoCloud => PossibleValue::new("kakaocloud").help("KakaoCloud"),
+            Self::Ncp => PossibleValue::new("ncp").help("NAVER Cloud Platform"),
+        })
+    }
 }
 
 /// How to show it.
@@ -42,7 +48,7 @@ pub struct Args {
     endpoints: EndpointArgs,
     /// Cloud to look into [default: the one the environment has a credential for]
     #[arg(long, env = "MRO_PROVIDER", value_enum)]
-    provider: Option<Cloud>,
+    provider: Option<Provider>,
     /// KakaoCloud region
     #[arg(long, env = "MRO_REGION", default_value = DEFAULT_KAKAO_REGION)]
     region: String,
@@ -62,11 +68,11 @@ pub(super) async fn main(args: Args) -> Result<(), String> {
     let cloud = choose(args.provider, &environment)?;
     let core = HttpCore::new(args.endpoints.resolve()?, Arc::new(())).map_err(|error| error.to_string())?;
     let source = match cloud {
-        Cloud::Kakaocloud => {
+        Provider::KakaoCloud => {
             let credentials = KakaoCredentials::from_secret(&environment).map_err(|error| unsuitable(&error))?;
             Source::kakao(&core, &args.region, credentials)
         }
-        Cloud::Ncp => {
+        Provider::Ncp => {
             let credentials = NcpCredentials::from_secret(&environment).map_err(|error| unsuitable(&error))?;
             Source::ncp(&core, &args.site, credentials)
         }
@@ -101,12 +107,12 @@ fn environment() -> BTreeMap<String, Vec<u8>> {
     KEYS.iter().filter_map(|key| Some(((*key).to_owned(), std::env::var(key).ok()?.into_bytes()))).collect()
 }
 
-fn choose(asked: Option<Cloud>, environment: &BTreeMap<String, Vec<u8>>) -> Result<Cloud, String> {
+fn choose(asked: Option<Provider>, environment: &BTreeMap<String, Vec<u8>>) -> Result<Provider, String> {
     let has = |prefix: &str| environment.keys().any(|key| key.starts_with(prefix));
     match (asked, has("KAKAOCLOUD_"), has("NCLOUD_")) {
         (Some(cloud), _, _) => Ok(cloud),
-        (None, true, false) => Ok(Cloud::Kakaocloud),
-        (None, false, true) => Ok(Cloud::Ncp),
+        (None, true, false) => Ok(Provider::KakaoCloud),
+        (None, false, true) => Ok(Provider::Ncp),
         (None, true, true) => {
             Err("the environment has credentials for both clouds: choose one with --provider".to_owned())
         }
@@ -203,10 +209,10 @@ mod tests {
     #[test]
     fn the_cloud_follows_from_the_credential() {
         let of = |keys: &[&str]| keys.iter().map(|key| ((*key).to_owned(), vec![])).collect::<BTreeMap<_, _>>();
-        assert_eq!(choose(None, &of(&["NCLOUD_ACCESS_KEY"])), Ok(Cloud::Ncp));
-        assert_eq!(choose(None, &of(&["KAKAOCLOUD_TOKEN"])), Ok(Cloud::Kakaocloud));
+        assert_eq!(choose(None, &of(&["NCLOUD_ACCESS_KEY"])), Ok(Provider::Ncp));
+        assert_eq!(choose(None, &of(&["KAKAOCLOUD_TOKEN"])), Ok(Provider::KakaoCloud));
         assert!(choose(None, &of(&["KAKAOCLOUD_TOKEN", "NCLOUD_ACCESS_KEY"])).unwrap_err().contains("--provider"));
         assert!(choose(None, &of(&[])).unwrap_err().starts_with("no credential"));
-        assert_eq!(choose(Some(Cloud::Ncp), &of(&[])), Ok(Cloud::Ncp));
+        assert_eq!(choose(Some(Provider::Ncp), &of(&[])), Ok(Provider::Ncp));
     }
 }

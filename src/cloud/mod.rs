@@ -9,8 +9,6 @@
 //! - no key, secret or token appears in an error, in `Debug` output or in a log line;
 //! - an answer that does not have the documented shape is [`ErrorKind::UnexpectedResponse`], never a panic or a guess.
 
-use std::fmt;
-
 mod answer;
 mod body;
 mod credential;
@@ -31,6 +29,7 @@ pub mod testing;
 mod transport;
 pub mod words;
 
+pub use crate::api::Provider;
 pub use credential::{CredentialError, SecretSource};
 pub use endpoint::{EndpointError, EndpointMap, EndpointSet, UnknownEndpoint};
 pub use error::{CloudError, ErrorKind, Executed, SetupError, TransportStage};
@@ -39,32 +38,6 @@ pub use settings::{CloudSettings, MAX_BODY_BYTES, MAX_CLUSTERS, MAX_LIST_BYTES, 
 pub use transport::{Clock, HttpCore};
 
 use crate::metrics::Metrics;
-
-/// One of the two clouds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Provider {
-    /// KakaoCloud, Redis (MemStore).
-    KakaoCloud,
-    /// NAVER Cloud Platform, Cloud DB (Classic), Redis.
-    Ncp,
-}
-
-impl Provider {
-    /// The name used in statuses, metrics and messages: `KakaoCloud` or `NCP`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::KakaoCloud => "KakaoCloud",
-            Self::Ncp => "NCP",
-        }
-    }
-}
-
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Is told of every HTTP attempt, for metrics.
 pub trait RequestObserver: Send + Sync {

@@ -8,9 +8,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 use super::problem::Problem;
+use crate::api::{Provider, Reason};
+use crate::cloud::SetupError;
 use crate::cloud::kakao::KakaoCredentials;
 use crate::cloud::ncp::NcpCredentials;
-use crate::cloud::{Provider, SetupError};
 
 /// How long a Secret that was read serves those who do not say for how long: requests that are made once.
 const RECENT: Duration = Duration::from_secs(5);
@@ -41,30 +42,11 @@ impl Credentials {
     }
 }
 
-/// Which cloud a Secret is read for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cloud {
-    /// KakaoCloud.
-    Kakao,
-    /// NCP.
-    Ncp,
-}
-
-impl Cloud {
-    /// The provider of that cloud.
-    pub fn provider(self) -> Provider {
-        match self {
-            Self::Kakao => Provider::KakaoCloud,
-            Self::Ncp => Provider::Ncp,
-        }
-    }
-}
-
-/// Which Secret, and for which cloud.
+/// Which Secret, and for which provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SecretKey {
-    /// The cloud that its keys are for.
-    pub cloud: Cloud,
+    /// The provider that its keys are for.
+    pub provider: Provider,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -122,9 +104,9 @@ impl Secrets {
     ///
     /// # Errors
     /// A problem for the conditions: no such Secret, no such key, a value that cannot be a key.
-    pub async fn get(&self, cloud: Cloud, namespace: &str, name: &str, freshness: Freshness) -> Outcome {
+    pub async fn get(&self, provider: Provider, namespace: &str, name: &str, freshness: Freshness) -> Outcome {
         let asked_at = Instant::now();
-        let key = SecretKey { cloud, namespace: namespace.to_owned(), name: name.to_owned() };
+        let key = SecretKey { provider, namespace: namespace.to_owned(), name: name.to_owned() };
         let slot = self.slot(&key);
         let most = {
             let mut terms = lock(&slot.terms);
@@ -182,7 +164,7 @@ impl Secrets {
             return (outcome.clone(), false);
         }
         let started = Instant::now();
-        let outcome = self.read(key.cloud, &key.namespace, &key.name).await;
+        let outcome = self.read(key.provider, &key.namespace, &key.name).await;
         // What the API server could not tell now is no news about the Secret, and is asked for again by the next.
         if outcome.as_ref().is_err_and(|problem| !problem.needs_a_person) {
             return (outcome, false);
@@ -192,29 +174,31 @@ impl Secrets {
         (outcome, differs)
     }
 
-    async fn read(&self, cloud: Cloud, namespace: &str, name: &str) -> Outcome {
+    async fn read(&self, provider: Provider, namespace: &str, name: &str) -> Outcome {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret = match api.get_opt(name).await {
             Ok(Some(secret)) => secret,
             Ok(None) => {
                 let message = format!("Secret {name} is not in namespace {namespace}: create it, or correct its name");
-                return Err(Problem::stalled("CredentialsNotFound", message));
+                return Err(Problem::new(Reason::CredentialsNotFound, message));
             }
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
                 let message =
                     format!("the operator may not get Secret {name} in namespace {namespace}: allow it by a Role");
-                return Err(Problem::stalled("CredentialsNotFound", message));
+                return Err(Problem::new(Reason::CredentialsNotFound, message));
             }
             Err(error) => {
                 let message = format!("Secret {name} could not be read from the Kubernetes API: {error}");
-                return Err(Problem::passing("CloudUnavailable", message));
+                return Err(Problem::new(Reason::CloudUnavailable, message));
             }
         };
         let data: BTreeMap<String, Vec<u8>> =
             secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
-        let parsed = match cloud {
-            Cloud::Kakao => KakaoCredentials::from_secret(&data).map(|found| Credentials::Kakao(Arc::new(found))),
-            Cloud::Ncp => NcpCredentials::from_secret(&data).map(|found| Credentials::Ncp(Arc::new(found))),
+        let parsed = match provider {
+            Provider::KakaoCloud => {
+                KakaoCredentials::from_secret(&data).map(|found| Credentials::Kakao(Arc::new(found)))
+            }
+            Provider::Ncp => NcpCredentials::from_secret(&data).map(|found| Credentials::Ncp(Arc::new(found))),
         };
         parsed.map_err(|error| {
             let problem = Problem::from(&SetupError::from(error));
@@ -295,7 +279,7 @@ mod tests {
         }
 
         async fn get(&self, freshness: Freshness) -> Outcome {
-            self.secrets.get(Cloud::Kakao, "shop", "kakaocloud", freshness).await
+            self.secrets.get(Provider::KakaoCloud, "shop", "kakaocloud", freshness).await
         }
 
         fn asked(&self) -> usize {
@@ -319,7 +303,7 @@ mod tests {
     async fn a_missing_secret_is_looked_for_once_an_interval_or_when_a_person_asks() {
         let server = Server::start(None).await;
         for _ in 0..10 {
-            assert_eq!(server.get(INTERVAL).await.unwrap_err().reason, "CredentialsNotFound");
+            assert_eq!(server.get(INTERVAL).await.unwrap_err().reason, Reason::CredentialsNotFound);
         }
         assert_eq!(server.asked(), 1);
         server.token.send_replace(Some("b25l"));
@@ -332,14 +316,14 @@ mod tests {
     async fn a_namespace_that_names_ever_other_secrets_is_bounded_and_costs_no_other() {
         let mut server = Server::start(Some("b25l")).await;
         server.secrets.most = 10;
-        server.secrets.get(Cloud::Kakao, "bank", "kakaocloud", INTERVAL).await.unwrap();
+        server.secrets.get(Provider::KakaoCloud, "bank", "kakaocloud", INTERVAL).await.unwrap();
         for number in 0..100 {
-            server.secrets.get(Cloud::Kakao, "shop", &number.to_string(), INTERVAL).await.unwrap();
+            server.secrets.get(Provider::KakaoCloud, "shop", &number.to_string(), INTERVAL).await.unwrap();
             assert!(lock(&server.secrets.slots).len() <= 11);
         }
         assert_eq!(server.asked(), 101);
-        server.secrets.get(Cloud::Kakao, "bank", "kakaocloud", INTERVAL).await.unwrap();
-        server.secrets.get(Cloud::Kakao, "shop", "99", INTERVAL).await.unwrap();
+        server.secrets.get(Provider::KakaoCloud, "bank", "kakaocloud", INTERVAL).await.unwrap();
+        server.secrets.get(Provider::KakaoCloud, "shop", "99", INTERVAL).await.unwrap();
         assert_eq!(server.asked(), 101, "the other namespace's and the newest are known");
     }
 

@@ -58,7 +58,7 @@ fn news_of_the_cloud(
             (SubscriberKind::ClusterRef, Urgency::Asked) => references.trigger_requested(key),
             (SubscriberKind::ClusterRef, Urgency::Routine) => references.trigger(key),
             (SubscriberKind::ParameterSync, Urgency::Asked) => syncs.trigger_requested(key),
-            (SubscriberKind::ParameterSync, Urgency::Routine) => reminders.remind(key.namespace(), key.name()),
+            (SubscriberKind::ParameterSync, Urgency::Routine) => reminders.remind(&key),
         }
     })
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::input::{ConfigMapState, Input, Picture, View};
+use crate::api::Reason;
 use crate::api::cluster_ref::ClusterStatus;
 use crate::api::conditions::{ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SYNCED};
 use crate::inventory::{Observation, Sight};
@@ -75,7 +76,7 @@ fn as_it_stands(data: &BTreeMap<String, String>, stale: bool, since: Option<Time
 
 /// Why a ConfigMap that is wanted cannot be had.
 struct Refusal {
-    reason: &'static str,
+    reason: Reason,
     message: String,
     needs_a_person: bool,
 }
@@ -83,14 +84,14 @@ struct Refusal {
 fn refusal(state: &ConfigMapState, name: &str) -> Option<Refusal> {
     let (reason, message, needs_a_person) = match state {
         ConfigMapState::NotOwned => (
-            "ConfigMapNotOwned",
+            Reason::ConfigMapNotOwned,
             format!(
                 "ConfigMap {name} exists and does not belong to this object, so it is left alone: delete it or name another"
             ),
             true,
         ),
         ConfigMapState::Disabled => (
-            "ConfigMapsDisabled",
+            Reason::ConfigMapsDisabled,
             format!(
                 "ConfigMap {name} is not kept: this operator runs with --connection-config-maps=false; \
                  remove spec.connectionConfigMap, or have it enabled"
@@ -98,7 +99,7 @@ fn refusal(state: &ConfigMapState, name: &str) -> Option<Refusal> {
             true,
         ),
         ConfigMapState::Failed(problem) => {
-            ("ConfigMapFailed", format!("ConfigMap {name} {}", problem.message), problem.needs_a_person)
+            (Reason::ConfigMapFailed, format!("ConfigMap {name} {}", problem.message), problem.needs_a_person)
         }
         ConfigMapState::NotWanted | ConfigMapState::Absent | ConfigMapState::Owned { .. } => return None,
     };
@@ -110,7 +111,7 @@ fn no_host(name: &str) -> Refusal {
         "ConfigMap {name} is not written: the cloud names an endpoint that is neither a host name nor an IP address, \
          see status.cluster.endpoints. It is written when the cloud names a host."
     );
-    Refusal { reason: "ConfigMapFailed", message, needs_a_person: false }
+    Refusal { reason: Reason::ConfigMapFailed, message, needs_a_person: false }
 }
 
 /// Ready=False for want of the ConfigMap, unless something worse is the matter.
@@ -120,9 +121,9 @@ fn report(refusal: &Refusal, desired: &mut Vec<DesiredCondition>) {
     }
     let Refusal { reason, message, needs_a_person } = refusal;
     desired.retain(|condition| condition.type_ == SYNCED);
-    desired.push(DesiredCondition::new(READY, ConditionStatus::False, reason, message.clone()));
+    desired.push(DesiredCondition::new(READY, ConditionStatus::False, *reason, message.clone()));
     let type_ = if *needs_a_person { STALLED } else { RECONCILING };
-    desired.push(DesiredCondition::new(type_, ConditionStatus::True, reason, message.clone()));
+    desired.push(DesiredCondition::new(type_, ConditionStatus::True, *reason, message.clone()));
 }
 
 /// The cloud names an endpoint that no application can connect to.

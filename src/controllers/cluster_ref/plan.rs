@@ -12,6 +12,7 @@ pub use super::map_plan::ConfigMapWrite;
 use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus, RedisClusterRefSpec, RedisClusterRefStatus};
 use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SYNCED};
 use crate::api::shared::whole_seconds;
+use crate::api::{Reason, Target};
 use crate::cloud::words::{StateMeaning, state_meaning};
 use crate::controllers::problem::Problem;
 use crate::inventory::{Observation, Sight};
@@ -49,7 +50,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         last_handled_reconcile_at: handled,
         last_observed_time: picture.read_at.map(whole_seconds),
         conditions: conditions::merge(&input.previous.conditions, desired, input.generation, input.now),
-        provider: Some(provider(input.spec).to_owned()),
+        provider: input.spec.target().ok().map(|target| target.provider().as_str().to_owned()),
         state: picture.state,
         cluster: picture.cluster,
         engine: picture.engine,
@@ -102,19 +103,8 @@ fn known_group(previous: &RedisClusterRefStatus, cluster: &ClusterStatus) -> Opt
 /// Whether the picture in the status is one of the target the spec names now.
 fn describes_target(spec: &RedisClusterRefSpec, status: &RedisClusterRefStatus) -> bool {
     let Some(cluster) = &status.cluster else { return false };
-    let (id, name) = match (&spec.kakao_cloud, &spec.ncp) {
-        (Some(kakao), _) => (&kakao.cluster_id, &kakao.cluster_name),
-        (_, Some(ncp)) => (&ncp.cloud_db_instance_no, &ncp.cloud_db_service_name),
-        (None, None) => return false,
-    };
-    status.provider.as_deref() == Some(provider(spec))
-        && id.as_ref().is_none_or(|id| cluster.id.as_ref() == Some(id))
-        && name.as_ref().is_none_or(|name| cluster.name.as_ref() == Some(name))
-}
-
-/// The provider a spec names, as `status.provider` has it.
-pub fn provider(spec: &RedisClusterRefSpec) -> &'static str {
-    if spec.kakao_cloud.is_some() { "KakaoCloud" } else { "NCP" }
+    let Ok(target) = spec.target() else { return false };
+    status.provider.as_deref() == Some(target.provider().as_str()) && target.query().selects(cluster)
 }
 
 fn judge(input: &Input<'_>, picture: &Picture, interval: Duration) -> Vec<DesiredCondition> {
@@ -123,16 +113,16 @@ fn judge(input: &Input<'_>, picture: &Picture, interval: Duration) -> Vec<Desire
         View::Blocked(problem) => troubled(input, picture, problem, interval),
         View::Seen(observation) => {
             let problem = observation.problem.as_deref().map(Problem::from);
-            let target = describe_target(input.spec);
+            let target = input.spec.target().map(Target::describe).unwrap_or_default();
             match (&observation.sight, problem) {
                 (_, Some(problem)) => troubled(input, picture, &problem, interval),
                 (Sight::Found(_), None) => by_state(picture.state.as_deref()),
-                (Sight::Absent, None) => stalled(&Problem::stalled(
-                    "ClusterNotFound",
+                (Sight::Absent, None) => stalled(&Problem::new(
+                    Reason::ClusterNotFound,
                     format!("the cloud has no {target}; it is looked for again every {}", words(interval)),
                 )),
-                (Sight::Ambiguous(ids), None) => stalled(&Problem::stalled(
-                    "AmbiguousName",
+                (Sight::Ambiguous(ids), None) => stalled(&Problem::new(
+                    Reason::AmbiguousName,
                     format!("{} clusters are a {target}: refer to one of them by ID ({})", ids.len(), few(ids)),
                 )),
                 (Sight::NotYet | Sight::Members(_), None) => waiting(picture),
@@ -148,13 +138,18 @@ fn waiting(picture: &Picture) -> Vec<DesiredCondition> {
         None => vec![DesiredCondition::new(
             READY,
             ConditionStatus::Unknown,
-            "Observing",
+            Reason::Observing,
             "the cloud is being read for the first time",
         )],
     };
     desired.retain(|condition| condition.type_ != SYNCED && condition.type_ != RECONCILING);
-    desired.push(DesiredCondition::new(SYNCED, ConditionStatus::Unknown, "Observing", "the cloud is being read"));
-    desired.push(DesiredCondition::new(RECONCILING, ConditionStatus::True, "Observing", "the cloud is being read"));
+    desired.push(DesiredCondition::new(SYNCED, ConditionStatus::Unknown, Reason::Observing, "the cloud is being read"));
+    desired.push(DesiredCondition::new(
+        RECONCILING,
+        ConditionStatus::True,
+        Reason::Observing,
+        "the cloud is being read",
+    ));
     desired
 }
 
@@ -163,31 +158,36 @@ fn by_state(state: Option<&str>) -> Vec<DesiredCondition> {
     let mut desired = vec![DesiredCondition::new(
         SYNCED,
         ConditionStatus::True,
-        "ObserveSucceeded",
+        Reason::ObserveSucceeded,
         "the cloud was read with success",
     )];
     let ready = match state_meaning(word) {
         StateMeaning::Serving => {
-            DesiredCondition::new(READY, ConditionStatus::True, "Running", format!("the cloud says {word}"))
+            DesiredCondition::new(READY, ConditionStatus::True, Reason::Running, format!("the cloud says {word}"))
         }
         StateMeaning::Transitional => {
             let message = format!("the cloud says {word}; waiting until it is running");
-            desired.push(DesiredCondition::new(RECONCILING, ConditionStatus::True, "Progressing", message.clone()));
-            DesiredCondition::new(READY, ConditionStatus::False, "Progressing", message)
+            desired.push(DesiredCondition::new(
+                RECONCILING,
+                ConditionStatus::True,
+                Reason::Progressing,
+                message.clone(),
+            ));
+            DesiredCondition::new(READY, ConditionStatus::False, Reason::Progressing, message)
         }
         StateMeaning::Down => {
-            DesiredCondition::new(READY, ConditionStatus::False, "NotRunning", format!("the cloud says {word}"))
+            DesiredCondition::new(READY, ConditionStatus::False, Reason::NotRunning, format!("the cloud says {word}"))
         }
         StateMeaning::Unknown if word.is_empty() => DesiredCondition::new(
             READY,
             ConditionStatus::Unknown,
-            "UnknownState",
+            Reason::UnknownState,
             "the cloud names no state for this Redis",
         ),
         StateMeaning::Unknown => DesiredCondition::new(
             READY,
             ConditionStatus::Unknown,
-            "UnknownState",
+            Reason::UnknownState,
             format!("the cloud says {word}, a state this version of the operator does not know"),
         ),
     };
@@ -212,8 +212,13 @@ fn troubled(input: &Input<'_>, picture: &Picture, problem: &Problem, interval: D
     if input.now.duration_since(read_at) > stale_after {
         let message = format!("last seen at {}, since then: {}", whole_seconds(read_at).0, problem.message);
         return vec![
-            DesiredCondition::new(READY, ConditionStatus::Unknown, "ObservationStale", message),
-            DesiredCondition::new(RECONCILING, ConditionStatus::True, "ObservationStale", "the cloud is asked again"),
+            DesiredCondition::new(READY, ConditionStatus::Unknown, Reason::ObservationStale, message),
+            DesiredCondition::new(
+                RECONCILING,
+                ConditionStatus::True,
+                Reason::ObservationStale,
+                "the cloud is asked again",
+            ),
             synced,
         ];
     }
@@ -237,14 +242,14 @@ fn suspended(previous: &RedisClusterRefStatus, picture: &Picture) -> Vec<Desired
     let of_another = previous.cluster.is_some() && picture.cluster.is_none();
     let ready = match conditions::find(&previous.conditions, READY).filter(|_| !of_another) {
         Some(Condition { status, .. }) if status == "True" => {
-            DesiredCondition::new(READY, ConditionStatus::True, "Suspended", note)
+            DesiredCondition::new(READY, ConditionStatus::True, Reason::Suspended, note)
         }
         Some(Condition { status, .. }) if status == "False" => {
-            DesiredCondition::new(READY, ConditionStatus::False, "Suspended", note)
+            DesiredCondition::new(READY, ConditionStatus::False, Reason::Suspended, note)
         }
-        _ => DesiredCondition::new(READY, ConditionStatus::Unknown, "Suspended", note),
+        _ => DesiredCondition::new(READY, ConditionStatus::Unknown, Reason::Suspended, note),
     };
-    vec![ready, DesiredCondition::new(SYNCED, ConditionStatus::False, "Suspended", note)]
+    vec![ready, DesiredCondition::new(SYNCED, ConditionStatus::False, Reason::Suspended, note)]
 }
 
 /// An unchanged status keeps its lastObservedTime until the object's next turn, so that it need not be written.
@@ -299,25 +304,6 @@ fn look_again(input: &Input<'_>, status: &RedisClusterRefStatus, interval: Durat
     }
     // Nobody tells of a ConfigMap that somebody else has changed or deleted.
     if input.spec.connection_config_map.is_some() { wait.min(interval) } else { wait }
-}
-
-/// What the spec refers to, for a sentence.
-fn describe_target(spec: &RedisClusterRefSpec) -> String {
-    match (&spec.kakao_cloud, &spec.ncp) {
-        (Some(kakao), _) => match (&kakao.cluster_id, &kakao.cluster_name) {
-            (Some(id), _) => format!("cluster or instance set {id} in {}", kakao.region),
-            (None, name) => {
-                format!("cluster or instance set named {} in {}", name.as_deref().unwrap_or("?"), kakao.region)
-            }
-        },
-        (None, Some(ncp)) => match (&ncp.cloud_db_instance_no, &ncp.cloud_db_service_name) {
-            (Some(number), _) => format!("Redis instance {number} at site {}", ncp.site.as_str()),
-            (None, name) => {
-                format!("Redis instance named {} at site {}", name.as_deref().unwrap_or("?"), ncp.site.as_str())
-            }
-        },
-        (None, None) => "target".to_owned(),
-    }
 }
 
 fn few(ids: &[String]) -> String {

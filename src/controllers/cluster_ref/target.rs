@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::RedisClusterRef;
 use crate::api::shared::generation;
+use crate::api::{Provider, RedisClusterRef, Target, TargetQuery};
 use crate::cloud::kakao::KakaoCredentials;
 use crate::cloud::ncp::NcpCredentials;
 use crate::cloud::{ErrorKind, SetupError};
 use crate::controllers::context::Context;
-use crate::controllers::credentials::{Cloud, Credentials, Freshness, SecretKey};
+use crate::controllers::credentials::{Credentials, Freshness, SecretKey};
 use crate::controllers::problem::Problem;
 use crate::inventory::{Connection, Observation, Place, Question, Source, Subscriber, SubscriberKind, Want};
 
@@ -27,8 +27,8 @@ pub struct Seen {
 /// Where a credential is used, and where it is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Address<'a> {
-    /// The cloud.
-    pub cloud: Cloud,
+    /// The provider.
+    pub provider: Provider,
     /// Its region or site.
     pub endpoint: &'a str,
     /// Namespace of the Secret.
@@ -48,10 +48,11 @@ pub async fn observe(
     interval: Duration,
     force: Option<&str>,
 ) -> Result<Seen, Problem> {
-    let want = want(reference);
+    let target = reference.spec.target()?;
+    let want = want(reference, target);
     let can_wait = who.kind == SubscriberKind::ClusterRef && force.is_none() && stands(reference);
     let question = Question { who, want: &want, interval, force, can_wait };
-    let (connection, observation) = ask(ctx, &address(reference)?, &question).await?;
+    let (connection, observation) = ask(ctx, &address(reference, target), &question).await?;
     Ok(Seen { connection, want, observation })
 }
 
@@ -82,7 +83,7 @@ pub async fn ask(
 /// As [`ask`].
 pub async fn client(ctx: &Context, reference: &RedisClusterRef, anew: bool) -> Result<(Source, String), Problem> {
     let freshness = if anew { Freshness::Anew } else { Freshness::Recent };
-    let line = dial(ctx, &address(reference)?, freshness).await?;
+    let line = dial(ctx, &address(reference, reference.spec.target()?), freshness).await?;
     let source = ctx.inventory.source(&line.place, || line.build(ctx)).map_err(|error| Problem::from(&error))?;
     Ok((source, line.place.label()))
 }
@@ -97,16 +98,9 @@ fn is_rejected(observation: &Observation) -> bool {
     observation.problem.as_ref().is_some_and(|problem| problem.kind == ErrorKind::CredentialsRejected)
 }
 
-fn address(reference: &RedisClusterRef) -> Result<Address<'_>, Problem> {
+fn address<'a>(reference: &'a RedisClusterRef, target: Target<'a>) -> Address<'a> {
     let namespace = reference.metadata.namespace.as_deref().unwrap_or_default();
-    let (cloud, endpoint, secret) = match (&reference.spec.kakao_cloud, &reference.spec.ncp) {
-        (Some(kakao), _) => (Cloud::Kakao, kakao.region.as_str(), &kakao.credentials_secret_ref),
-        (None, Some(ncp)) => (Cloud::Ncp, ncp.site.as_str(), &ncp.credentials_secret_ref),
-        (None, None) => {
-            return Err(Problem::stalled("InvalidObject", "spec names neither kakaoCloud nor ncp: set exactly one"));
-        }
-    };
-    Ok(Address { cloud, endpoint, namespace, secret: &secret.name })
+    Address { provider: target.provider(), endpoint: target.endpoint(), namespace, secret: target.secret() }
 }
 
 /// A place to connect to, with the credential at hand.
@@ -117,8 +111,8 @@ struct Line<'a> {
 }
 
 async fn dial<'a>(ctx: &Context, address: &Address<'a>, freshness: Freshness) -> Result<Line<'a>, Problem> {
-    let credentials = ctx.secrets.get(address.cloud, address.namespace, address.secret, freshness).await?;
-    let place = Place::new(address.cloud.provider(), address.endpoint, &credentials.fingerprint());
+    let credentials = ctx.secrets.get(address.provider, address.namespace, address.secret, freshness).await?;
+    let place = Place::new(address.provider, address.endpoint, &credentials.fingerprint());
     Ok(Line { endpoint: address.endpoint, credentials, place })
 }
 
@@ -138,28 +132,22 @@ impl Line<'_> {
 
 /// Whether a reference takes its credential from this Secret.
 pub fn uses(reference: &RedisClusterRef, secret: &SecretKey) -> bool {
-    address(reference).is_ok_and(|address| {
-        (address.cloud, address.namespace, address.secret)
-            == (secret.cloud, secret.namespace.as_str(), secret.name.as_str())
+    reference.spec.target().is_ok_and(|target| {
+        let address = address(reference, target);
+        (address.provider, address.namespace, address.secret)
+            == (secret.provider, secret.namespace.as_str(), secret.name.as_str())
     })
 }
 
-/// What a reference wants of its connection.
-pub fn want(reference: &RedisClusterRef) -> Want {
-    let last_id = |name: &str| {
-        let cluster = reference.status.as_ref()?.cluster.as_ref()?;
-        (cluster.name.as_deref() == Some(name)).then(|| cluster.id.clone()).flatten()
-    };
-    let (id, name) = match (&reference.spec.kakao_cloud, &reference.spec.ncp) {
-        (Some(kakao), _) => (kakao.cluster_id.clone(), kakao.cluster_name.clone()),
-        (None, Some(ncp)) => (ncp.cloud_db_instance_no.clone(), ncp.cloud_db_service_name.clone()),
-        (None, None) => (None, None),
-    };
-    match (id, name) {
-        (Some(id), _) => Want::Id(id),
-        (None, name) => {
-            let name = name.unwrap_or_default();
-            Want::Name { last_id: last_id(&name), name }
+/// What a reference wants of its connection, where it looks for `target`.
+pub fn want(reference: &RedisClusterRef, target: Target<'_>) -> Want {
+    match target.query() {
+        TargetQuery::Id(id) => Want::Id(id.to_owned()),
+        TargetQuery::Name(name) => {
+            let cluster = reference.status.as_ref().and_then(|status| status.cluster.as_ref());
+            let last_id =
+                cluster.filter(|cluster| target.query().selects(cluster)).and_then(|cluster| cluster.id.clone());
+            Want::Name { last_id, name: name.to_owned() }
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::coverage::Coverage;
+use super::apply_slots::ApplySlots;
 use super::membership::Membership;
+use super::ownership::Ownership;
 use super::reminders::Reminders;
-use super::turns::Turns;
 use crate::api::{RedisClusterRef, RedisParameterSync};
 use crate::controllers::context::Context;
 use crate::runtime::events::EventQueue;
@@ -25,14 +25,14 @@ pub struct SyncContext {
     pub trigger: Trigger<RedisParameterSync>,
     /// Publishes events about parameter syncs.
     pub events: EventQueue,
-    /// Which parameter sync applies to which cluster.
-    pub coverage: Coverage,
-    /// Which clusters each parameter sync is about.
+    /// Which parameter sync owns which cluster.
+    pub ownership: Ownership,
+    /// Which references each parameter sync selects.
     pub membership: Membership,
-    /// Triggers parameter syncs when something they follow has changed.
+    /// Triggers parameter syncs when something they depend on has changed.
     pub reminders: Reminders,
-    /// Which parameter syncs ask a connection now.
-    pub turns: Turns,
+    /// Which parameter syncs request applications from a connection now.
+    pub apply_slots: ApplySlots,
 }
 
 impl SyncContext {
@@ -49,10 +49,10 @@ impl SyncContext {
             parameter_syncs: Arc::clone(&objects.store),
             trigger: objects.trigger.clone(),
             events: objects.events.clone(),
-            coverage: Coverage::default(),
+            ownership: Ownership::default(),
             membership: Membership::default(),
             reminders,
-            turns: Turns::new(objects.trigger.clone()),
+            apply_slots: ApplySlots::new(objects.trigger.clone()),
         }
     }
 }

@@ -30,7 +30,7 @@ fn what_becomes_of_the_config_map() {
     let fresh = || Some(ConfigMapWrite { data: connection_data(), stale_since: None });
     let stale = || Some(ConfigMapWrite { data: connection_data(), stale_since: Some(at(0)) });
     let down = || failing(found(Some("Running"), 0), ErrorKind::Unavailable);
-    let blocked = || View::Blocked(Problem::stalled("CredentialsNotFound", "no Secret"));
+    let blocked = || View::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret"));
     let cases: Vec<(&str, View, ConfigMapState, Option<ConfigMapWrite>)> = vec![
         ("made", running(0), ConfigMapState::Absent, fresh()),
         ("as it should be", running(0), owned(good.clone(), false), None),
@@ -166,7 +166,7 @@ fn a_config_map_that_fails_shows_in_the_conditions_beside_the_picture() {
     let plan = with(running(0), failed(false));
     assert_eq!(words(&plan.status)[1], "Reconciling=True ConfigMapFailed", "what heals by itself is not Stalled");
     assert_eq!(words(&with(seen(Sight::Absent), failed(true)).status)[1], "Stalled=True ClusterNotFound");
-    let blocked = View::Blocked(Problem::stalled("CredentialsNotFound", "no Secret"));
+    let blocked = View::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret"));
     assert_eq!(with(blocked, failed(true)).requeue_after, Duration::from_secs(4));
 }
 

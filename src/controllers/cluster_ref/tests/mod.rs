@@ -262,12 +262,12 @@ fn a_picture_is_stale_after_three_intervals() {
 
 #[test]
 fn what_blocks_the_question_keeps_the_picture() {
-    let missing = || View::Blocked(Problem::stalled("CredentialsNotFound", "no Secret"));
+    let missing = || View::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret"));
     let status = pass(&spec(), &stands(), missing(), 60).status;
     let wanted = ["CredentialsNotFound"; 3].iter().zip(["Ready=False", "Stalled=True", "Synced=False"]);
     assert_eq!(words(&status), wanted.map(|(reason, word)| format!("{word} {reason}")).collect::<Vec<_>>());
     assert_eq!(status.cluster, Some(cluster()));
-    let passing = View::Blocked(Problem::passing("CloudUnavailable", "later"));
+    let passing = View::Blocked(Problem::new(Reason::CloudUnavailable, "later"));
     let status = pass(&spec(), &stands(), passing, 60).status;
     assert_eq!(words(&status), ["Ready=True Running", "Synced=False CloudUnavailable"]);
 }

@@ -28,8 +28,8 @@ fn views() -> impl Strategy<Value = (u8, Sight, Option<ErrorKind>, bool)> {
 fn view((which, sight, kind, done): (u8, Sight, Option<ErrorKind>, bool)) -> View {
     match (which, kind) {
         (0, _) => View::Suspended,
-        (1, _) => View::Blocked(Problem::stalled("CredentialsNotFound", "no Secret")),
-        (2, _) => View::Blocked(Problem::passing("CloudUnavailable", "later")),
+        (1, _) => View::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret")),
+        (2, _) => View::Blocked(Problem::new(Reason::CloudUnavailable, "later")),
         (_, Some(kind)) => failing(sight, kind),
         (_, None) => View::Seen(Observation { sight, problem: None, engine: None, forced_read_done: done }),
     }

@@ -10,6 +10,7 @@ use super::super::plan::SEND_WITHIN;
 use super::super::session::{CloudView, Instance, Session, Target};
 use super::super::slots::Subject;
 use super::{Executor, sentence};
+use crate::api::Reason;
 use crate::cloud::ncp::NcpClient;
 use crate::cloud::{CloudError, ErrorKind, Executed, ncp};
 use crate::controllers::cluster_ref::target;
@@ -57,7 +58,9 @@ impl Executor {
     async fn read_cloud(&self, target: &Target) -> CloudView {
         let client = match self.client(false).await {
             Ok((client, _)) => client,
-            Err(problem) => return CloudView::Failed { reason: problem.reason, message: sentence(&problem.message) },
+            Err(problem) => {
+                return CloudView::Failed { reason: problem.reason.as_str(), message: sentence(&problem.message) };
+            }
         };
         let mut seen = client.instance(&target.instance_no).await;
         if matches!(&seen, Err(error) if error.kind == ErrorKind::CredentialsRejected) {
@@ -70,18 +73,18 @@ impl Executor {
             Ok(found) => CloudView::Instances(found.into_iter().map(|instance| entry(&instance, target)).collect()),
             Err(error) => {
                 let problem = Problem::from(&error);
-                CloudView::Failed { reason: problem.reason, message: sentence(&problem.message) }
+                CloudView::Failed { reason: problem.reason.as_str(), message: sentence(&problem.message) }
             }
         }
     }
 
     /// The client of the reference's connection, and the connection's label.
     async fn client(&self, anew: bool) -> Result<(NcpClient, String), Problem> {
-        let gone = || Problem::stalled("ReferenceNotFound", "the reference is gone");
+        let gone = || Problem::new(Reason::ReferenceNotFound, "the reference is gone");
         let reference = self.reference.as_ref().ok_or_else(gone)?;
         match target::client(&self.ctx, reference, anew).await? {
             (Source::Ncp(client), connection) => Ok((client, connection)),
-            (Source::Kakao(_), _) => Err(Problem::stalled("NotSupported", "the reference is not one of NCP")),
+            (Source::Kakao(_), _) => Err(Problem::new(Reason::NotSupported, "the reference is not one of NCP")),
         }
     }
 
@@ -130,7 +133,7 @@ fn entry(instance: &ncp::Instance, target: &Target) -> Instance {
 /// There was no client to send with, so nothing was sent.
 fn not_sent_for(problem: &Problem) -> SendOutcome {
     let kind = match problem.reason {
-        "CredentialsNotFound" | "CredentialsRejected" => FailureKind::CredentialsRejected,
+        Reason::CredentialsNotFound | Reason::CredentialsRejected => FailureKind::CredentialsRejected,
         _ => FailureKind::Unavailable,
     };
     SendOutcome::Failed(SendError {
