@@ -100,7 +100,7 @@ fn rest(objects: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::queue::Lane;
+    use crate::runtime::queue::QueueLane;
     use crate::runtime::trigger::TriggerStream;
 
     fn reminders() -> (Reminders, TriggerStream) {
@@ -117,7 +117,7 @@ mod tests {
         for _ in 0..3 {
             reminders.remind(&key);
         }
-        assert_eq!(stream.try_recv().unwrap().1, Lane::Periodic);
+        assert_eq!(stream.try_recv().unwrap().1, QueueLane::Periodic);
         assert!(stream.try_recv().is_err());
         reminders.forget(&key);
         assert!(reminders.lock().is_empty());
