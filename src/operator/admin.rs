@@ -18,16 +18,16 @@ use super::OperatorError;
 use super::readiness::Readiness;
 use super::serve::{self, Limits};
 use crate::controllers::context::Context;
-use crate::runtime::watch_health::Numbers;
+use crate::runtime::watch_health::WatchNumbers;
 use crate::runtime::watches::Watches;
 
-/// How long clients may take to end their requests after `shutdown`.
+/// How long open requests may take after `shutdown`.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
-/// How long a client may take for the head of its request.
+/// How long a client may take to send the head of its request.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
-/// How long a connection may last. A scraper gives up sooner.
+/// How long a connection may last. A scraper gives up earlier.
 const LASTS: Duration = Duration::from_secs(20);
-/// For so long the text of the metrics is shared with others who ask while it is being sent.
+/// How long the text of the metrics is shared with further clients while it is being sent.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// What the pages show.
@@ -47,15 +47,14 @@ impl AdminPages {
 }
 
 /// The running admin server.
-pub struct Server {
-    /// Where it really listens: of port 0, the port that was free.
+pub struct AdminServer {
+    /// Where it listens. If port 0 was asked for, this has the port that was free.
     pub addr: SocketAddr,
     task: JoinHandle<()>,
 }
 
-impl Server {
-    /// Waits for the end that `shutdown` brings: open requests are answered, but a client that never ends its own is not
-    /// waited for.
+impl AdminServer {
+    /// Waits for the end after `shutdown`. Open requests are answered, but a client that never finishes is not waited for.
     pub async fn stopped(mut self) {
         match tokio::time::timeout(CLOSE_WITHIN, &mut self.task).await {
             Ok(Ok(())) => {}
@@ -65,7 +64,7 @@ impl Server {
     }
 }
 
-/// Serves until `shutdown`, on so many connections at once.
+/// Serves until `shutdown`, on at most `connections` at once.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -74,7 +73,7 @@ pub async fn serve(
     pages: AdminPages,
     connections: usize,
     shutdown: CancellationToken,
-) -> Result<Server, OperatorError> {
+) -> Result<AdminServer, OperatorError> {
     let failed = |source| OperatorError::AdminAddress { addr, source };
     let listener = tokio::net::TcpListener::bind(addr).await.map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
@@ -84,11 +83,11 @@ pub async fn serve(
         .route("/metrics", get(metrics))
         .with_state(pages);
     let limits = Limits { connections, head: HEAD_WITHIN, whole: LASTS };
-    Ok(Server { addr, task: tokio::spawn(serve::serve(listener, router, limits, shutdown)) })
+    Ok(AdminServer { addr, task: tokio::spawn(serve::serve(listener, router, limits, shutdown)) })
 }
 
 async fn readyz(State(pages): State<AdminPages>) -> Response {
-    let (ready, sentence) = pages.readiness.tell(pages.watches.hearing());
+    let (ready, sentence) = pages.readiness.tell(pages.watches.summary());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, sentence).into_response()
 }
@@ -96,7 +95,7 @@ async fn readyz(State(pages): State<AdminPages>) -> Response {
 async fn metrics(State(pages): State<AdminPages>) -> Response {
     match text_of_metrics(&pages) {
         Ok(text) => {
-            let text = Bytes::from_owner(Shared(text));
+            let text = Bytes::from_owner(SharedText(text));
             let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, content_type)], text).into_response()
         }
@@ -104,7 +103,7 @@ async fn metrics(State(pages): State<AdminPages>) -> Response {
     }
 }
 
-/// The text of the metrics that is being sent, and since when: many who ask at once take the memory of one.
+/// The text of the metrics that is being sent, and when it was made. Many clients at once take the memory of one.
 #[derive(Debug, Default)]
 struct Sending {
     text: Weak<String>,
@@ -112,16 +111,16 @@ struct Sending {
 }
 
 impl Sending {
-    /// The text that is being sent, unless it is too old.
+    /// The text that is being sent, unless it is too old to be shared.
     fn get(&self, now: Instant) -> Option<Arc<String>> {
         let is_fresh = self.made.is_some_and(|made| now.saturating_duration_since(made) < FRESH);
         self.text.upgrade().filter(|_| is_fresh)
     }
 }
 
-struct Shared(Arc<String>);
+struct SharedText(Arc<String>);
 
-impl AsRef<[u8]> for Shared {
+impl AsRef<[u8]> for SharedText {
     fn as_ref(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -135,7 +134,7 @@ fn text_of_metrics(pages: &AdminPages) -> Result<Arc<String>, std::fmt::Error> {
     }
     let (ctx, metrics) = (&pages.ctx, &pages.ctx.metrics);
     ctx.inventory.report(metrics);
-    for Numbers { kind, failing, silent } in pages.watches.numbers() {
+    for WatchNumbers { kind, failing, silent } in pages.watches.numbers() {
         metrics.watches(kind, failing, silent.as_secs_f64());
     }
     let text = Arc::new(metrics.encode()?);
@@ -154,6 +153,6 @@ mod tests {
         assert_eq!(sending.get(made).as_ref(), Some(&text));
         assert_eq!(sending.get(made + FRESH), None, "too old");
         drop(text);
-        assert_eq!(sending.get(made), None, "nobody takes it any more");
+        assert_eq!(sending.get(made), None, "no client is served any more");
     }
 }

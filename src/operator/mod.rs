@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use self::admin::AdminPages;
 use self::chores::Chores;
-use self::kube_client::Cluster;
+use self::kube_client::KubeCluster;
 use self::leader::Candidate;
 use self::leadership::Leadership;
 use self::readiness::Readiness;
@@ -34,8 +34,8 @@ use crate::metrics::Metrics;
 use crate::runtime::machinery::Machinery;
 use crate::runtime::runner::Scope;
 
-/// How long what is under way may take to finish after a SIGTERM. With the release of the lease and the end of the admin
-/// server after it, the whole stays below 10 s.
+/// How long work under way may take to finish after a SIGTERM. With the release of the Lease and the end of the admin server, the
+/// whole takes less than 10 s.
 const GRACE: Duration = Duration::from_secs(8);
 
 /// Everything `run` needs, resolved from flags.
@@ -88,7 +88,7 @@ pub enum OperatorError {
 pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone())?;
-    let cluster = Cluster::infer().await?;
+    let cluster = KubeCluster::infer().await?;
     if config.settings.operator_namespace.is_empty() {
         config.settings.operator_namespace = cluster.namespace().to_owned();
     }

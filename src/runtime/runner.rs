@@ -17,13 +17,13 @@ use super::events::EventQueue;
 use super::guard::Guarded;
 use super::invalid;
 use super::machinery::Machinery;
-use super::queue::{Lane, Queue};
+use super::queue::{Queue, QueueLane};
 use super::reconcile::{DEADLINE, Outcome, Reconcile, ReconcileError};
 use super::requeue;
 use super::store::{Change, Store, WatchCache};
-use super::stored::Unreadable;
+use super::stored::UnreadableObject;
 use super::trigger::{Trigger, TriggerStream};
-use super::watch::{self, Heard};
+use super::watch::{self, WatchItem};
 use super::watch_health::WatchId;
 use super::watch_time;
 use super::workers::{Worker, Workers};
@@ -69,22 +69,22 @@ impl<K: Reconcile> Objects<K> {
 
 /// The controller of one kind.
 pub struct Controller<K: Reconcile> {
-    shared: Arc<Shared<K>>,
+    parts: Arc<ControllerParts<K>>,
     triggered: TriggerStream,
 }
 
 /// What the loop of a controller and its reconciles share.
-struct Shared<K: Reconcile> {
+struct ControllerParts<K: Reconcile> {
     machinery: Machinery,
     store: Arc<Store<K>>,
     events: EventQueue,
     ctx: Arc<K::Context>,
 }
 
-type Watched<K> = SelectAll<BoxStream<'static, (usize, Heard<K>)>>;
+type WatchStreams<K> = SelectAll<BoxStream<'static, (usize, WatchItem<K>)>>;
 
 /// How a reconcile ended.
-struct Ended {
+struct Reconciled {
     key: ObjectKey,
     result: Result<Outcome, ReconcileError>,
     span: Span,
@@ -94,40 +94,40 @@ impl<K: Reconcile> Controller<K> {
     /// A controller that does not run yet.
     pub fn new(machinery: Machinery, objects: Objects<K>, ctx: Arc<K::Context>) -> Self {
         let Objects { store, events, triggered, .. } = objects;
-        Self { shared: Arc::new(Shared { machinery, store, events, ctx }), triggered }
+        Self { parts: Arc::new(ControllerParts { machinery, store, events, ctx }), triggered }
     }
 
     /// Runs until `shutdown`. Reconciles under way are finished first.
     pub async fn run(self, scope: Scope, shutdown: CancellationToken) {
-        let Self { shared, mut triggered } = self;
-        let (mut caches, mut watched) = shared.watch(&scope);
+        let Self { parts, mut triggered } = self;
+        let (mut caches, mut watched) = parts.watch(&scope);
         let mut queue = Queue::default();
-        let workers = Workers::new(shared.machinery.workers);
+        let workers = Workers::new(parts.machinery.workers);
         let mut running = JoinSet::new();
         while !shutdown.is_cancelled() {
             let now = Instant::now();
             while let Some(worker) = workers.take()
                 && let Some(key) = queue.pop(now)
             {
-                running.spawn(reconcile(key, Arc::clone(&shared), worker));
+                running.spawn(reconcile(key, Arc::clone(&parts), worker));
             }
             let due = queue.next_due().unwrap_or(now + requeue::WHEN_CHANGED);
             tokio::select! {
-                Some((index, heard)) = watched.next() => {
+                Some((index, item)) = watched.next() => {
                     if let Some(cache) = caches.get_mut(index) {
-                        shared.take_in(&mut queue, cache, heard);
+                        parts.take_in(&mut queue, cache, item);
                     }
                 }
                 Some((key, lane)) = triggered.next() => {
                     // An object that does not exist is not reconciled.
-                    if shared.store.contains(&key) {
+                    if parts.store.contains(&key) {
                         queue.push(&key, lane);
                     }
                 }
-                Some(ended) = running.join_next(), if !running.is_empty() => {
+                Some(reconciled) = running.join_next(), if !running.is_empty() => {
                     // It cannot fail: panics are caught in it, and nobody aborts it.
-                    if let Ok(ended) = ended {
-                        requeue_after(&mut queue, ended);
+                    if let Ok(reconciled) = reconciled {
+                        requeue_after(&mut queue, reconciled);
                     }
                 }
                 () = workers.one_is_left() => {}
@@ -136,15 +136,15 @@ impl<K: Reconcile> Controller<K> {
             }
         }
         while running.join_next().await.is_some() {}
-        if tokio::time::timeout(EVENTS_WITHIN, shared.events.drained()).await.is_err() {
+        if tokio::time::timeout(EVENTS_WITHIN, parts.events.drained()).await.is_err() {
             debug!(kind = K::KIND, "some events are not published before the end");
         }
     }
 }
 
-impl<K: Reconcile> Shared<K> {
+impl<K: Reconcile> ControllerParts<K> {
     /// Begins a watch for each part of the scope.
-    fn watch(&self, scope: &Scope) -> (Vec<WatchCache<K>>, Watched<K>) {
+    fn watch(&self, scope: &Scope) -> (Vec<WatchCache<K>>, WatchStreams<K>) {
         let parts = scope.parts();
         self.store.begin(parts.len());
         let lasts_seconds = watch_time::seconds(parts.len());
@@ -158,19 +158,19 @@ impl<K: Reconcile> Shared<K> {
             let id = WatchId { kind: K::KIND, namespace };
             let watches = Arc::clone(&self.machinery.watches);
             let events = watch::events(api, scope.labels.clone(), id, watches, lasts_seconds);
-            events.map(move |heard| (index, heard)).boxed()
+            events.map(move |item| (index, item)).boxed()
         });
         (caches, futures::stream::select_all(streams))
     }
 
     /// Takes in what a watch brought.
-    fn take_in(&self, queue: &mut Queue, cache: &mut WatchCache<K>, heard: Heard<K>) {
-        match heard {
+    fn take_in(&self, queue: &mut Queue, cache: &mut WatchCache<K>, item: WatchItem<K>) {
+        match item {
             Ok(event) => {
                 let changes = cache.take_in(&self.store, event);
                 changes.into_iter().for_each(|change| self.changed(queue, change));
             }
-            Err(watch::Refused) => cache.is_not_awaited(&self.store),
+            Err(watch::ListRefused) => cache.is_not_awaited(&self.store),
         }
     }
 
@@ -178,7 +178,7 @@ impl<K: Reconcile> Shared<K> {
     fn changed(&self, queue: &mut Queue, change: Change) {
         let key = match change {
             Change::Changed { key, is_awaited } => {
-                queue.push(&key, if is_awaited { Lane::Interactive } else { Lane::Periodic });
+                queue.push(&key, if is_awaited { QueueLane::Interactive } else { QueueLane::Periodic });
                 key
             }
             Change::Gone(key) => {
@@ -192,13 +192,13 @@ impl<K: Reconcile> Shared<K> {
 }
 
 /// Reconciles an object, within the deadline.
-async fn reconcile<K: Reconcile>(key: ObjectKey, shared: Arc<Shared<K>>, worker: Worker) -> Ended {
+async fn reconcile<K: Reconcile>(key: ObjectKey, parts: Arc<ControllerParts<K>>, worker: Worker) -> Reconciled {
     let span = info_span!("reconcile", kind = K::KIND, namespace = %key.namespace(), name = %key.name());
     let started = Instant::now();
     let work = async {
-        match shared.store.get(&key) {
-            Some(Ok(object)) => object.reconcile(Arc::clone(&shared.ctx), worker).await,
-            Some(Err(Unreadable)) => invalid::report::<K>(&shared.machinery, &shared.events, &key).await,
+        match parts.store.get(&key) {
+            Some(Ok(object)) => object.reconcile(Arc::clone(&parts.ctx), worker).await,
+            Some(Err(UnreadableObject)) => invalid::report::<K>(&parts.machinery, &parts.events, &key).await,
             None => Ok(Outcome::settled(requeue::WHEN_CHANGED)),
         }
     };
@@ -209,13 +209,13 @@ async fn reconcile<K: Reconcile>(key: ObjectKey, shared: Arc<Shared<K>>, worker:
         Err(_) => Err(ReconcileError::Panic),
     };
     let word = result.as_ref().map_or("failed", |outcome| outcome.word);
-    shared.machinery.metrics.reconciled(K::KIND, word, started.elapsed().as_secs_f64());
-    Ended { key, result, span }
+    parts.machinery.metrics.reconciled(K::KIND, word, started.elapsed().as_secs_f64());
+    Reconciled { key, result, span }
 }
 
 /// Gives an object back to the queue after its reconcile.
-fn requeue_after(queue: &mut Queue, ended: Ended) {
-    let Ended { key, result, span } = ended;
+fn requeue_after(queue: &mut Queue, reconciled: Reconciled) {
+    let Reconciled { key, result, span } = reconciled;
     let now = Instant::now();
     match result {
         Ok(outcome) => queue.done(&key, now + outcome.requeue_after),
