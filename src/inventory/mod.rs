@@ -182,14 +182,14 @@ impl Inventory {
             let provider = slot.connection.source().provider();
             let (age, states) = slot.connection.report(now);
             if let Some(age) = age {
-                metrics.poll_age(provider, slot.connection.label(), age);
+                metrics.poll_age(provider.as_str(), slot.connection.label(), age);
             }
             for (state, count) in states {
                 *totals.entry((provider, state)).or_default() += count;
             }
         }
         for ((provider, state), count) in totals {
-            metrics.clusters(provider, state, count);
+            metrics.clusters(provider.as_str(), state, count);
         }
     }
 

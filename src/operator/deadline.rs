@@ -9,16 +9,16 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tower::{BoxError, Layer, Service};
 
-/// For the answer to what concerns one object, and for the beginning of a watch.
+/// For a request about one object, and for the beginning of a watch.
 const SINGLE: Duration = Duration::from_secs(10);
-/// For the beginning of a list: the API server reads a page of large objects from etcd and writes it before it sends anything.
+/// For the beginning of a list: the API server reads a page of large objects from etcd before it sends anything.
 const LIST_BEGINS: Duration = Duration::from_secs(30);
 /// For a whole page of a list.
 const LIST: Duration = Duration::from_secs(60);
-/// A watch that names no `timeoutSeconds` ends after this, as kube asks the API server.
+/// For a watch without `timeoutSeconds`: kube's default.
 const WATCH: Duration = Duration::from_secs(290);
-/// The API server ends a watch by itself. One that outlives its time by so much is dead; kube's watcher gives up an idle one
-/// 5 s after its time, so this is for what does not go through it.
+/// The API server ends a watch by itself, so one that outlives its time by this much is dead. The operator's own watches are given
+/// up 5 s after their time.
 const WATCH_MARGIN: Duration = Duration::from_secs(10);
 
 /// How long an answer may take.
@@ -81,7 +81,7 @@ impl<S> Layer<S> for DeadlineLayer {
     }
 }
 
-/// Ends requests and answers that take too long. With them goes their connection: HTTP/1.1 cannot use one again whose answer
+/// Ends requests and answers that take too long, and their connection with them: HTTP/1.1 cannot use a connection again whose answer
 /// was not read to its end.
 #[derive(Clone, Debug)]
 pub struct Deadlines<S> {
@@ -89,7 +89,7 @@ pub struct Deadlines<S> {
     limit: fn(&Method, &Uri) -> Limit,
 }
 
-type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<TimedBody<B>>, BoxError>> + Send>>;
+type TimedFuture<B> = Pin<Box<dyn Future<Output = Result<Response<TimedBody<B>>, BoxError>> + Send>>;
 
 impl<S, R, B> Service<Request<R>> for Deadlines<S>
 where
@@ -99,13 +99,13 @@ where
 {
     type Response = Response<TimedBody<B>>;
     type Error = BoxError;
-    type Future = Answer<B>;
+    type Future = TimedFuture<B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<R>) -> Answer<B> {
+    fn call(&mut self, request: Request<R>) -> TimedFuture<B> {
         let limit = (self.limit)(request.method(), request.uri());
         let end = Instant::now() + limit.whole;
         let answer = tokio::time::timeout(limit.head, self.inner.call(request));
@@ -171,7 +171,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(10);
     const LONG: Duration = Duration::from_secs(3600);
 
-    /// What asking for `/version` comes to, if the API server's answer is this.
+    /// The result of a request for `/version`, if this is the API server's answer.
     async fn ask<F>(limit: fn(&Method, &Uri) -> Limit, answer: fn() -> F) -> Result<String, kube::Error>
     where
         F: Future<Output = Result<Response<AnyBody>, Infallible>> + Send + 'static,

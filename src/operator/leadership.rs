@@ -1,12 +1,12 @@
-//! What the rest of the operator needs of leadership: whether this process may write now.
+//! Whether this process may write now: all that the rest of the operator needs to know of the election.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use http::Method;
 
-/// Until when this process may change objects. The election moves it; the client of the controllers asks it before each
-/// write, so that a process that was paused writes nothing after it goes on.
+/// Until when this process may change objects. The election extends it, and the client of the controllers checks it before each
+/// write, so that a process that was paused for too long writes nothing when it continues.
 #[derive(Clone, Debug)]
 pub struct Leadership(Arc<Mutex<Until>>);
 
@@ -67,7 +67,7 @@ mod tests {
         leadership.set(Some(later));
         for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             assert_eq!(leadership.check(&method, now), Ok(()));
-            assert_eq!(leadership.check(&method, later), Err(NotLeading), "the time is over, whoever noticed");
+            assert_eq!(leadership.check(&method, later), Err(NotLeading), "the time is over");
             assert_eq!(Leadership::unconditional().check(&method, later), Ok(()));
         }
         assert_eq!(leadership.check(&Method::GET, later), Ok(()));

@@ -1,13 +1,17 @@
 //! The machinery of a controller that no kind owns: it knows the Kubernetes API, no kind and no cloud.
 //!
-//! [`runner`] runs a controller: it takes the changes from the watches ([`watch`], [`watches`], [`watch_health`]) into the
-//! [`store`] and the [`queue`], and reconciles with a bounded number of [`workers`], a deadline and a backoff ([`requeue`]).
+//! A kind implements [`reconcile::Reconcile`]. [`runner`] runs its controller: it takes the changes from the watches ([`watch`],
+//! [`watches`], [`watch_health`]) into the [`store`] and the [`queue`], and reconciles with a bounded number of [`workers`], a
+//! deadline and a backoff ([`requeue`]). What the controllers of all kinds share is the [`machinery`].
 //! [`trigger`] sends an object back into its queue; [`status`] writes a status, within its [`write_limit`]; [`events`] publishes
 //! events; [`guard`] and [`stored`] keep what one object holds from costing the others.
 
 pub mod events;
 pub mod guard;
+mod invalid;
+pub mod machinery;
 pub mod queue;
+pub mod reconcile;
 pub mod requeue;
 pub mod runner;
 pub mod status;

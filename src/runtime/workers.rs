@@ -1,5 +1,5 @@
-//! The workers of a controller: how many reconciles may be under way at once, and how one that has to wait for long leaves its
-//! worker to the next.
+//! The workers of a controller. They bound the concurrent reconciles; a reconcile that has to wait for long can leave its worker to
+//! another one.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct Worker {
 }
 
 impl Workers {
-    /// So many workers.
+    /// This many workers.
     pub fn new(count: u16) -> Self {
         Self { free: Arc::new(Semaphore::new(usize::from(count))), left: Arc::default() }
     }
@@ -38,8 +38,8 @@ impl Workers {
 }
 
 impl Worker {
-    /// Leaves the worker to another reconcile, before a wait that is not to hold up anybody else. Whoever does that bounds by
-    /// other means how many wait at once.
+    /// Leaves the worker to another reconcile before a long wait. The caller must bound by other means how many reconciles wait at
+    /// once.
     pub fn leave(self) {
         let left = Arc::clone(&self.left);
         drop(self);

@@ -1,6 +1,8 @@
 //! RedisClusterRef: keeps the status of a reference, and the ConfigMap that applications mount, as the cloud says.
 
 pub mod config_map;
+pub mod context;
+pub mod follower;
 pub mod input;
 mod last_known;
 mod messages;

@@ -10,22 +10,21 @@ use kube::Api;
 use super::config_map::object::{self, Write};
 use super::config_map::state::{ConfigMapProblem, ConfigMapState};
 use super::config_map::writes::Written;
+use super::context::ReferenceContext;
+use super::follower::Link;
 use super::input::{CloudObservation, Input};
 use super::plan::{Plan, plan};
 use super::target;
 use crate::api::conditions::{READY, is_true};
 use crate::api::shared::generation;
-use crate::api::{RedisClusterRef, RedisClusterRefStatus, RedisFlushRequest, reconcile_requested_at};
-use crate::controllers::context::Context;
-use crate::controllers::parameter_sync::membership::Link;
-use crate::controllers::parameter_sync::targets;
-use crate::inventory::{Subscriber, SubscriberKind};
+use crate::api::{RedisClusterRef, RedisClusterRefStatus, reconcile_requested_at};
+use crate::controllers::credentials::SecretKey;
+use crate::controllers::kind::Kind;
+use crate::inventory::{Observation, Subscriber, SubscriberKind};
 use crate::object_key::ObjectKey;
 use crate::runtime::events;
+use crate::runtime::reconcile::{Outcome, Reconcile, ReconcileError};
 use crate::runtime::requeue;
-use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
-use crate::runtime::status::apply_status;
-use crate::runtime::store::Store;
 use crate::runtime::stored::Watched;
 use crate::runtime::workers::Worker;
 
@@ -52,12 +51,13 @@ fn refresh_requested(reference: &RedisClusterRef) -> Option<String> {
 
 impl Reconcile for RedisClusterRef {
     const KIND: &'static str = "RedisClusterRef";
+    type Context = ReferenceContext;
 
-    fn objects(ctx: &Context) -> &Store<Self> {
-        &ctx.cluster_refs
-    }
-
-    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, _worker: Worker) -> Result<Outcome, ReconcileError> {
+    async fn reconcile(
+        self: Arc<Self>,
+        ctx: Arc<ReferenceContext>,
+        _worker: Worker,
+    ) -> Result<Outcome, ReconcileError> {
         let previous = self.status.clone().unwrap_or_default();
         let pass = Pass::new(&ctx, &self, &previous);
         let mut observed = match pass.observe().await {
@@ -70,20 +70,14 @@ impl Reconcile for RedisClusterRef {
         Ok(requeue(&reported, planned.requeue_after))
     }
 
-    fn changed(ctx: &Context, namespace: &str, name: &str) {
-        targets::reference_changed(ctx, namespace, name);
-        let waits = |request: &RedisFlushRequest| {
-            request.spec.cluster_ref.name == name
-                && !request.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal())
-        };
-        for request in ctx.flush_requests.filter_in(namespace, waits) {
-            ctx.wakers.flush_requests.wake(namespace, request.metadata.name.as_deref().unwrap_or_default());
-        }
+    fn changed(ctx: &ReferenceContext, key: &ObjectKey) {
+        ctx.followers.iter().for_each(|follower| follower.reference_changed(key));
     }
 
-    fn forget(ctx: &Context, namespace: &str, name: &str) {
+    fn forget(ctx: &ReferenceContext, key: &ObjectKey) {
+        let (namespace, name) = (key.namespace(), key.name());
         ctx.metrics.forget_cluster(namespace, name);
-        ctx.membership.unlink(namespace, name);
+        ctx.followers.iter().for_each(|follower| follower.reference_unlinked(key));
         ctx.map_writes.forget(namespace, name);
         ctx.inventory.forget(&Subscriber {
             kind: SubscriberKind::ClusterRef,
@@ -93,9 +87,19 @@ impl Reconcile for RedisClusterRef {
     }
 }
 
+impl Kind for RedisClusterRef {
+    const SUBSCRIBER: Option<SubscriberKind> = Some(SubscriberKind::ClusterRef);
+
+    fn secret_changed(ctx: &ReferenceContext, secret: &SecretKey) {
+        for reference in ctx.cluster_refs.filter_in(&secret.namespace, |reference| target::uses(reference, secret)) {
+            ctx.trigger.trigger_requested(ObjectKey::of(&reference.metadata));
+        }
+    }
+}
+
 /// One reconcile of one reference.
 struct Pass<'a> {
-    ctx: &'a Context,
+    ctx: &'a ReferenceContext,
     reference: &'a RedisClusterRef,
     /// The status as it is stored.
     previous: &'a RedisClusterRefStatus,
@@ -127,7 +131,7 @@ enum Reported {
 }
 
 impl<'a> Pass<'a> {
-    fn new(ctx: &'a Context, reference: &'a RedisClusterRef, previous: &'a RedisClusterRefStatus) -> Self {
+    fn new(ctx: &'a ReferenceContext, reference: &'a RedisClusterRef, previous: &'a RedisClusterRefStatus) -> Self {
         let namespace = reference.metadata.namespace.clone().unwrap_or_default();
         let name = reference.metadata.name.clone().unwrap_or_default();
         Self {
@@ -167,7 +171,8 @@ impl<'a> Pass<'a> {
         }
         if reference.spec.suspend {
             ctx.inventory.forget(subscriber);
-            ctx.membership.unlink(&subscriber.namespace, &subscriber.name);
+            let key = ObjectKey::of(&reference.metadata);
+            ctx.followers.iter().for_each(|follower| follower.reference_unlinked(&key));
             return Ok(CloudObservation::Suspended);
         }
         let refresh_requested = refresh_requested(reference);
@@ -177,7 +182,7 @@ impl<'a> Pass<'a> {
                 let waited = seen.connection.asked_for(subscriber, &seen.want).unwrap_or_default();
                 ctx.inventory.keep(subscriber, &[(&seen.connection, seen.want)]);
                 let link = Link::Connected(Arc::clone(&seen.connection));
-                targets::reference_seen(ctx, subscriber, link, Some(&seen.observation));
+                self.tell_followers(&link, Some(&seen.observation));
                 let patience = if target::stands(reference) { requeue::WHEN_CHANGED } else { FIRST_READ_PATIENCE };
                 if seen.observation.is_blank() && waited < patience {
                     return Err(NothingYet { look_again: patience - waited });
@@ -186,10 +191,16 @@ impl<'a> Pass<'a> {
             }
             Err(problem) => {
                 ctx.inventory.forget(subscriber);
-                targets::reference_seen(ctx, subscriber, Link::Blocked(Arc::new(problem.clone())), None);
+                self.tell_followers(&Link::Blocked(Arc::new(problem.clone())), None);
                 Ok(CloudObservation::Blocked(problem))
             }
         }
+    }
+
+    /// Tells the kinds that follow references what was observed.
+    fn tell_followers(&self, link: &Link, observation: Option<&Observation>) {
+        let key = ObjectKey::of(&self.reference.metadata);
+        self.ctx.followers.iter().for_each(|follower| follower.reference_observed(&key, link, observation));
     }
 
     async fn observe_config_map(&self) -> object::Observed {
@@ -218,10 +229,9 @@ impl<'a> Pass<'a> {
         // Somebody may create, change or delete it between the read and the write; then it is read once more.
         for is_last in [false, true] {
             let Some(write) = self.prepared(observed, &planned) else { return planned };
-            let Subscriber { namespace, name, .. } = self.subscriber.clone();
-            let key = ObjectKey::new(&namespace, &name);
-            let trigger = self.ctx.wakers.cluster_refs.clone();
-            let later = move || trigger.wake(&namespace, &name);
+            let key = ObjectKey::of(&self.reference.metadata);
+            let (trigger, triggered) = (self.ctx.trigger.clone(), key.clone());
+            let later = move || trigger.trigger(triggered);
             observed.input.config_map =
                 match self.ctx.map_writes.write(key, self.reference.is_awaited(), write, later).await {
                     Written::Done => return planned,
@@ -248,7 +258,7 @@ impl<'a> Pass<'a> {
         let is_unchanged = status == self.previous;
         if !is_unchanged
             && !self.reference.is_awaited()
-            && let Err(wait) = self.ctx.pace.write(namespace, name)
+            && let Err(wait) = self.ctx.write_limit.write(&ObjectKey::of(&self.reference.metadata))
         {
             return Ok(Reported::Postponed(wait));
         }
@@ -256,9 +266,9 @@ impl<'a> Pass<'a> {
         if is_unchanged {
             return Ok(Reported::Unchanged);
         }
-        apply_status(self.ctx, self.reference, status).await?;
+        self.ctx.statuses.apply::<RedisClusterRef>(&self.reference.metadata, None, status).await?;
         if let Some(note) = events::ready_changed(&self.previous.conditions, &status.conditions) {
-            self.ctx.announcer.announce(self.reference, note);
+            self.ctx.events.publish(self.reference, note);
         }
         Ok(Reported::Written)
     }
