@@ -16,7 +16,7 @@ use crate::runtime::watches::Watches;
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// What the chores are about.
-pub struct Chores {
+pub(super) struct Chores {
     /// What the controllers share.
     pub ctx: Arc<Context>,
     /// All kinds.
@@ -31,7 +31,7 @@ pub struct Chores {
 
 impl Chores {
     /// Does them all. It never ends.
-    pub async fn run(self) {
+    pub(super) async fn run(self) {
         let work = async {
             for kind in self.kinds.iter() {
                 kind.known().await;
