@@ -16,7 +16,7 @@ use crate::runtime::store::Oldest;
 
 /// Which clusters the spec of an object means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SyncScope {
+pub(super) enum SyncScope {
     /// That of the reference of this name.
     Reference(Box<str>),
     /// Those of the references that this selector matches; the selector as JSON.
@@ -27,7 +27,7 @@ pub enum SyncScope {
 
 impl SyncScope {
     /// The scope that a spec gives.
-    pub fn of(sync: &RedisParameterSync) -> Self {
+    pub(super) fn of(sync: &RedisParameterSync) -> Self {
         let spec = &sync.spec;
         match (&spec.cluster_ref, &spec.cluster_selector) {
             (Some(reference), _) => Self::Reference(reference.name.as_str().into()),
@@ -69,11 +69,11 @@ struct NamespaceMembers {
 
 /// Which references each object selects.
 #[derive(Debug, Default)]
-pub struct Membership(Mutex<HashMap<Box<str>, NamespaceMembers>>);
+pub(super) struct Membership(Mutex<HashMap<Box<str>, NamespaceMembers>>);
 
 impl Membership {
     /// The object has this scope now.
-    pub fn set_scope(&self, sync: &ObjectKey, scope: SyncScope) {
+    pub(super) fn set_scope(&self, sync: &ObjectKey, scope: SyncScope) {
         let mut all = self.lock();
         let members = all.entry(sync.namespace().into()).or_default();
         if members.scopes.get(sync) == Some(&scope) {
@@ -93,7 +93,7 @@ impl Membership {
     }
 
     /// The object selects nothing any more.
-    pub fn remove(&self, sync: &ObjectKey) {
+    pub(super) fn remove(&self, sync: &ObjectKey) {
         let mut all = self.lock();
         let Some(members) = all.get_mut(sync.namespace()) else { return };
         members.remove(sync);
@@ -103,7 +103,13 @@ impl Membership {
     }
 
     /// What a selector matches in this round of the store, found by `find` unless another object has asked in this round.
-    pub fn selected(&self, namespace: &str, selector: &str, round: u64, find: impl FnOnce() -> Oldest) -> Arc<Oldest> {
+    pub(super) fn selected(
+        &self,
+        namespace: &str,
+        selector: &str,
+        round: u64,
+        find: impl FnOnce() -> Oldest,
+    ) -> Arc<Oldest> {
         {
             let all = self.lock();
             let known = all.get(namespace).and_then(|members| members.by_selector.get(selector));
@@ -120,7 +126,7 @@ impl Membership {
     }
 
     /// The summary of a reference, made by `read` unless that of its present version is known.
-    pub fn summary(
+    pub(super) fn summary(
         &self,
         reference: &ObjectKey,
         read: impl FnOnce() -> Option<ReferenceSummary>,
@@ -137,7 +143,7 @@ impl Membership {
     }
 
     /// Another version of a reference came, or the reference is gone. Returns the objects for which that may change something.
-    pub fn reference_changed(
+    pub(super) fn reference_changed(
         &self,
         reference: &ObjectKey,
         round: u64,
@@ -164,7 +170,12 @@ impl Membership {
     }
 
     /// Notes how a reference is connected and what its controller observed. Returns the objects for which that is news.
-    pub fn set_link(&self, reference: &ObjectKey, link: Link, observation: Option<&Observation>) -> Vec<ObjectKey> {
+    pub(super) fn set_link(
+        &self,
+        reference: &ObjectKey,
+        link: Link,
+        observation: Option<&Observation>,
+    ) -> Vec<ObjectKey> {
         let fingerprint = fingerprint(&link, observation);
         let mut all = self.lock();
         let members = all.entry(reference.namespace().into()).or_default();
@@ -175,14 +186,14 @@ impl Membership {
     }
 
     /// How a reference is connected. None before its own controller has observed it.
-    pub fn link_of(&self, reference: &ObjectKey) -> Option<Link> {
+    pub(super) fn link_of(&self, reference: &ObjectKey) -> Option<Link> {
         let all = self.lock();
         let record = all.get(reference.namespace())?.links.get(reference.name())?;
         Some(record.link.clone())
     }
 
     /// A reference is not connected any more, or is gone.
-    pub fn clear_link(&self, reference: &ObjectKey) {
+    pub(super) fn clear_link(&self, reference: &ObjectKey) {
         let mut all = self.lock();
         let Some(members) = all.get_mut(reference.namespace()) else { return };
         members.links.remove(reference.name());
@@ -192,7 +203,7 @@ impl Membership {
     }
 
     /// The objects of a namespace whose spec names a parameter group.
-    pub fn with_parameter_group(&self, namespace: &str) -> Vec<ObjectKey> {
+    pub(super) fn with_parameter_group(&self, namespace: &str) -> Vec<ObjectKey> {
         let all = self.lock();
         let scopes = all.get(namespace).into_iter().flat_map(|members| &members.scopes);
         scopes.filter(|(_, scope)| **scope == SyncScope::Group).map(|(sync, _)| sync.clone()).collect()

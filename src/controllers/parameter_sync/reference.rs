@@ -10,7 +10,7 @@ use crate::inventory::{Observation, Sight, Want};
 
 /// The part of a reference that matters here.
 #[derive(Clone, Debug, PartialEq)]
-pub enum ReferenceSummary {
+pub(super) enum ReferenceSummary {
     /// It points at a cluster of KakaoCloud.
     Kakao {
         /// What it queries its connection for.
@@ -32,7 +32,7 @@ pub enum ReferenceSummary {
 
 impl ReferenceSummary {
     /// The summary of a reference.
-    pub fn of(reference: &RedisClusterRef) -> Self {
+    pub(super) fn of(reference: &RedisClusterRef) -> Self {
         let (target, query) = match reference.spec.target() {
             Ok(target @ Target::KakaoCloud { query, .. }) => (target, query),
             Ok(target @ Target::NcpClassic { .. }) => return Self::NotSupported(target.provider()),
@@ -53,7 +53,7 @@ impl ReferenceSummary {
 }
 
 /// A number that differs when a RedisParameterSync has something else to say about the cluster of a reference.
-pub fn fingerprint(link: &Link, observation: Option<&Observation>) -> u64 {
+pub(super) fn fingerprint(link: &Link, observation: Option<&Observation>) -> u64 {
     let connected = match link {
         Link::Connected(connection) => Ok(connection.label()),
         Link::Blocked(problem) => Err((problem.reason, &problem.message)),
