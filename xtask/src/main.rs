@@ -1,7 +1,6 @@
 //! Development tasks: `cargo xtask generate`, `chart`, `image`, `demo`, `gitops`, `workflows`, `faults`, `bench`, `e2e`,
 //! `release` and `ci`.
 
-mod bench;
 mod buildah;
 mod chart;
 mod ci;
@@ -11,6 +10,7 @@ mod faults;
 mod generate;
 mod gitops;
 mod image;
+mod member;
 mod release;
 mod workflows;
 
@@ -39,7 +39,7 @@ enum Task {
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
     Faults(faults::Arguments),
     /// Measure the operator with many references
-    Bench(bench::Arguments),
+    Bench(member::Arguments),
     /// Check what kstatus and Argo CD make of live objects in every state against docs/gitops.md
     Gitops(gitops::Arguments),
     /// Check the GitHub workflow files with actionlint
@@ -58,9 +58,9 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Generate(arguments) => generate::main(&arguments).map_err(|error| error.to_string()),
         Task::Chart(arguments) => chart::main(&arguments).map_err(|error| error.to_string()),
-        Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
+        Task::Demo(arguments) => demo::main(&arguments).map_err(|error| format!("{error:#}")),
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
-        Task::Bench(arguments) => bench::main(&arguments).map_err(|error| error.to_string()),
+        Task::Bench(arguments) => member::run("bench", &[], &arguments).map_err(|error| error.to_string()),
         Task::Gitops(arguments) => gitops::main(&arguments).map_err(|error| error.to_string()),
         Task::Workflows => workflows::main().map_err(|error| error.to_string()),
         Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),

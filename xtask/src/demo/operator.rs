@@ -67,14 +67,6 @@ pub async fn build() -> Result<PathBuf, OperatorError> {
     build_with(&["--workspace"]).await
 }
 
-/// As [`build`], for release.
-///
-/// # Errors
-/// As [`build`].
-pub async fn build_release() -> Result<PathBuf, OperatorError> {
-    build_with(&["--package", PACKAGE, "--release"]).await
-}
-
 async fn build_with(flags: &[&str]) -> Result<PathBuf, OperatorError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
@@ -92,7 +84,6 @@ async fn build_with(flags: &[&str]) -> Result<PathBuf, OperatorError> {
 /// The operator as it runs.
 pub struct Operator {
     child: Child,
-    admin: SocketAddr,
     log: PathBuf,
 }
 
@@ -132,12 +123,7 @@ impl Operator {
         command.env("KUBECONFIG", with.kubeconfig).stdin(Stdio::null()).stdout(file).stderr(errors);
         let child = command.process_group(0).kill_on_drop(true).spawn();
         let child = child.map_err(|source| OperatorError::Run { program: program.display().to_string(), source })?;
-        Ok(Self { child, admin, log })
-    }
-
-    /// Where its metrics are.
-    pub fn admin_url(&self) -> String {
-        format!("http://{}", self.admin)
+        Ok(Self { child, log })
     }
 
     /// The file that its output goes to.
@@ -177,7 +163,7 @@ impl Operator {
 }
 
 /// A port that was free a moment ago: should it be gone by then, the operator says so and the demonstration ends.
-pub fn free_address() -> io::Result<SocketAddr> {
+fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
@@ -199,7 +185,7 @@ mod tests {
 
     fn start(script: &str) -> Operator {
         let child = Command::new("sh").args(["-c", script]).kill_on_drop(true).spawn().unwrap();
-        Operator { child, admin: free_address().unwrap(), log: PathBuf::new() }
+        Operator { child, log: PathBuf::new() }
     }
 
     #[tokio::test]

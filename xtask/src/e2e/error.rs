@@ -6,7 +6,6 @@ use testbed::{AssetsError, TestbedError};
 
 use crate::chart::ChartError;
 use crate::demo::manifests::ManifestError;
-use crate::demo::stage::StageError;
 use crate::image::ImageError;
 
 /// Pause between two looks.
@@ -30,9 +29,6 @@ pub enum E2eError {
     /// Helm, or the chart.
     #[error(transparent)]
     Chart(#[from] ChartError),
-    /// The examples.
-    #[error(transparent)]
-    Stage(#[from] StageError),
     /// A manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),

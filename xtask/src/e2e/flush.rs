@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::error::{E2eError, Look, until};
 use super::scene::Scene;
-use crate::demo::stage::NAMESPACE;
+use crate::demo::examples::NAMESPACE;
 
 /// An instance of the fake cloud's seed that no example uses.
 pub const INSTANCE: &str = "882715";

@@ -11,7 +11,7 @@ use super::error::{E2eError, ensure, until};
 use super::release;
 use super::scene::{Scene, restricted};
 use crate::demo::expect::{self, Board, EXPECTATIONS, Found};
-use crate::demo::{seen, stage};
+use crate::demo::{examples, seen};
 
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
 
@@ -33,19 +33,19 @@ pub async fn install(scene: &Scene, values: &Value) -> Result<String, E2eError> 
 /// # Errors
 /// With every difference.
 pub async fn examples(scene: &Scene, cloud: &Cloud) -> Result<String, E2eError> {
-    restricted(&scene.client, stage::NAMESPACE).await?;
+    restricted(&scene.client, examples::NAMESPACE).await?;
     let mut refused = Board::new();
-    stage::apply_examples(&scene.client, &mut refused).await?;
+    examples::apply_examples(&scene.client, &mut refused).await?;
     until("the examples come out as promised", SETTLE_WITHIN, || async {
         let mut board = refused.clone();
-        let seen = seen::list(&scene.client, stage::NAMESPACE).await.map_err(E2eError::kube("list the objects"))?;
+        let seen = seen::list(&scene.client, examples::NAMESPACE).await.map_err(E2eError::kube("list the objects"))?;
         board.extend(seen.into_iter().map(|(key, seen)| (key, Found::Stands(seen))));
         Ok(if expect::all_met(&board) { Ok(()) } else { Err(expect::mismatches(&board).join("\n")) })
     })
     .await?;
     let effects = cloud.effects().await?;
     expect::effects(effects.flushes, effects.applies).map_err(E2eError::Wrong)?;
-    stage::connection(&scene.client).await.map_err(E2eError::Wrong)?;
+    examples::connection(&scene.client).await.map_err(E2eError::Wrong)?;
     Ok(format!("{} of {0}, one flush, two applies, the ConfigMap", EXPECTATIONS.len()))
 }
 

@@ -18,7 +18,7 @@ use super::flush::{Flush, INSTANCE};
 use super::release::{self, RELEASE};
 use super::scene::{Scene, restricted};
 use crate::chart::chart;
-use crate::demo::stage::NAMESPACE as SHOP;
+use crate::demo::examples::NAMESPACE as SHOP;
 
 /// A namespace that the operator is told not to look at.
 pub const OTHER: &str = "managed-redis-e2e-other";

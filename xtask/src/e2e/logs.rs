@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use super::error::E2eError;
 use super::release;
 use super::scene::Scene;
+use crate::demo::examples;
 use crate::demo::operator::tail;
-use crate::demo::stage;
 use crate::output::say;
 use crate::root;
 
@@ -151,7 +151,7 @@ pub async fn diagnose(scene: &Scene, logs: Option<&Logs>) {
     let looks: [&[&str]; 5] = [
         &["get", "pods", "--all-namespaces", "--output=wide"],
         &["get", "managedredis", "--all-namespaces"],
-        &["describe", "redisflushrequests", "--namespace", stage::NAMESPACE],
+        &["describe", "redisflushrequests", "--namespace", examples::NAMESPACE],
         &["describe", "pods", "--namespace", release::NAMESPACE],
         &["get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"],
     ];

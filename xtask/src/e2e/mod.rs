@@ -21,8 +21,8 @@ use self::error::ensure;
 use self::logs::Logs;
 use self::release::Role;
 use self::scene::Scene;
-use crate::demo::interrupted;
 use crate::output::{Style, say, step};
+use harness::signals::interrupted;
 
 /// Installs the chart on a cluster of real nodes, and kills, upgrades, drains and uninstalls it there. Without --kubeconfig
 /// it starts a cluster of its own (Linux, as root) and builds the images; with it, the images have to be where the cluster
