@@ -39,6 +39,7 @@ enum Task {
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
     Faults(faults::Arguments),
     /// Measure the operator with many references
+    #[command(disable_help_flag = true)]
     Bench(member::Arguments),
     /// Check what kstatus and Argo CD make of live objects in every state against docs/gitops.md
     Gitops(gitops::Arguments),
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         Task::Chart(arguments) => chart::main(&arguments).map_err(|error| error.to_string()),
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| format!("{error:#}")),
         Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
-        Task::Bench(arguments) => member::run("bench", &[], &arguments).map_err(|error| error.to_string()),
+        Task::Bench(arguments) => member::run("bench", None, &arguments).map_err(|error| format!("{error:#}")),
         Task::Gitops(arguments) => gitops::main(&arguments).map_err(|error| error.to_string()),
         Task::Workflows => workflows::main().map_err(|error| error.to_string()),
         Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),
