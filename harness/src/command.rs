@@ -1,6 +1,7 @@
 //! The operator's command line, and the one environment that its processes get.
 
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -98,7 +99,7 @@ impl OperatorCommand {
         command.args(words.iter().skip(1)).arg("run").args(&self.flags).env("KUBECONFIG", &self.kubeconfig);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         if self.own_group {
-            std::os::unix::process::CommandExt::process_group(&mut command, 0);
+            command.process_group(0);
         }
         let log = Log::open(self.log_file.as_deref())?;
         let child = command.spawn().with_context(|| format!("cannot run {}", self.program.display()))?;
@@ -141,6 +142,5 @@ mod tests {
         let missing = operator.logged("never").await.unwrap_err();
         assert!(missing.to_string().contains("never logged \"never\"") && missing.to_string().contains("starting"));
         assert_eq!(crate::tail(operator.log_file().unwrap(), 1), "none");
-        assert!(crate::tail(&PathBuf::from("/nonexistent"), 1).contains("cannot be read"));
     }
 }
