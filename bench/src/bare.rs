@@ -15,12 +15,12 @@ use super::report::Figure;
 use super::run::Run;
 use super::{Plan, objects};
 
-/// Statuses that are written at most: enough for a rate.
+/// The most statuses that are written: enough for a rate.
 const MOST: u32 = 2000;
 /// Writes under way at once: as many as the operator's default of `--workers`, and more.
 const AT_ONCE: [usize; 2] = [8, 16];
 
-/// Writes first statuses like the operator's, half of them by each concurrency; the better rate counts.
+/// Writes first statuses like the operator's, half of them with each concurrency. The better rate counts.
 pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     let count = plan.n.min(MOST);
     let environment = run.environment("bare", Seed::default()).await?;
@@ -56,7 +56,7 @@ async fn write(api: &Api<RedisClusterRef>, number: u32) -> Result<()> {
     Ok(())
 }
 
-/// What the operator says of an instance set that runs.
+/// The status that the operator writes for an instance set that runs.
 fn status(number: u32) -> serde_json::Value {
     let name = objects::name(number);
     let now = Time(Timestamp::now());

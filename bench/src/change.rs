@@ -44,7 +44,7 @@ pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Gives a cluster another state, which is not one that the cloud leaves by itself.
+/// Sets the state of a cluster. The fake cloud does not change such a state by itself.
 pub fn set_state(run: &Run, number: u32, state: &str) -> Result<()> {
     let changed =
         run.clouds().update_kakao_cluster(&objects::cluster_id(number), |cluster| cluster.status = state.into());

@@ -41,7 +41,7 @@ use self::run::Run;
 /// The scenarios, in the order in which they run.
 const SCENARIOS: [&str; 11] =
     ["newcomer", "bare", "start", "rest", "among", "change", "throttle", "outage", "restart", "syncs", "hostile"];
-/// Those of a smoke run: the others take minutes by their nature.
+/// The scenarios of a smoke run: the others cannot take less than minutes.
 const QUICK: [&str; 6] = ["newcomer", "bare", "start", "rest", "among", "change"];
 
 /// Measures the operator with many references: time to Ready, status writes a second, memory, CPU at rest, requests to the
@@ -88,7 +88,7 @@ pub struct Plan {
     pub interval: Duration,
     /// How long the cloud takes for an answer.
     pub latency: Duration,
-    /// Whether looks are short and samples few.
+    /// Whether to measure for a short time, with few samples.
     pub quick: bool,
 }
 
@@ -103,7 +103,7 @@ impl Plan {
         }
     }
 
-    /// How long something is looked at that comes once an interval.
+    /// How long to measure something that happens once an interval.
     pub fn window(&self) -> Duration {
         if self.quick { self.interval } else { self.interval * 2 }
     }
@@ -113,7 +113,7 @@ impl Plan {
         FaultKind::Delay { ms: u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX) }
     }
 
-    /// How often something is done that is looked at one by one.
+    /// How many times to repeat something that is timed one by one.
     pub fn samples(&self) -> u32 {
         if self.quick { 10 } else { 100 }
     }

@@ -1,4 +1,4 @@
-//! What the operating system and Kubernetes say of a process and of requests, and what many samples come to.
+//! Memory and CPU time of a process, counters of the Prometheus text format, and percentiles.
 
 use std::io;
 use std::time::Duration;

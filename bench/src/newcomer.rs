@@ -48,7 +48,7 @@ pub async fn among_all(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Creates references one after the other, each when the one before it is Ready; removes them all at the end.
+/// Creates references one after the other, each once the one before it is Ready, and deletes them all at the end.
 async fn one_by_one(run: &Run, plan: &Plan) -> Result<Vec<Duration>> {
     let api = run.api();
     let before = run.references.ready();

@@ -1,4 +1,4 @@
-//! The cloud fails for a while: how often it is probed, and how soon it is seen to be back.
+//! The cloud fails for a while: how often the operator probes it, and how soon the operator sees that it is back.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::report::Figure;
 use super::run::Run;
 use super::{Plan, objects};
 
-/// At most one probe in this time for a connection, in seconds.
+/// The operator probes a failed connection at most once in this time, in seconds.
 const PROBE_SECONDS: f64 = 30.0;
 
 /// Answers 503 to everything for a while, then nothing but good answers.
@@ -22,7 +22,7 @@ pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     if !run.clouds().wait_for_requests(Operation::Any, before + 1, plan.interval * 2).await {
         bail!("no request came within two intervals");
     }
-    // What was under way when the cloud failed is tried a few times at once.
+    // Requests that were under way when the cloud failed are retried a few times at once.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let (asked, begun) = (run.clouds().requests(Operation::Any), Instant::now());
     tokio::time::sleep(look).await;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// The spec is not looked at.
+/// A field that nobody reads here.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Ignored {}
 
@@ -49,9 +49,9 @@ pub struct Reference {
     pub ready: bool,
     /// Whether it shows its parameter group, which the cloud's list leaves out for clusters in cluster mode.
     pub whole: bool,
-    /// The cloud's word.
+    /// The state that the cloud reported.
     pub state: Option<String>,
-    /// When that was seen.
+    /// When this state was first seen.
     pub at: Instant,
 }
 
@@ -86,7 +86,7 @@ impl References {
         let task = tokio::spawn(async move {
             let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
             while let Some(event) = events.next().await {
-                // A watch that broke off begins anew by itself.
+                // The watcher restarts a watch that ended.
                 let Ok(event) = event else { continue };
                 writer.lock().unwrap_or_else(PoisonError::into_inner).take_in(event);
                 let _ = sender.send(());
@@ -137,7 +137,7 @@ impl All {
                 let whole = cluster.is_some_and(|cluster| cluster.parameter_group.is_some());
                 let state = status.and_then(|status| status.state.clone());
                 let before = self.references.get(&object.name_any());
-                // The time is that of the first sight of this state, not of the last write.
+                // The time of the first event with this state counts, not that of the last write.
                 let at = before.filter(|before| before.ready == ready && before.state == state);
                 let at = at.map_or_else(Instant::now, |before| before.at);
                 self.replace(&object.name_any(), Some(Reference { ready, whole, state, at }));

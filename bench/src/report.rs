@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Plan;
 use super::measure::machine;
 
-/// What a figure has to be.
+/// The value that a figure should have.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Target {
@@ -22,11 +22,11 @@ pub enum Target {
 pub struct Figure {
     /// What was measured.
     pub name: String,
-    /// How much it is.
+    /// The value.
     pub value: f64,
-    /// Of what: s, MiB, /s, %.
+    /// Its unit: s, MiB, /s, %.
     pub unit: &'static str,
-    /// What it has to be, if that was said.
+    /// The target, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
 }
@@ -37,17 +37,17 @@ impl Figure {
         Self { name: name.into(), value, unit, target: None }
     }
 
-    /// It has to be at most this.
+    /// With a target: at most this.
     pub fn at_most(self, limit: f64) -> Self {
         Self { target: Some(Target::AtMost(limit)), ..self }
     }
 
-    /// It has to be at least this.
+    /// With a target: at least this.
     pub fn at_least(self, limit: f64) -> Self {
         Self { target: Some(Target::AtLeast(limit)), ..self }
     }
 
-    /// Whether it is what it has to be; none without a target.
+    /// Whether it meets its target; none without one.
     fn is_met(&self) -> Option<bool> {
         self.target.map(|target| match target {
             Target::AtMost(limit) => self.value <= limit,

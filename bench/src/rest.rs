@@ -1,5 +1,5 @@
-//! Nothing changes: what the operator uses and asks for, first while it still reads for the first time what the cloud's list
-//! leaves out, then at rest.
+//! Nothing changes: the CPU time and the requests of the operator, first while it still reads cluster by cluster what the
+//! cloud's list leaves out, then at rest.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use super::report::Figure;
 use super::run::Run;
 use super::start::{MEMORY, limit, status_writes};
 
-/// Single reads a second (`--cloud-qps`), by which the first round of them takes its time.
+/// Reads of single clusters a second (`--cloud-qps`): they decide how long the first round takes.
 const READS_A_SECOND: u64 = 5;
 
-/// Looks at an operator twice, for two intervals each.
+/// Measures the operator twice, for two intervals each.
 pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     run.operator()?;
     let first = usage(run, plan).await?;
@@ -29,7 +29,7 @@ pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     run.until("every parameter group", 2 * round + plan.interval * 3, |seen| seen.whole() == all).await?;
     let rest = usage(run, plan).await?;
     let memory = run.memory()?;
-    // One page for all; the jitter of a tenth can put one more into the window.
+    // One list serves all references; the jitter of a tenth can put one more into the window.
     let once = if plan.quick { 2.0 } else { 1.5 };
     figures.extend([
         Figure::new("CPU at rest", rest.cpu, "%core").at_most(2.0),
@@ -43,7 +43,7 @@ pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// What was used and asked for in a time.
+/// What the operator used and requested in a time.
 struct Usage {
     /// Percent of a core.
     cpu: f64,

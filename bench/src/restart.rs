@@ -1,4 +1,4 @@
-//! The API server restarts, then the operator: nothing is lost, nothing storms, and memory is back where it was.
+//! The API server restarts, then the operator: no change is lost, requests do not come in a burst, and memory is back where it was.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ async fn apiserver(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     .await?;
     set_state(run, 1, "Running")?;
     run.until("all references Ready again", within, |seen| seen.ready() == plan.n as usize).await?;
-    // The API server counts from its start.
+    // The API server's counters begin at zero when it starts.
     let writes = status_writes(run).await?;
     let after = run.memory()?.now;
     Ok(vec![
@@ -60,12 +60,12 @@ async fn operator(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
     let mean = requests as f64 / begun.elapsed().as_secs_f64();
     let writes = status_writes(run).await? - writes;
-    // They go on as before; the tenth is for their uneven spread and for who missed a turn.
+    // Heartbeats go on as before. The tenth more is for their uneven spread, and for those that fell due during the restart.
     let heartbeats = f64::from(plan.n) * plan.interval.as_secs_f64() / HEARTBEAT.as_secs_f64();
     Ok(vec![
         Figure::new("operator restart: status writes", writes, "").at_most(1.1 * heartbeats),
         Figure::new("operator restart: requests a second, mean", mean, "/s"),
-        // A token, a list and the catalog are asked for in the first second, however few requests follow.
+        // The operator requests a token, a list and the catalog in the first second, however few requests follow.
         Figure::new("operator restart: requests, peak second", peak, "/s").at_most((2.0 * mean).max(5.0)),
     ])
 }

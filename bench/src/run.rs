@@ -16,7 +16,7 @@ use super::Plan;
 use super::measure::{Memory, cpu_time, memory};
 use super::references::References;
 
-/// Clusters beyond `--n` that no reference is about until a scenario makes one.
+/// Clusters beyond `--n`, for references that a scenario creates.
 pub const SPARE: u32 = 500;
 /// Lines of the operator's log that an error shows.
 const LOG_LINES: usize = 20;
@@ -88,13 +88,13 @@ impl Run {
         self.environment.clouds()
     }
 
-    /// Clouds without any fault but their latency.
+    /// Removes every fault but the latency.
     pub fn calm(&self) -> Result<()> {
         self.clouds().clear_faults();
         self.inject(self.delay.clone())
     }
 
-    /// A fault in every operation, beside the latency.
+    /// Adds a fault of every operation, beside the latency.
     pub fn inject(&self, kind: FaultKind) -> Result<()> {
         self.clouds().inject(Fault::new(Operation::Any, kind)).context("the fake cloud refuses a fault")?;
         Ok(())
@@ -113,7 +113,7 @@ impl Run {
         self.launch_command(environment.operator(&self.program, &flags))
     }
 
-    /// Starts an operator for a namespace and for clouds that are none of the fake ones.
+    /// Starts an operator for a namespace, with a cloud of the scenario's own instead of the fake ones.
     pub fn launch_against(&self, namespace: &str, clouds_url: &str) -> Result<Operator> {
         let command = OperatorCommand::new(&self.program, self.server.kubeconfig_path());
         let command = command.namespace(namespace).clouds(clouds_url).flags(["--leader-election=false"]);

@@ -10,12 +10,12 @@ use anyhow::Result;
 use harness::terminal::say;
 
 const WITHIN: Duration = Duration::from_secs(600);
-/// Targets of the time to Ready, in seconds, by the number of references they hold for.
+/// Targets of the time to Ready, in seconds, each for up to so many references.
 const READY_WITHIN: [(u32, f64); 2] = [(1000, 5.0), (10_000, 30.0)];
-/// Targets of the memory, in MiB, likewise.
+/// Targets of the memory, in MiB, each for up to so many references.
 pub const MEMORY: [(u32, f64); 2] = [(1000, 24.0), (10_000, 64.0)];
 
-/// Starts the operator, which then stays for the scenarios that follow.
+/// Starts the operator, which keeps running for the scenarios that follow.
 pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     say(format_args!("    creating {} references", plan.n));
     objects::create(&run.api(), 1..=plan.n, plan.interval.as_secs()).await?;
@@ -52,7 +52,7 @@ pub async fn status_writes(run: &Run) -> Result<f64> {
     Ok(counter(&metrics, "apiserver_request_total", &labels))
 }
 
-/// The target that holds for at least this many references.
+/// Gives a figure the target for this many references, if there is one.
 pub fn limit(figure: Figure, n: u32, targets: &[(u32, f64)]) -> Figure {
     match targets.iter().find(|(upto, _)| n <= *upto) {
         Some((_, limit)) => figure.at_most(*limit),

@@ -20,7 +20,7 @@ use super::run::Run;
 use super::{Plan, objects};
 
 const APPLY: Operation = Operation::KakaoParameterGroupApply;
-/// One object covers no more, and its status holds no more.
+/// One object covers at most so many clusters.
 const MOST: u32 = 1000;
 const MAX_ATTEMPTS: u32 = 3;
 const WITHIN: Duration = Duration::from_secs(1200);
@@ -33,19 +33,19 @@ enum Trouble {
     Once,
     /// The first application fails, the second holds.
     Twice,
-    /// It is rolled back to another failing word twice.
+    /// Two applications are rolled back, and the third holds.
     RolledBack,
     /// No application ever holds.
     Forever,
-    /// Every request is answered with 500, and nothing is done.
+    /// Every request is answered with 500 and has no effect.
     Refused,
     /// The first request is answered with 409.
     Busy,
-    /// The connection breaks off after the effect.
+    /// The connection ends without an answer, after the effect.
     BreaksOff,
     /// It is not Running.
     NotRunning,
-    /// The cloud is at it and does not come to an end.
+    /// The cloud is applying and never finishes.
     InProgress,
 }
 
@@ -116,14 +116,13 @@ fn id(number: u32) -> String {
     format!("sync-{number:05}")
 }
 
-/// Runs an operator of its own on a cloud of its own.
+/// Runs an operator with clouds of its own.
 pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     let clusters = plan.n.min(MOST);
     let environment = run.environment("bench-syncs", Seed::default()).await?;
     fill(&environment.clouds(), plan, clusters)?;
     let api: Api<RedisParameterSync> = environment.api();
     api.create(&PostParams::default(), &object()?).await?;
-    // Group members are looked at as often as other objects of the connection.
     let begun = Instant::now();
     let operator = run.launch(&environment, &["--poll-interval", "10s", "--max-clusters-per-sync", "1000"])?;
     let settled = tokio::time::timeout(WITHIN, settles(&api, clusters)).await;
@@ -162,7 +161,7 @@ fn object() -> Result<RedisParameterSync> {
     }))?)
 }
 
-/// Until every cluster is in the phase that is predicted for it.
+/// Waits until every cluster is in the phase that is predicted for it.
 async fn settles(api: &Api<RedisParameterSync>, clusters: u32) -> Result<()> {
     let wanted: HashMap<String, SyncPhase> =
         (1..=clusters).map(|number| (id(number), Trouble::of(number).predicted().1)).collect();
@@ -170,7 +169,7 @@ async fn settles(api: &Api<RedisParameterSync>, clusters: u32) -> Result<()> {
     let is_settled = |status: &RedisParameterSyncStatus| {
         let as_predicted = |entry: &ClusterSync| wanted.get(&entry.id) == Some(&entry.phase);
         let count = |number: Option<i32>| number.and_then(|number| usize::try_from(number).ok());
-        // Clusters that are In-Sync and never had to be asked for are only counted.
+        // The status only counts clusters that were In-Sync from the start.
         count(status.total) == Some(wanted.len())
             && count(status.in_sync) == Some(in_sync)
             && status.clusters.iter().all(as_predicted)
@@ -215,7 +214,7 @@ fn figures(cloud: &StateHandle, clusters: u32, took: f64, memory: f64) -> Vec<Fi
     figures
 }
 
-/// The most applications within any second, as far as the cloud remembers.
+/// The most applications within any second, among the requests that the cloud has recorded.
 fn busiest_second(cloud: &StateHandle) -> Option<f64> {
     let recent = cloud.recent_requests();
     let times: Vec<_> =

@@ -1,4 +1,4 @@
-//! The cloud says 429 with a Retry-After: nothing is asked until then.
+//! The cloud answers 429 with a Retry-After: the operator sends no request until then.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use super::Plan;
 use super::report::Figure;
 use super::run::Run;
 
-/// Refuses the next request for a while, and counts what is asked meanwhile.
+/// Refuses requests for a moment, and counts those that come before Retry-After is over.
 pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     run.operator()?;
     let pause: u32 = if plan.quick { 5 } else { 40 };
@@ -20,7 +20,7 @@ pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
         bail!("no request came within two intervals");
     }
     let refused = Instant::now();
-    // Reads that were on their way when the answer came are no disobedience.
+    // Requests that were on their way when the answer came are allowed.
     tokio::time::sleep(plan.latency + Duration::from_millis(200)).await;
     run.calm()?;
     let asked = run.clouds().requests(Operation::Any);

@@ -1,4 +1,4 @@
-//! Answers of a cloud that are within its right by their bytes, and made to cost more.
+//! Answers of a cloud that are no larger than allowed, but made to cost the operator memory or CPU time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use crate::measure::counter;
 use crate::report::Figure;
 use crate::run::Run;
 
-/// How long the first answer may take to be asked for.
+/// How long the operator may take to send the first request for a list.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
-/// So many answers are taken in before the peak is read: the first, and those of a second list or of further pages.
+/// The peak is read after so many answers: the first, and those of a second list or of further pages.
 const ANSWERS: u64 = 4;
-/// How long they may take. An operator that asks less often has its peak behind it.
+/// How long they may take. An operator that sends fewer requests has had its peak by then.
 const LOOK: Duration = Duration::from_secs(30);
 const MIB: usize = 1 << 20;
 
 /// One hostile cloud.
 pub struct Case {
     name: &'static str,
-    /// A word for the namespace.
+    /// The part of the namespace's name that is the case's own.
     word: &'static str,
     provider: Provider,
     /// Credentials, each of which is a connection of its own.
@@ -82,7 +82,7 @@ pub const CASES: [Case; 9] = [
     Case {
         credentials: 6,
         ..case("34 MiB list for six credentials at once", "six", Provider::KakaoCloud, || {
-            // As much as a list of so many clusters has, with descriptions as long as they may be.
+            // A list of real clusters with the longest descriptions would be as large.
             let clusters = numbered(20_000, |number| plausible(number, "Running"));
             Answer::whole(format!(r#"{{"clusters":[{clusters}]}}"#))
         })
@@ -113,7 +113,7 @@ fn id(number: u32) -> String {
     format!("{number:08x}-0d1c-4b2a-9f3e-{number:012x}")
 }
 
-/// An item again and again, with commas between, of so many bytes in all.
+/// An item repeated, with commas between, up to so many bytes.
 fn repeated(item: &str, bytes: usize) -> String {
     let mut text = format!("{item},").repeat(bytes / (item.len() + 1));
     text.pop();
@@ -137,7 +137,7 @@ fn ncp_page(rows: &str, total: u64) -> String {
     )
 }
 
-/// A cluster with what real ones have, 1.7 KiB.
+/// A cluster with every field that real ones have, 1.7 KiB.
 fn plausible(number: u32, state: &str) -> String {
     json!({
         "projectId": "0c1e0c1e", "objectId": id(number), "name": format!("carts-{number:05}"),
@@ -153,7 +153,7 @@ fn plausible(number: u32, state: &str) -> String {
     .to_string()
 }
 
-/// Runs an operator of its own against the cloud.
+/// Runs an operator against the cloud of the case.
 pub async fn run(run: &Run, plan: &Plan, case: &Case) -> Result<Vec<Figure>> {
     begin(case.name);
     let namespace = format!("hostile-{}", case.word);

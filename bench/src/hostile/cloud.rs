@@ -1,4 +1,4 @@
-//! A cloud that speaks raw HTTP/1.1, so that it can answer what no library would: without end, byte by byte.
+//! A cloud that writes raw HTTP/1.1, so that it can send what no library would: answers without end, or byte by byte.
 
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What is answered where a list was asked for.
+/// The answer to a request for a list.
 pub enum Answer {
     /// A whole body, with its length and perhaps its encoding.
     Whole {
@@ -57,7 +57,7 @@ impl Drop for HostileCloud {
 }
 
 impl HostileCloud {
-    /// Starts a cloud that gives the answer to every request whose path begins so, a token to whoever asks, and empty lists.
+    /// Starts a cloud that gives the answer to every request whose path begins with `path`, and otherwise tokens and empty lists.
     pub async fn start(path: &'static str, answer: Arc<Answer>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
@@ -66,7 +66,7 @@ impl HostileCloud {
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (answer, count) = (Arc::clone(&answer), Arc::clone(&count));
-                // A client that goes away ends its connection, and that is all there is to it.
+                // An error means that the client has gone, which ends its connection and nothing else.
                 tokio::spawn(async move { serve(stream, path, &answer, &count).await.ok() });
             }
         });
@@ -78,7 +78,7 @@ impl HostileCloud {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Waits until so many answers were given, to their end or begun without one; false if time was up first.
+    /// Waits until so many answers were sent, or begun if they have no end; false if the time was up first.
     pub async fn answered(&self, count: u64, within: Duration) -> bool {
         let mut answered = self.answered.clone();
         tokio::time::timeout(within, answered.wait_for(|have| *have >= count)).await.is_ok_and(|have| have.is_ok())
@@ -142,7 +142,7 @@ async fn give(stream: &mut BufReader<TcpStream>, answer: &Answer, count: &watch:
             );
             stream.write_all(head.as_bytes()).await?;
             let sent = stream.write_all(body).await;
-            // One that is not taken to its end is an answer, too.
+            // An answer that the client does not read to its end counts, too.
             one_more();
             sent
         }
@@ -155,7 +155,7 @@ async fn give(stream: &mut BufReader<TcpStream>, answer: &Answer, count: &watch:
         Answer::Trickle => {
             one_more();
             stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
-            // Many chunks in one segment: what costs is the chunk, not the packet.
+            // Many chunks in one segment, for it is the chunks that cost the reader, not the packets.
             let chunks = b"1\r\n \r\n".repeat(1000);
             loop {
                 stream.write_all(&chunks).await?;

@@ -15,9 +15,9 @@ use crate::{Plan, objects};
 
 /// How long all objects may take to have a status.
 const SETTLED_WITHIN: Duration = Duration::from_secs(300);
-/// How long the operator is looked at once they have.
+/// How long its CPU time is measured after that.
 const LOOK: Duration = Duration::from_secs(30);
-/// The API server keeps objects of up to 1.5 MiB; this is what all annotations of one may have, nearly.
+/// Bytes of annotations for each object: somewhat less than the API server allows (256 KiB).
 const ANNOTATION_BYTES: usize = 200 << 10;
 
 /// A thousand references, and five hundred syncs that select them all.
@@ -55,7 +55,7 @@ pub async fn references_and_syncs(run: &Run, plan: &Plan) -> Result<Vec<Figure>>
     Ok(figures)
 }
 
-/// Three thousand references to Secrets that are not there, each with annotations as large as may be.
+/// Three thousand references to Secrets that do not exist, each with nearly as many annotations as allowed.
 pub async fn large_annotations(run: &Run, plan: &Plan) -> Result<Vec<Figure>> {
     const CASE: &str = "3,000 references without Secrets, 200 KB of annotations each";
     begin(CASE);
@@ -88,7 +88,7 @@ pub async fn large_annotations(run: &Run, plan: &Plan) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Until the operator has looked at every object once.
+/// Waits until the operator has written a status for every object.
 async fn until_all_have_a_status<K>(run: &Run, api: &Api<K>, observed: impl Fn(&K) -> Option<i64>) -> Result<()>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,

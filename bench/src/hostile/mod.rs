@@ -1,5 +1,5 @@
-//! What malice and mistakes of others cost: the operator's peak memory, and the CPU time, for answers of hostile clouds, for the
-//! crowds of objects that one tenant can make, and for clients that fill the admin port.
+//! What others can cost the operator, by intent or by mistake: its peak memory and CPU time with hostile clouds, with crowds of
+//! objects that one tenant creates, and with clients that fill the admin port.
 //!
 //! Each case has an operator process, a namespace and a cloud of its own, so that the peak is that case's alone.
 
@@ -18,9 +18,9 @@ use anyhow::Result;
 use harness::Operator;
 use harness::terminal::say;
 
-/// No case may take more: half of the memory that the chart gives the pod.
+/// The most memory that a case may take: half of what the chart gives the pod.
 const MOST_MIB: f64 = 128.0;
-/// The share of a core that a cloud which only keeps the operator busy may cost, in percent.
+/// The most of a core that a cloud may cost which only keeps the operator busy, in percent.
 const MOST_OF_A_CORE: f64 = 20.0;
 
 /// Runs all cases one after the other.

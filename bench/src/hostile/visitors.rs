@@ -17,7 +17,7 @@ const CASE: &str = "8,000 half-open requests at the admin port";
 const CONNECTIONS: usize = 8000;
 /// How long the operator may take to serve its first probe.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
-/// A kubelet gives a probe a second, by default.
+/// The default timeout of a kubelet's probe, in milliseconds.
 const PROBE_WITHIN: f64 = 1000.0;
 
 /// Opens the connections, all of them half-open at once if the operator lets them, and probes it meanwhile.
@@ -39,7 +39,7 @@ pub async fn run(run: &Run, plan: &Plan) -> Result<Vec<Figure>> {
     let count = if plan.quick { CONNECTIONS / 10 } else { CONNECTIONS };
     let (mut held, mut slowest, mut unanswered) = (Vec::with_capacity(count), Duration::ZERO, 0);
     for number in 1..=count {
-        // One that is not accepted any more is what is wanted.
+        // The operator should refuse connections at some point, so a failure is fine.
         if let Ok(Ok(mut stream)) = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(admin)).await {
             let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: operator\r\nx-padding: ").await;
             held.push(stream);
