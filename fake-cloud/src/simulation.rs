@@ -7,26 +7,26 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::exchange::{Call, Now, Reply};
+use crate::error::StartError;
+use crate::exchange::{Call, CloudReply, Now};
 use crate::faults::Faults;
 use crate::model::NcpQuirks;
 use crate::seed::Seed;
-use crate::server::StartError;
-use crate::state::State;
+use crate::state::CloudState;
 use crate::traffic::{Booking, Operation, RequestRecord, Traffic};
 use crate::{kakao, ncp};
 
 /// How far the stand-in's time is from the computer's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Clock {
+pub struct CloudClock {
     /// Seconds by which what changes over time is ahead.
     pub advanced_seconds: i64,
     /// Seconds by which the Date header, and the clock a client's timestamp is held against, is ahead.
     pub skew_seconds: i64,
 }
 
-impl Clock {
+impl CloudClock {
     pub(crate) fn now(self) -> Now {
         let now = Timestamp::now();
         let ahead = |seconds| now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(now);
@@ -35,17 +35,17 @@ impl Clock {
 }
 
 /// Everything a stand-in knows.
-pub(crate) struct World {
-    pub(crate) clock: Clock,
-    pub(crate) state: State,
+pub(crate) struct Simulation {
+    pub(crate) clock: CloudClock,
+    pub(crate) state: CloudState,
     pub(crate) faults: Faults,
     pub(crate) traffic: Traffic,
 }
 
-impl World {
+impl Simulation {
     fn new(seed: &Seed) -> Result<Self, StartError> {
-        let clock = Clock::default();
-        let state = State::new(seed, clock.now().state)?;
+        let clock = CloudClock::default();
+        let state = CloudState::new(seed, clock.now().state)?;
         let mut faults = Faults::default();
         for fault in seed.faults.iter().cloned() {
             faults.add(fault)?;
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// The clouds' own answer to a request.
-    fn answer(&mut self, call: &Call, quirks: NcpQuirks) -> Reply {
+    fn answer(&mut self, call: &Call, quirks: NcpQuirks) -> CloudReply {
         let now = self.clock.now();
         if call.operation.is_ncp() || (call.operation == Operation::Unknown && call.uri.path().starts_with("/clouddb/"))
         {
@@ -65,44 +65,44 @@ impl World {
     }
 }
 
-/// The world, shared by all connections.
+/// The simulation, shared by all connections.
 #[derive(Clone)]
-pub(crate) struct Shared {
-    world: Arc<Mutex<World>>,
+pub(crate) struct SharedSimulation {
+    simulation: Arc<Mutex<Simulation>>,
     seed: Arc<Seed>,
     changed: Arc<watch::Sender<()>>,
 }
 
-impl Shared {
+impl SharedSimulation {
     pub(crate) fn new(seed: Seed) -> Result<Self, StartError> {
-        let world = Arc::new(Mutex::new(World::new(&seed)?));
-        Ok(Self { world, seed: Arc::new(seed), changed: Arc::new(watch::Sender::new(())) })
+        let simulation = Arc::new(Mutex::new(Simulation::new(&seed)?));
+        Ok(Self { simulation, seed: Arc::new(seed), changed: Arc::new(watch::Sender::new(())) })
     }
 
     /// Everything; a panic elsewhere leaves it usable.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Simulation> {
+        self.simulation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Back to the seed: no faults but its own, no requests, the clock as it was.
     pub(crate) fn reset(&self) -> Result<(), StartError> {
-        let mut fresh = World::new(&self.seed)?;
-        let mut world = self.lock();
+        let mut fresh = Simulation::new(&self.seed)?;
+        let mut simulation = self.lock();
         // Requests under way end in the new figures, so their numbers must not be given out again.
-        fresh.traffic.continue_after(&world.traffic);
-        *world = fresh;
+        fresh.traffic.continue_after(&simulation.traffic);
+        *simulation = fresh;
         Ok(())
     }
 
     /// Books a request; its end is booked when the value given back is dropped.
-    pub(crate) fn begin(&self, record: RequestRecord) -> Open {
+    pub(crate) fn begin(&self, record: RequestRecord) -> OpenRequest {
         let booking = self.lock().traffic.begin(record);
         self.changed.send_replace(());
-        Open { shared: self.clone(), booking, status: None }
+        OpenRequest { shared: self.clone(), booking, status: None }
     }
 
     /// Carries out a request.
-    pub(crate) fn answer(&self, call: &Call, quirks: NcpQuirks) -> Reply {
+    pub(crate) fn answer(&self, call: &Call, quirks: NcpQuirks) -> CloudReply {
         let reply = self.lock().answer(call, quirks);
         self.changed.send_replace(());
         reply
@@ -123,20 +123,20 @@ impl Shared {
 }
 
 /// A request under way.
-pub(crate) struct Open {
-    shared: Shared,
+pub(crate) struct OpenRequest {
+    shared: SharedSimulation,
     booking: Booking,
     status: Option<u16>,
 }
 
-impl Open {
+impl OpenRequest {
     /// The request is answered with this status.
     pub(crate) fn answered(mut self, status: u16) {
         self.status = Some(status);
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.shared.lock().traffic.end(&self.booking, self.status);
         self.shared.changed.send_replace(());

@@ -9,12 +9,12 @@ use flate2::{Compress, Compression, Crc, FlushCompress};
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use crate::exchange::{Call, JSON, Reply, XML};
+use crate::exchange::{Call, CloudReply, JSON, XML};
 use crate::faults::FaultKind;
 use crate::{kakao, ncp};
 
 /// How a request ends.
-pub(crate) enum Verdict {
+pub(crate) enum Delivery {
     /// With this answer.
     Send(Response<Body>),
     /// The connection is closed before the first byte of an answer.
@@ -24,42 +24,42 @@ pub(crate) enum Verdict {
 }
 
 /// The answer of the cloud itself, or what a fault makes of it. `reply` is none if the request was not carried out.
-pub(crate) fn verdict(kind: &FaultKind, reply: Option<Reply>, call: &Call) -> Verdict {
+pub(crate) fn faulty_delivery(kind: &FaultKind, reply: Option<CloudReply>, call: &Call) -> Delivery {
     match kind {
-        FaultKind::Hang => Verdict::Hang,
-        FaultKind::DropBefore | FaultKind::DropAfter => Verdict::Close,
-        FaultKind::Truncate { bytes } => Verdict::Send(truncated(reply.unwrap_or_else(empty), *bytes)),
-        FaultKind::GzipBomb { bytes } => Verdict::Send(gzip_bomb(*bytes)),
+        FaultKind::Hang => Delivery::Hang,
+        FaultKind::DropBefore | FaultKind::DropAfter => Delivery::Close,
+        FaultKind::Truncate { bytes } => Delivery::Send(truncated(reply.unwrap_or_else(empty), *bytes)),
+        FaultKind::GzipBomb { bytes } => Delivery::Send(gzip_bomb(*bytes)),
         FaultKind::HalfJson | FaultKind::WrongTypes | FaultKind::Xml => {
-            Verdict::Send(whole(mangled(kind, reply.unwrap_or_else(empty))))
+            Delivery::Send(whole(mangled(kind, reply.unwrap_or_else(empty))))
         }
-        _ => Verdict::Send(whole(replacement(kind, call))),
+        _ => Delivery::Send(whole(replacement(kind, call))),
     }
 }
 
 /// An answer that goes out as it is.
-pub(crate) fn whole(mut reply: Reply) -> Response<Body> {
+pub(crate) fn whole(mut reply: CloudReply) -> Response<Body> {
     let body = std::mem::take(&mut reply.body);
     reply.into_response(Body::from(body))
 }
 
-fn empty() -> Reply {
-    Reply::json(StatusCode::OK, &json!({}))
+fn empty() -> CloudReply {
+    CloudReply::json(StatusCode::OK, &json!({}))
 }
 
 /// An answer in place of the cloud's own.
-fn replacement(kind: &FaultKind, call: &Call) -> Reply {
+fn replacement(kind: &FaultKind, call: &Call) -> CloudReply {
     let code = |code: u16| StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match kind {
         FaultKind::Status { code: status, body, content_type, retry_after } => {
-            let mut reply = Reply::new(code(*status), "text/plain", body.clone().unwrap_or_default());
+            let mut reply = CloudReply::new(code(*status), "text/plain", body.clone().unwrap_or_default());
             if let Some(content_type) = content_type {
                 reply.content_type = content_type.clone().into();
             }
             with_header(reply, RETRY_AFTER, retry_after.as_deref())
         }
         FaultKind::Redirect { location, code: status } => {
-            let reply = Reply::new(code(status.unwrap_or(307)), "text/plain", "");
+            let reply = CloudReply::new(code(status.unwrap_or(307)), "text/plain", "");
             with_header(reply, LOCATION, Some(location))
         }
         FaultKind::TooManyRequests { retry_after_seconds, error_code } if call.operation.is_ncp() => {
@@ -80,16 +80,16 @@ fn replacement(kind: &FaultKind, call: &Call) -> Reply {
         }
         FaultKind::DeepNesting { depth } => {
             let depth = usize::try_from(*depth).unwrap_or(usize::MAX);
-            Reply::new(StatusCode::OK, JSON, ["[".repeat(depth), "]".repeat(depth)].concat())
+            CloudReply::new(StatusCode::OK, JSON, ["[".repeat(depth), "]".repeat(depth)].concat())
         }
         _ => {
             let page = "<!DOCTYPE html><html><head><title>Welcome</title></head><body><h1>Welcome</h1></body></html>";
-            Reply::new(StatusCode::OK, "text/html; charset=utf-8", page)
+            CloudReply::new(StatusCode::OK, "text/html; charset=utf-8", page)
         }
     }
 }
 
-fn with_header(reply: Reply, name: HeaderName, value: Option<&str>) -> Reply {
+fn with_header(reply: CloudReply, name: HeaderName, value: Option<&str>) -> CloudReply {
     match value.map(HeaderValue::from_str) {
         Some(Ok(value)) => reply.header(name, value),
         _ => reply,
@@ -97,7 +97,7 @@ fn with_header(reply: Reply, name: HeaderName, value: Option<&str>) -> Reply {
 }
 
 /// The cloud's own answer, spoiled.
-fn mangled(kind: &FaultKind, mut reply: Reply) -> Reply {
+fn mangled(kind: &FaultKind, mut reply: CloudReply) -> CloudReply {
     match kind {
         FaultKind::Xml => as_xml(reply),
         FaultKind::WrongTypes => {
@@ -115,7 +115,7 @@ fn mangled(kind: &FaultKind, mut reply: Reply) -> Reply {
 }
 
 /// The answer as XML; one that is XML already stays as it is.
-fn as_xml(mut reply: Reply) -> Reply {
+fn as_xml(mut reply: CloudReply) -> CloudReply {
     if let Ok(body) = serde_json::from_slice::<Value>(&reply.body) {
         reply.body = Bytes::from(crate::xml::document(&body));
         reply.content_type = XML.into();
@@ -136,7 +136,7 @@ fn wrong_types(value: Value) -> Value {
 }
 
 /// Announces the whole body, sends its first `bytes` and breaks off.
-fn truncated(mut reply: Reply, bytes: usize) -> Response<Body> {
+fn truncated(mut reply: CloudReply, bytes: usize) -> Response<Body> {
     let body = std::mem::take(&mut reply.body);
     let first = body.slice(..bytes.min(body.len().saturating_sub(1)));
     let broken = async {
@@ -172,7 +172,7 @@ fn gzip_bomb(bytes: u64) -> Response<Body> {
         .chain(stream::iter(std::iter::repeat_n(Bytes::from(packed(&block)), times)))
         .chain(stream::iter([Bytes::from(tail)]))
         .map(Ok::<_, io::Error>);
-    let reply = Reply::new(StatusCode::OK, JSON, "").header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    let reply = CloudReply::new(StatusCode::OK, JSON, "").header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     reply.into_response(Body::from_stream(parts))
 }
 
