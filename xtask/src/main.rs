@@ -11,15 +11,14 @@ mod faults;
 mod generate;
 mod gitops;
 mod image;
-mod output;
 mod release;
 mod workflows;
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use harness::{root, terminal as output};
 
 /// Development tasks.
 #[derive(Debug, Parser)]
@@ -76,12 +75,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The repository's root, the folder above this package's.
-fn root() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package)
 }
 
 #[cfg(test)]

@@ -28,8 +28,7 @@ impl Style {
         Self { colour: std::io::stdout().is_terminal() && !unwanted }
     }
 
-    /// Plain text.
-    #[cfg(test)]
+    /// Plain text, as tests compare it.
     pub fn plain() -> Self {
         Self { colour: false }
     }
