@@ -2,15 +2,12 @@
 //! `release` and `ci`.
 
 mod bench;
-mod buildah;
 mod chart;
 mod ci;
 mod demo;
-mod e2e;
-mod faults;
 mod generate;
-mod gitops;
 mod image;
+mod passthrough;
 mod release;
 mod workflows;
 
@@ -18,7 +15,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use harness::{root, terminal as output};
+use harness::describe;
 
 /// Development tasks.
 #[derive(Debug, Parser)]
@@ -37,11 +34,13 @@ enum Task {
     /// Show the operator at work, on a real API server and a fake cloud
     Demo(demo::Arguments),
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
-    Faults(faults::Arguments),
+    #[command(disable_help_flag = true)]
+    Faults(passthrough::Arguments),
     /// Measure the operator with many references
     Bench(bench::Arguments),
     /// Check what kstatus and Argo CD make of live objects in every state against docs/gitops.md
-    Gitops(gitops::Arguments),
+    #[command(disable_help_flag = true)]
+    Gitops(passthrough::Arguments),
     /// Check the GitHub workflow files with actionlint
     Workflows,
     /// Build the operator's image
@@ -49,24 +48,25 @@ enum Task {
     /// Publish what a tag becomes, or rehearse it on this machine
     Release(release::Arguments),
     /// Install, kill, upgrade, drain and uninstall the operator on real nodes
-    E2e(e2e::Arguments),
+    #[command(disable_help_flag = true)]
+    E2e(passthrough::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
-        Task::Generate(arguments) => generate::main(&arguments).map_err(|error| error.to_string()),
-        Task::Chart(arguments) => chart::main(&arguments).map_err(|error| error.to_string()),
+        Task::Generate(arguments) => generate::main(&arguments).map_err(|error| describe(&error)),
+        Task::Chart(arguments) => chart::main(&arguments).map_err(|error| describe(&error)),
         Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
-        Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
+        Task::Faults(arguments) => passthrough::verify("faults", &arguments).map_err(|error| describe(&error)),
         Task::Bench(arguments) => bench::main(&arguments).map_err(|error| error.to_string()),
-        Task::Gitops(arguments) => gitops::main(&arguments).map_err(|error| error.to_string()),
-        Task::Workflows => workflows::main().map_err(|error| error.to_string()),
-        Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),
-        Task::Release(arguments) => release::main(&arguments).map_err(|error| error.to_string()),
-        Task::E2e(arguments) => e2e::main(&arguments).map_err(|error| error.to_string()),
-        Task::Ci => ci::main().map_err(|error| error.to_string()),
+        Task::Gitops(arguments) => passthrough::verify("gitops", &arguments).map_err(|error| describe(&error)),
+        Task::Workflows => workflows::main().map_err(|error| describe(&error)),
+        Task::Image(arguments) => image::main(&arguments).map_err(|error| describe(&error)),
+        Task::Release(arguments) => release::main(&arguments).map_err(|error| describe(&error)),
+        Task::E2e(arguments) => passthrough::verify("e2e", &arguments).map_err(|error| describe(&error)),
+        Task::Ci => ci::main().map_err(|error| describe(&error)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

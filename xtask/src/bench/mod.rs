@@ -35,7 +35,7 @@ use self::report::{Figure, Report};
 use self::stage::Stage;
 use crate::demo::operator::OperatorError;
 use crate::generate::GenerateError;
-use crate::output::{say, step};
+use harness::terminal::{say, step};
 
 /// The scenarios, in the order in which they run.
 const SCENARIOS: [&str; 11] =

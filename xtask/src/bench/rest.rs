@@ -10,7 +10,7 @@ use super::report::Figure;
 use super::stage::Stage;
 use super::start::{MEMORY, limit, status_writes};
 use super::{BenchError, Plan};
-use crate::output::say;
+use harness::terminal::say;
 
 /// Single reads a second (`--cloud-qps`), by which the first round of them takes its time.
 const READS_A_SECOND: u64 = 5;

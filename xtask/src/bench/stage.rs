@@ -17,7 +17,7 @@ use super::seen::Seen;
 use super::{BenchError, Plan, objects};
 use crate::demo::operator::{self, OperatorError};
 use crate::generate;
-use crate::output::{say, step};
+use harness::terminal::{say, step};
 
 /// Where the references are that the operator watches.
 pub const NAMESPACE: &str = "bench";

@@ -6,7 +6,7 @@ use super::measure::counter;
 use super::report::Figure;
 use super::stage::{NAMESPACE, Stage};
 use super::{BenchError, Plan, objects};
-use crate::output::say;
+use harness::terminal::say;
 
 const WITHIN: Duration = Duration::from_secs(600);
 /// Targets of the time to Ready, in seconds, by the number of references they hold for.

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::report::Figure;
 use super::stage::Stage;
 use super::{BenchError, Plan, objects};
-use crate::output::say;
+use harness::terminal::say;
 
 const NAMESPACE: &str = "bench-syncs";
 const APPLY: Operation = Operation::KakaoParameterGroupApply;

@@ -10,7 +10,7 @@ use super::cases::{self, text};
 use super::{chart, objects};
 
 fn yaml(file: &str) -> Value {
-    serde_saphyr::from_str(&text(&chart().join(file)).unwrap()).unwrap()
+    serde_saphyr::from_str(&text(&chart::folder().join(file)).unwrap()).unwrap()
 }
 
 /// The flags of `run`, by name.

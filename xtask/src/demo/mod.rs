@@ -1,9 +1,6 @@
 //! `cargo xtask demo`: the real operator on a real API server, with the examples and a fake cloud.
 
-pub mod expect;
-pub mod manifests;
 pub mod operator;
-pub mod seen;
 mod show;
 pub mod stage;
 
@@ -17,12 +14,12 @@ use futures::stream::BoxStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use self::expect::{Board, Found};
 use self::operator::{Operator, OperatorError};
-use self::seen::Change;
 use self::show::Screen;
 use self::stage::{Stage, StageError};
-use crate::output::{say, step};
+use delivery::examples::expected::{ExampleOutcome, ExampleOutcomes};
+use delivery::examples::seen::RowChange;
+use harness::terminal::{say, step};
 
 /// How long everything may take to come out as expected.
 const SETTLE_WITHIN: Duration = Duration::from_secs(180);
@@ -110,17 +107,20 @@ pub fn interrupted() -> io::Result<impl Future<Output = ()>> {
 async fn perform(once: bool, stage: &mut Stage) -> Result<(), DemoError> {
     let running = stage.set(once).await?;
     step("The examples, as the operator sees them");
-    let mut board = Board::new();
+    let mut board = ExampleOutcomes::new();
     let mut screen = Screen::stdout();
-    let mut changes = seen::watch(&running.client, stage::NAMESPACE);
-    stage::apply_examples(&running.client, &mut board).await?;
+    let mut changes = seen::watch(&running.client, examples::NAMESPACE);
+    examples::apply(&running.client, &mut board).await?;
     for (key, refused) in board.iter().filter(|_| !screen.is_terminal()) {
         screen.change(key, Some(refused));
     }
     let operator = running.operator;
     settle(&mut changes, &mut board, &mut screen, operator).await?;
     screen.finish(&board);
-    let effects = [effects_of(&running.cloud.state()), stage::connection(&running.client).await];
+    let effects = [
+        effects_of(&running.cloud.state()),
+        examples::connection(&running.client).await.map_err(|error| error.to_string()),
+    ];
     let mismatches: Vec<String> = effects.iter().filter_map(|effect| effect.clone().err()).collect();
     if !mismatches.is_empty() {
         return Err(DemoError::NotAsExpected { after: screen.elapsed(), mismatches });
@@ -144,8 +144,8 @@ fn effects_of(cloud: &StateHandle) -> Result<String, String> {
 
 /// Shows changes until everything is as expected.
 async fn settle(
-    changes: &mut BoxStream<'static, Change>,
-    board: &mut Board,
+    changes: &mut BoxStream<'static, RowChange>,
+    board: &mut ExampleOutcomes,
     screen: &mut Screen,
     operator: &mut Operator,
 ) -> Result<(), DemoError> {
@@ -172,8 +172,8 @@ async fn settle(
 
 /// Tells of changes, a line each, for as long as the operator runs.
 async fn follow(
-    changes: &mut BoxStream<'static, Change>,
-    board: &mut Board,
+    changes: &mut BoxStream<'static, RowChange>,
+    board: &mut ExampleOutcomes,
     screen: &Screen,
     operator: &mut Operator,
 ) -> Result<(), DemoError> {
@@ -186,24 +186,24 @@ async fn follow(
 }
 
 /// Puts a change on the board and, where there is no table, tells of it.
-fn note(change: Change, board: &mut Board, screen: &Screen, tell: bool) {
+fn note(change: RowChange, board: &mut ExampleOutcomes, screen: &Screen, tell: bool) {
     match change {
-        Change::Is(key, seen) => {
-            let found = Found::Stands(seen);
+        RowChange::Is(key, seen) => {
+            let found = ExampleOutcome::Stands(seen);
             let news = board.get(&key) != Some(&found);
             if news && tell {
                 screen.change(&key, Some(&found));
             }
             board.insert(key, found);
         }
-        Change::Gone(key) => {
+        RowChange::Gone(key) => {
             board.remove(&key);
             if tell {
                 screen.change(&key, None);
             }
         }
         // The table shows that nothing moves, and the log says why.
-        Change::Trouble(error) if tell => say(format_args!("the API server did not answer the watch: {error}")),
-        Change::Trouble(_) => {}
+        RowChange::Trouble(error) if tell => say(format_args!("the API server did not answer the watch: {error}")),
+        RowChange::Trouble(_) => {}
     }
 }

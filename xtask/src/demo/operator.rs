@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::image::executable;
-use crate::root;
+use harness::root;
 
 const PACKAGE: &str = "managed-redis-operator";
 /// How long the operator may take to end after SIGTERM.

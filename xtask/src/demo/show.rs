@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use super::expect::{Board, EXPECTATIONS, Expectation, Found};
-use super::seen::Key;
-use crate::output::{Style, say};
+use delivery::examples::expected::{EXPECTATIONS, ExampleOutcome, ExampleOutcomes, Expectation};
+use delivery::examples::seen::ObjectName;
+use harness::terminal::{Style, say};
 
 /// A terminal that does not tell its width is taken to be this wide.
 const DEFAULT_WIDTH: usize = 120;
@@ -35,7 +35,7 @@ impl Screen {
     }
 
     /// Draws the table over the last one. Does nothing without a terminal.
-    pub fn redraw(&mut self, board: &Board) {
+    pub fn redraw(&mut self, board: &ExampleOutcomes) {
         if self.terminal {
             let width = width();
             let lines = table(board, self.started.elapsed(), self.style, width, Fit::Cut);
@@ -44,7 +44,7 @@ impl Screen {
     }
 
     /// Draws the table for the last time, with every message in full.
-    pub fn finish(&mut self, board: &Board) {
+    pub fn finish(&mut self, board: &ExampleOutcomes) {
         if self.terminal {
             let lines = table(board, self.started.elapsed(), self.style, width(), Fit::Wrap);
             self.draw(&lines, Fit::Wrap);
@@ -53,7 +53,7 @@ impl Screen {
     }
 
     /// Tells of a change on a line of its own.
-    pub fn change(&self, key: &Key, found: Option<&Found>) {
+    pub fn change(&self, key: &ObjectName, found: Option<&ExampleOutcome>) {
         let seconds = self.started.elapsed().as_secs_f64();
         say(format_args!("{seconds:6.1}s  {}", change_line(key, found)));
     }
@@ -100,12 +100,12 @@ enum Fit {
 const HEADINGS: [&str; 4] = ["OBJECT", "READY", "STATE", "MESSAGE"];
 
 /// The columns of a row; the message comes last.
-fn cells(key: &Key, found: Option<&Found>) -> [String; 4] {
+fn cells(key: &ObjectName, found: Option<&ExampleOutcome>) -> [String; 4] {
     let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     let (ready, state, message) = match found {
         None => ("-".to_owned(), "-".to_owned(), String::new()),
-        Some(Found::Stands(seen)) => (dash(&seen.ready), dash(&seen.state), told(&seen.reason, &seen.message)),
-        Some(Found::Refused(sentence)) => ("-".to_owned(), "refused".to_owned(), sentence.clone()),
+        Some(ExampleOutcome::Stands(seen)) => (dash(&seen.ready), dash(&seen.state), told(&seen.reason, &seen.message)),
+        Some(ExampleOutcome::Refused(sentence)) => ("-".to_owned(), "refused".to_owned(), sentence.clone()),
     };
     [key.as_str().to_owned(), ready, state, message]
 }
@@ -115,7 +115,7 @@ fn told(reason: &str, message: &str) -> String {
     if reason.is_empty() || message.starts_with(reason) { message.to_owned() } else { format!("{reason}: {message}") }
 }
 
-fn change_line(key: &Key, found: Option<&Found>) -> String {
+fn change_line(key: &ObjectName, found: Option<&ExampleOutcome>) -> String {
     match found {
         None => format!("{}  deleted", key.as_str()),
         Some(_) => {
@@ -125,7 +125,7 @@ fn change_line(key: &Key, found: Option<&Found>) -> String {
     }
 }
 
-fn table(board: &Board, elapsed: Duration, style: Style, width: usize, fit: Fit) -> Vec<String> {
+fn table(board: &ExampleOutcomes, elapsed: Duration, style: Style, width: usize, fit: Fit) -> Vec<String> {
     let rows: Vec<(&Expectation, [String; 4])> =
         EXPECTATIONS.iter().map(|row| (row, cells(&row.key(), board.get(&row.key())))).collect();
     let column = |index: usize| {
@@ -183,18 +183,18 @@ fn fitted(text: &str, room: usize, fit: Fit) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::seen::Seen;
     use super::*;
+    use delivery::examples::seen::ObjectRow;
 
-    fn board() -> Board {
-        let seen = Seen {
+    fn board() -> ExampleOutcomes {
+        let seen = ObjectRow {
             ready: "False".to_owned(),
             reason: "ClusterNotFound".to_owned(),
             state: String::new(),
             message: "the cloud has no cluster of that name; it is looked for again every minute".to_owned(),
             current: true,
         };
-        Board::from([(Key::new("RedisClusterRef", "odrers"), Found::Stands(seen))])
+        ExampleOutcomes::from([(ObjectName::new("RedisClusterRef", "odrers"), ExampleOutcome::Stands(seen))])
     }
 
     #[test]
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_cut_table_has_a_line_for_each_object() {
-        let lines = table(&Board::new(), Duration::ZERO, Style::plain(), 80, Fit::Cut);
+        let lines = table(&ExampleOutcomes::new(), Duration::ZERO, Style::plain(), 80, Fit::Cut);
         assert_eq!(lines.len(), EXPECTATIONS.len() + 3);
         assert_eq!(lines.last().unwrap(), "  0 of 9 as they should be, 0 s");
     }

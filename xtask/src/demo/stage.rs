@@ -8,12 +8,12 @@ use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
 use testbed::{ApiServer, AssetsError, Options, Program, TestbedError, assets};
 
-use super::expect::Board;
 use super::manifests::{self, ManifestError, sentence};
 use super::operator::{self, Operator, OperatorError, Surroundings};
 use crate::generate::{self, GenerateError};
-use crate::output::{Style, say, step};
-use crate::root;
+use delivery::examples::expected::ExampleOutcomes;
+use harness::root;
+use harness::terminal::{Style, say, step};
 
 /// Where the examples are applied.
 pub const NAMESPACE: &str = "shop";
@@ -37,7 +37,7 @@ pub enum StageError {
     Cloud(#[from] fake_cloud::StartError),
     /// The definitions cannot be read.
     #[error(transparent)]
-    Definitions(#[from] GenerateError),
+    Definitions(anyhow::Error),
     /// The examples cannot be applied.
     #[error(transparent)]
     Manifests(#[from] ManifestError),
@@ -92,7 +92,7 @@ impl Stage {
         let cloud = self.cloud.insert(FakeCloud::start(Seed::load(&root().join(SEED))?).await?);
         say(format_args!("    {} (KakaoCloud and NCP), {} (admin)", cloud.url(), cloud.admin_url()));
         step(format_args!("Installing the CRDs of crds/ and the namespace {NAMESPACE}"));
-        testbed::crds::install(&client, &generate::installed()?).await?;
+        testbed::crds::install(&client, &delivery::crds::shipped().map_err(StageError::Definitions)?).await?;
         for name in [NAMESPACE, OPERATOR_NAMESPACE] {
             create_namespace(&client, name).await?;
         }
@@ -178,7 +178,7 @@ async fn create_namespace(client: &Client, name: &'static str) -> Result<(), Sta
 ///
 /// # Errors
 /// As [`manifests::read`] and [`manifests::apply`].
-pub async fn apply_examples(client: &Client, board: &mut Board) -> Result<(), StageError> {
+pub async fn apply_examples(client: &Client, board: &mut ExampleOutcomes) -> Result<(), StageError> {
     for folder in ["examples", "examples/bad"] {
         for object in manifests::read(&root().join(folder))? {
             manifests::apply(client, NAMESPACE, &object, board).await?;
@@ -222,7 +222,7 @@ pub async fn hints(kubeconfig: &Path, operator: &Operator, cloud: &FakeCloud) ->
         format!("  {kubectl} describe rcr orders"),
         format!("  curl -s {}/metrics", operator.admin_url()),
         format!("  tail -f {}", operator.log().display()),
-        style.bold("Change a cluster, or let the cloud fail; references look every 60 s, or at once when told to"),
+        style.bold("RowChange a cluster, or let the cloud fail; references look every 60 s, or at once when told to"),
         format!("  curl -s -X PATCH {admin}/ncp/instances/882701 -d '{{\"cloudDBInstanceStatusName\": \"stopped\"}}'"),
         format!(
             "  curl -s -X POST {admin}/faults -d '{{\"operation\": \"kakao.clusters.list\", \"kind\": {{\"status\": {{\"code\": 503}}}}}}'"

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::report::Figure;
 use super::stage::{Running, Stage};
 use super::{BenchError, Plan};
-use crate::output::say;
+use harness::terminal::say;
 
 /// No case may take more: half of the memory that the chart gives the pod.
 const MOST_MIB: f64 = 128.0;
