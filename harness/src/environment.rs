@@ -1,5 +1,6 @@
 //! Where the operator works: a namespace on a real API server, and clouds of its own.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
@@ -26,8 +27,9 @@ pub async fn api_server(crds: &[CustomResourceDefinition]) -> Result<ApiServer> 
 
 /// A namespace, both clouds, and Secrets that these accept. Dropping it ends the clouds; the namespace goes with the server.
 pub struct Environment {
+    /// The namespace.
+    pub namespace: Namespace,
     kubeconfig: PathBuf,
-    namespace: Namespace,
     clouds: FakeCloud,
 }
 
@@ -39,8 +41,8 @@ impl Environment {
     pub async fn create(server: &ApiServer, prefix: &str, seed: Seed) -> Result<Self> {
         let clouds = FakeCloud::start(seed).await.context("the fake cloud does not start")?;
         let namespace = server.namespace(prefix).await?;
-        let environment = Self { kubeconfig: server.kubeconfig_path().to_owned(), namespace, clouds };
-        for (name, data) in [(KAKAO_SECRET, objects::kakao_credential()), (NCP_SECRET, objects::ncp_credential())] {
+        let environment = Self { namespace, kubeconfig: server.kubeconfig_path().to_owned(), clouds };
+        for (name, data) in [(KAKAO_SECRET, objects::kakao_secret()), (NCP_SECRET, objects::ncp_secret())] {
             environment.secret(name, data).await?;
         }
         Ok(environment)
@@ -56,11 +58,6 @@ impl Environment {
         &self.kubeconfig
     }
 
-    /// The namespace.
-    pub fn namespace(&self) -> &Namespace {
-        &self.namespace
-    }
-
     /// Objects of a kind in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where
@@ -70,12 +67,12 @@ impl Environment {
     }
 
     /// What the clouds hold, to look at and to change.
-    pub fn cloud(&self) -> StateHandle {
+    pub fn clouds(&self) -> StateHandle {
         self.clouds.state()
     }
 
     /// The base URL of both clouds.
-    pub fn cloud_url(&self) -> String {
+    pub fn clouds_url(&self) -> String {
         self.clouds.url()
     }
 
@@ -83,18 +80,14 @@ impl Environment {
     ///
     /// # Errors
     /// When the API server refuses it.
-    pub async fn secret<V: Into<String>>(
-        &self,
-        name: &str,
-        data: impl IntoIterator<Item = (&'static str, V)>,
-    ) -> Result<()> {
+    pub async fn secret(&self, name: &str, data: BTreeMap<String, String>) -> Result<()> {
         objects::secret(&self.api(), name, data).await
     }
 
     /// An operator for the namespace and these clouds. It reconciles without a Lease unless the flags say otherwise.
     pub fn operator(&self, program: &Path, flags: &[&str]) -> OperatorCommand {
         let command = OperatorCommand::new(program, &self.kubeconfig);
-        let command = command.namespace(self.namespace.name()).clouds(&self.cloud_url());
+        let command = command.namespace(self.namespace.name()).clouds(&self.clouds_url());
         let says = flags.iter().any(|flag| flag.starts_with("--leader-election"));
         command.flags((!says).then_some("--leader-election=false")).flags(flags.iter().copied())
     }

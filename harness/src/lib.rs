@@ -13,7 +13,7 @@
 //! let environment = Environment::create(&server, "shop", fake_cloud::Seed::default()).await?;
 //! let mut operator = environment.operator(&program::build().await?, &["--poll-interval=10s"]).start()?;
 //! operator.ready().await?;
-//! // … create objects through environment.api(), change the clouds through environment.cloud() …
+//! // … create objects through environment.api(), change the clouds through environment.clouds() …
 //! operator.stop().await?;
 //! server.stop().await;
 //! # Ok(())

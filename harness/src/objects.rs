@@ -37,12 +37,7 @@ pub async fn namespace(client: &Client, name: &str) -> Result<()> {
 ///
 /// # Errors
 /// When the API server refuses it.
-pub async fn secret<V: Into<String>>(
-    api: &Api<Secret>,
-    name: &str,
-    data: impl IntoIterator<Item = (&'static str, V)>,
-) -> Result<()> {
-    let data: BTreeMap<String, String> = data.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+pub async fn secret(api: &Api<Secret>, name: &str, data: BTreeMap<String, String>) -> Result<()> {
     let secret = Secret { metadata: named(name), string_data: Some(data), ..Secret::default() };
     let failed = || format!("cannot write the Secret {name}");
     // Deleted first: a patch would keep the keys that are no longer wanted.
@@ -54,23 +49,27 @@ pub async fn secret<V: Into<String>>(
 
 /// The data of a Secret with the KakaoCloud credential that the fake cloud accepts.
 #[must_use]
-pub fn kakao_credential() -> [(&'static str, String); 2] {
-    [
-        ("KAKAOCLOUD_APPLICATION_CREDENTIAL_ID", KAKAO_CREDENTIAL_ID.to_owned()),
-        ("KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET", KAKAO_CREDENTIAL_SECRET.to_owned()),
-    ]
+pub fn kakao_secret() -> BTreeMap<String, String> {
+    data([
+        ("KAKAOCLOUD_APPLICATION_CREDENTIAL_ID", KAKAO_CREDENTIAL_ID),
+        ("KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET", KAKAO_CREDENTIAL_SECRET),
+    ])
 }
 
 /// The data of a Secret with the NCP key that the fake cloud accepts.
 #[must_use]
-pub fn ncp_credential() -> [(&'static str, String); 2] {
-    ncp_key(NCP_ACCESS_KEY, NCP_SECRET_KEY)
+pub fn ncp_secret() -> BTreeMap<String, String> {
+    ncp_secret_of(NCP_ACCESS_KEY, NCP_SECRET_KEY)
 }
 
-/// The data of a Secret with an NCP key.
+/// The data of a Secret with another NCP key.
 #[must_use]
-pub fn ncp_key(access: &str, secret: &str) -> [(&'static str, String); 2] {
-    [("NCLOUD_ACCESS_KEY", access.to_owned()), ("NCLOUD_SECRET_KEY", secret.to_owned())]
+pub fn ncp_secret_of(access_key: &str, secret_key: &str) -> BTreeMap<String, String> {
+    data([("NCLOUD_ACCESS_KEY", access_key), ("NCLOUD_SECRET_KEY", secret_key)])
+}
+
+fn data(pairs: [(&str, &str); 2]) -> BTreeMap<String, String> {
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
 /// Waits until something holds of an object, and gives it back as it was then.

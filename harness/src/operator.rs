@@ -52,7 +52,7 @@ impl Operator {
     /// When it does not come within a minute, or the process ends without it.
     pub async fn logged(&self, text: &str) -> Result<String> {
         let found = self.log.find(text, WITHIN).await;
-        found.with_context(|| format!("the operator never logged {text:?}; its log ends with\n{}", self.tail(TAIL)))
+        found.with_context(|| format!("the operator never logged {text:?}; its log ends with\n{}", self.tail()))
     }
 
     /// The whole log so far.
@@ -60,9 +60,9 @@ impl Operator {
         self.log.text()
     }
 
-    /// The last lines of the log.
-    pub fn tail(&self, lines: usize) -> String {
-        self.log.tail(lines)
+    /// The last lines of the log, for failures.
+    pub fn tail(&self) -> String {
+        self.log.tail(TAIL)
     }
 
     /// The file that the log is appended to, if one was asked for.
@@ -151,7 +151,7 @@ impl Operator {
     pub async fn ended_within(&mut self, bound: Duration) -> Result<ExitStatus> {
         match tokio::time::timeout(bound, self.ended()).await {
             Ok(status) => Ok(status?),
-            Err(_) => Err(anyhow!("the operator still ran after {bound:?}; its log ends with\n{}", self.tail(TAIL))),
+            Err(_) => Err(anyhow!("the operator still ran after {bound:?}; its log ends with\n{}", self.tail())),
         }
     }
 
@@ -191,7 +191,7 @@ impl Drop for Operator {
         if std::thread::panicking() {
             #[expect(clippy::print_stderr, reason = "a failed test shows what the operator did")]
             {
-                eprintln!("--- the operator's log ends with ---\n{}\n---", self.tail(TAIL));
+                eprintln!("--- the operator's log ends with ---\n{}\n---", self.tail());
             }
         }
     }

@@ -16,8 +16,7 @@ const OPERATOR: &str = "managed-redis-operator";
 /// # Errors
 /// When cargo cannot be started or the build fails.
 pub async fn build() -> Result<PathBuf> {
-    // Of the whole workspace: with the features of the tests' build, whose dependencies are thus used again.
-    build_with(&["--workspace"]).await
+    build_member(OPERATOR).await
 }
 
 /// As [`build`], for release.
@@ -25,22 +24,31 @@ pub async fn build() -> Result<PathBuf> {
 /// # Errors
 /// As [`build`].
 pub async fn build_release() -> Result<PathBuf> {
-    build_with(&["--package", OPERATOR, "--release"]).await
+    build_with(OPERATOR, &["--package", OPERATOR, "--release"]).await
 }
 
-async fn build_with(flags: &[&str]) -> Result<PathBuf> {
+/// As [`build`], for another program of the workspace.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_member(name: &str) -> Result<PathBuf> {
+    // Of the whole workspace: with the features of the tests' build, whose dependencies are thus used again.
+    build_with(name, &["--workspace"]).await
+}
+
+async fn build_with(name: &str, flags: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
-    command.args(["build", "--bin", OPERATOR, "--message-format", "json-render-diagnostics"]).args(flags);
+    command.args(["build", "--bin", name, "--message-format", "json-render-diagnostics"]).args(flags);
     command.current_dir(root()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
     let failed = || format!("cannot run {}", cargo.display());
     let output = command.spawn().with_context(failed)?.wait_with_output().await.with_context(failed)?;
     if !output.status.success() {
         // cargo has said why.
-        bail!("`cargo build --bin {OPERATOR}` failed ({})", output.status);
+        bail!("`cargo build --bin {name}` failed ({})", output.status);
     }
-    let found = executable(&String::from_utf8_lossy(&output.stdout), OPERATOR);
-    found.with_context(|| format!("`cargo build --bin {OPERATOR}` did not say where the program is"))
+    let found = executable(&String::from_utf8_lossy(&output.stdout), name);
+    found.with_context(|| format!("`cargo build --bin {name}` did not say where the program is"))
 }
 
 /// The program among cargo's messages (<https://doc.rust-lang.org/cargo/reference/external-tools.html>).

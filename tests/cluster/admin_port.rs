@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{BOUND, Env, Operator};
+use crate::support::{BOUND, Env, Operator};
 
 /// Opens a connection and sends the beginning of a request.
 async fn half_open(operator: &Operator) -> TcpStream {

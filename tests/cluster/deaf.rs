@@ -7,7 +7,7 @@ use managed_redis_operator::api::{RedisClusterRef, RedisParameterSync, crds};
 use serde_json::json;
 use testbed::{Access, ApiServer, Namespace, Options};
 
-use crate::harness::{BOUND, Env, Operator, condition, kakao, parameter_sync, server};
+use crate::support::{BOUND, Env, Operator, condition, kakao, parameter_sync, server};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 

@@ -11,7 +11,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::json;
 
-use crate::harness::{BOUND, Env, Link, Operator, kakao, server};
+use crate::support::{BOUND, Env, Link, Operator, kakao, server};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 const LEASE: &str = "managed-redis-operator";
@@ -78,7 +78,7 @@ async fn a_leader_whose_connections_went_silent_renews_by_another() {
         // More than the time after which an unrenewed lease ends its holder.
         renewed.is_some_and(|time| time.0.duration_since(silent_since) > SignedDuration::from_secs(10))
     };
-    crate::harness::until(env.api::<Lease>(), LEASE, "renewed", Some(&leader), is_renewed).await;
+    crate::support::until(env.api::<Lease>(), LEASE, "renewed", Some(&leader), is_renewed).await;
     assert!(!leader.log().contains("leadership ends"), "{}", leader.tail());
 }
 
@@ -89,10 +89,10 @@ async fn a_leader_that_was_paused_ends_when_it_goes_on() {
     leader.ready().await;
     let standby = env.spawn(&["--leader-election"]);
     standby.logged("waiting to lead").await;
-    leader.signal("STOP");
+    leader.pause();
     standby.logged("leading").await;
     let holder = env.api::<Lease>().get(LEASE).await.unwrap().spec.unwrap().holder_identity;
-    leader.signal("CONT");
+    leader.resume();
     let status = leader.ended(BOUND).await;
     assert_eq!(status.code(), Some(1), "{}", leader.tail());
     assert!(leader.log().contains("leadership was lost"), "{}", leader.tail());

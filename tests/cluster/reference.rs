@@ -7,7 +7,7 @@ use fake_cloud::{
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::{Value, json};
 
-use crate::harness::{Env, condition, kakao, kakao_by_name, ncp, status};
+use crate::support::{Env, condition, kakao, kakao_by_name, ncp, status};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 
@@ -205,7 +205,7 @@ async fn without_versions_and_flavors_those_fields_are_absent() {
     let asked = |clouds: &fake_cloud::StateHandle| {
         [Operation::KakaoVersions, Operation::KakaoFlavors].into_iter().all(|operation| clouds.requests(operation) > 0)
     };
-    assert!(env.clouds().wait_until(crate::harness::BOUND, asked).await, "the catalog is asked for");
+    assert!(env.clouds().wait_until(crate::support::BOUND, asked).await, "the catalog is asked for");
     let shown = timeless(&env.read_again("carts").await);
     assert_eq!(shown.get("engine"), None);
     let flavor = json!({ "id": "0d9f4a62-71c8-4e35-b2aa-6f3e8c5d1002", "vcpus": 4, "memoryMiB": 8192 });

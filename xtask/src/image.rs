@@ -1,7 +1,5 @@
 //! `cargo xtask image`: the operator as a static binary, and the image around it.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, bail};
 use clap::Args;
 use delivery::image::{FAKE_CLOUD, OPERATOR, Profile, build, compile, folder_of, prepare, size_of};

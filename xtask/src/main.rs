@@ -1,13 +1,12 @@
 //! Development tasks: `cargo xtask generate`, `chart`, `image`, `demo`, `gitops`, `workflows`, `faults`, `bench`, `e2e`,
 //! `release` and `ci`.
 
-mod bench;
 mod chart;
 mod ci;
 mod demo;
 mod generate;
 mod image;
-mod passthrough;
+mod member;
 mod release;
 mod workflows;
 
@@ -20,7 +19,7 @@ use harness::describe;
 /// Development tasks.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about)]
-struct Cli {
+struct Arguments {
     #[command(subcommand)]
     task: Task,
 }
@@ -35,12 +34,13 @@ enum Task {
     Demo(demo::Arguments),
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
     #[command(disable_help_flag = true)]
-    Faults(passthrough::Arguments),
+    Faults(member::Arguments),
     /// Measure the operator with many references
-    Bench(bench::Arguments),
+    #[command(disable_help_flag = true)]
+    Bench(member::Arguments),
     /// Check what kstatus and Argo CD make of live objects in every state against docs/gitops.md
     #[command(disable_help_flag = true)]
-    Gitops(passthrough::Arguments),
+    Gitops(member::Arguments),
     /// Check the GitHub workflow files with actionlint
     Workflows,
     /// Build the operator's image
@@ -49,29 +49,29 @@ enum Task {
     Release(release::Arguments),
     /// Install, kill, upgrade, drain and uninstall the operator on real nodes
     #[command(disable_help_flag = true)]
-    E2e(passthrough::Arguments),
+    E2e(member::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().task {
-        Task::Generate(arguments) => generate::main(&arguments).map_err(|error| describe(&error)),
-        Task::Chart(arguments) => chart::main(&arguments).map_err(|error| describe(&error)),
-        Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
-        Task::Faults(arguments) => passthrough::verify("faults", &arguments).map_err(|error| describe(&error)),
-        Task::Bench(arguments) => bench::main(&arguments).map_err(|error| error.to_string()),
-        Task::Gitops(arguments) => passthrough::verify("gitops", &arguments).map_err(|error| describe(&error)),
-        Task::Workflows => workflows::main().map_err(|error| describe(&error)),
-        Task::Image(arguments) => image::main(&arguments).map_err(|error| describe(&error)),
-        Task::Release(arguments) => release::main(&arguments).map_err(|error| describe(&error)),
-        Task::E2e(arguments) => passthrough::verify("e2e", &arguments).map_err(|error| describe(&error)),
-        Task::Ci => ci::main().map_err(|error| describe(&error)),
+    let outcome = match Arguments::parse().task {
+        Task::Generate(arguments) => generate::main(&arguments),
+        Task::Chart(arguments) => chart::main(&arguments),
+        Task::Demo(arguments) => demo::main(&arguments),
+        Task::Faults(arguments) => member::run("verify", Some("faults"), &arguments),
+        Task::Bench(arguments) => member::run("bench", None, &arguments),
+        Task::Gitops(arguments) => member::run("verify", Some("gitops"), &arguments),
+        Task::Workflows => workflows::main(),
+        Task::Image(arguments) => image::main(&arguments),
+        Task::Release(arguments) => release::main(&arguments),
+        Task::E2e(arguments) => member::run("verify", Some("e2e"), &arguments),
+        Task::Ci => ci::main(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
-            let _ = writeln!(std::io::stderr(), "xtask: {sentence}");
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "xtask: {}", describe(&error));
             ExitCode::FAILURE
         }
     }
@@ -83,6 +83,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        super::Cli::command().debug_assert();
+        super::Arguments::command().debug_assert();
     }
 }

@@ -269,7 +269,7 @@ async fn create_objects(client: &Client, namespace: &str, cloud: &FakeCloud) -> 
     cloud.state().add_kakao_cluster(cluster)?;
     objects::namespace(client, namespace).await?;
     let secrets = Api::namespaced(client.clone(), namespace);
-    objects::secret(&secrets, KAKAO_SECRET, objects::kakao_credential()).await?;
+    objects::secret(&secrets, KAKAO_SECRET, objects::kakao_secret()).await?;
     let target = json!({ "clusterID": CLUSTER, "credentialsSecretRef": { "name": KAKAO_SECRET } });
     let spec = json!({ "kakaoCloud": target, "pollInterval": "10s" });
     create::<RedisClusterRef>(client, namespace, object("RedisClusterRef", REFERENCE, spec)).await?;

@@ -82,11 +82,11 @@ impl GitopsEnvironment {
         let environment = Self { server, client, cloud, failing, silent };
         objects::namespace(&environment.client, NAMESPACE).await?;
         for (name, data) in [
-            (KAKAO_SECRET, objects::kakao_credential()),
-            (NCP_SECRET, objects::ncp_credential()),
-            (QUEUE_SECRET, objects::ncp_credential()),
-            (POWERLESS_SECRET, objects::ncp_key(POWERLESS_KEY, NCP_SECRET_KEY)),
-            (WRONG_SECRET, objects::ncp_key("NOSUCHKEY00000000000", NCP_SECRET_KEY)),
+            (KAKAO_SECRET, objects::kakao_secret()),
+            (NCP_SECRET, objects::ncp_secret()),
+            (QUEUE_SECRET, objects::ncp_secret()),
+            (POWERLESS_SECRET, objects::ncp_secret_of(POWERLESS_KEY, NCP_SECRET_KEY)),
+            (WRONG_SECRET, objects::ncp_secret_of("NOSUCHKEY00000000000", NCP_SECRET_KEY)),
         ] {
             objects::secret(&Api::namespaced(environment.client.clone(), NAMESPACE), name, data).await?;
         }

@@ -28,8 +28,6 @@ use self::table::{ObjectKind, StateRow};
 
 /// The page with the tables.
 const PAGE: &str = "docs/gitops.md";
-/// How many lines of the operator's log an error shows.
-const LOG_LINES: usize = 25;
 
 /// Brings an object of each kind into each of its states, on a real API server and with fake clouds, and compares what
 /// kstatus and Argo CD make of it with the tables in docs/gitops.md.
@@ -214,7 +212,7 @@ fn show(row: &StateRow, health: &ToolHealth, holds: bool) {
 
 /// The operator's log goes with the API server's folder.
 fn keep_log(operator: &Operator) {
-    say(format_args!("The last lines of the operator's log:\n{}", operator.tail(LOG_LINES)));
+    say(format_args!("The last lines of the operator's log:\n{}", operator.tail()));
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

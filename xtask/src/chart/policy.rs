@@ -1,6 +1,6 @@
 //! Who may flush: the roles for users, and the chart's admission policy, asked as those users.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use delivery::chart::{self, RELEASE};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, PostParams};

@@ -35,18 +35,18 @@ impl Screen {
     }
 
     /// Draws the table over the last one. Does nothing without a terminal.
-    pub fn redraw(&mut self, board: &ExampleOutcomes) {
+    pub fn redraw(&mut self, outcomes: &ExampleOutcomes) {
         if self.terminal {
             let width = width();
-            let lines = table(board, self.started.elapsed(), self.style, width, Fit::Cut);
+            let lines = table(outcomes, self.started.elapsed(), self.style, width, Fit::Cut);
             self.draw(&lines, Fit::Cut);
         }
     }
 
     /// Draws the table for the last time, with every message in full.
-    pub fn finish(&mut self, board: &ExampleOutcomes) {
+    pub fn finish(&mut self, outcomes: &ExampleOutcomes) {
         if self.terminal {
-            let lines = table(board, self.started.elapsed(), self.style, width(), Fit::Wrap);
+            let lines = table(outcomes, self.started.elapsed(), self.style, width(), Fit::Wrap);
             self.draw(&lines, Fit::Wrap);
             self.drawn = 0;
         }
@@ -125,9 +125,9 @@ fn change_line(key: &ObjectName, found: Option<&ExampleOutcome>) -> String {
     }
 }
 
-fn table(board: &ExampleOutcomes, elapsed: Duration, style: Style, width: usize, fit: Fit) -> Vec<String> {
+fn table(outcomes: &ExampleOutcomes, elapsed: Duration, style: Style, width: usize, fit: Fit) -> Vec<String> {
     let rows: Vec<(&Expectation, [String; 4])> =
-        EXPECTATIONS.iter().map(|row| (row, cells(&row.key(), board.get(&row.key())))).collect();
+        EXPECTATIONS.iter().map(|row| (row, cells(&row.key(), outcomes.get(&row.key())))).collect();
     let column = |index: usize| {
         let cells = rows.iter().map(|(_, cells)| cells[index].chars().count());
         cells.chain([HEADINGS[index].len()]).max().unwrap_or_default()
@@ -149,12 +149,12 @@ fn table(board: &ExampleOutcomes, elapsed: Duration, style: Style, width: usize,
             mistakes = true;
             lines.push(style.bold("  Mistakes, and what becomes of them"));
         }
-        let mark = if row.is_met(board.get(&row.key())) { style.good("✔") } else { style.faint("·") };
+        let mark = if row.is_met(outcomes.get(&row.key())) { style.good("✔") } else { style.faint("·") };
         let mut parts = fitted(message, room, fit).into_iter();
         lines.push(line(&mark, [object, ready, state], &parts.next().unwrap_or_default()));
         lines.extend(parts.map(|part| format!("{:indent$}{part}", "")));
     }
-    let met = rows.iter().filter(|(row, _)| row.is_met(board.get(&row.key()))).count();
+    let met = rows.iter().filter(|(row, _)| row.is_met(outcomes.get(&row.key()))).count();
     lines.push(style.faint(&format!("  {met} of {} as they should be, {} s", rows.len(), elapsed.as_secs())));
     lines
 }
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use delivery::examples::seen::ObjectRow;
 
-    fn board() -> ExampleOutcomes {
+    fn outcomes() -> ExampleOutcomes {
         let seen = ObjectRow {
             ready: "False".to_owned(),
             reason: "ClusterNotFound".to_owned(),
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         for fit in [Fit::Cut, Fit::Wrap] {
-            let lines = table(&board(), Duration::from_secs(3), Style::plain(), 100, fit);
+            let lines = table(&outcomes(), Duration::from_secs(3), Style::plain(), 100, fit);
             assert!(lines.iter().all(|line| line.chars().count() < 100), "{lines:#?}");
             let row = lines.iter().position(|line| line.contains("odrers")).unwrap();
             assert!(lines[row].starts_with("✔ redisclusterref/odrers"), "{}", lines[row]);
@@ -226,8 +226,8 @@ mod tests {
 
     #[test]
     fn a_change_tells_object_and_reason() {
-        let board = board();
-        let (key, found) = board.first_key_value().unwrap();
+        let outcomes = outcomes();
+        let (key, found) = outcomes.first_key_value().unwrap();
         let line = change_line(key, Some(found));
         assert!(
             line.contains("redisclusterref/odrers") && line.contains("ClusterNotFound: the cloud has no"),

@@ -5,7 +5,7 @@ mod rules;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use testbed::{Program, assets};
 
 use rules::{File, findings};

@@ -1,8 +1,5 @@
 //! Objects as a user writes them, and ways to look at them.
 
-use std::collections::BTreeMap;
-
-use fake_cloud::{KAKAO_CREDENTIAL_ID, KAKAO_CREDENTIAL_SECRET, NCP_ACCESS_KEY, NCP_SECRET_KEY};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use managed_redis_operator::api::{RedisClusterRef, RedisClusterRefStatus, RedisParameterSync};
 use serde_json::{Value, json};
@@ -33,23 +30,6 @@ pub fn condition<'a>(object: &'a impl Conditions, type_: &str) -> Option<&'a Con
 /// The status of a reference that has one.
 pub fn status(reference: &RedisClusterRef) -> &RedisClusterRefStatus {
     reference.status.as_ref().expect("a status")
-}
-
-fn map(pairs: [(&str, &str); 2]) -> BTreeMap<String, String> {
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-}
-
-/// The data of a Secret with the KakaoCloud credential the clouds know.
-pub fn kakao_secret() -> BTreeMap<String, String> {
-    map([
-        ("KAKAOCLOUD_APPLICATION_CREDENTIAL_ID", KAKAO_CREDENTIAL_ID),
-        ("KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET", KAKAO_CREDENTIAL_SECRET),
-    ])
-}
-
-/// The data of a Secret with the NCP key the clouds know.
-pub fn ncp_secret() -> BTreeMap<String, String> {
-    map([("NCLOUD_ACCESS_KEY", NCP_ACCESS_KEY), ("NCLOUD_SECRET_KEY", NCP_SECRET_KEY)])
 }
 
 fn object(kind: &str, name: &str, spec: Value) -> Value {

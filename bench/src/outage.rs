@@ -2,48 +2,46 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, bail};
 use fake_cloud::{FaultKind, Operation};
 
 use super::change::set_state;
 use super::report::Figure;
-use super::stage::Stage;
-use super::{BenchError, Plan, objects};
+use super::run::Run;
+use super::{Plan, objects};
 
 /// At most one probe in this time for a connection, in seconds.
 const PROBE_SECONDS: f64 = 30.0;
 
 /// Answers 503 to everything for a while, then nothing but good answers.
-pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
-    if !stage.has_operator() {
-        return Err(BenchError::NotStarted);
-    }
+pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+    run.operator()?;
     let look = Duration::from_secs(if plan.quick { 35 } else { 190 });
-    let before = stage.cloud().requests(Operation::Any);
-    stage.inject(FaultKind::Status { code: 503, body: None, content_type: None, retry_after: None })?;
-    if !stage.cloud().wait_for_requests(Operation::Any, before + 1, plan.interval * 2).await {
-        return Err(BenchError::State("no request came within two intervals".to_owned()));
+    let before = run.clouds().requests(Operation::Any);
+    run.inject(FaultKind::Status { code: 503, body: None, content_type: None, retry_after: None })?;
+    if !run.clouds().wait_for_requests(Operation::Any, before + 1, plan.interval * 2).await {
+        bail!("no request came within two intervals");
     }
     // What was under way when the cloud failed is tried a few times at once.
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let (asked, begun) = (stage.cloud().requests(Operation::Any), Instant::now());
+    let (asked, begun) = (run.clouds().requests(Operation::Any), Instant::now());
     tokio::time::sleep(look).await;
     #[expect(clippy::cast_precision_loss, reason = "a few")]
-    let probes = (stage.cloud().requests(Operation::Any) - asked) as f64;
+    let probes = (run.clouds().requests(Operation::Any) - asked) as f64;
     let allowed = (begun.elapsed().as_secs_f64() / PROBE_SECONDS).ceil();
-    set_state(stage, 1, "Stopped")?;
-    stage.calm()?;
+    set_state(run, 1, "Stopped")?;
+    run.calm()?;
     let back = Instant::now();
     let name = objects::name(1);
     let within = plan.interval * 5 + Duration::from_secs(60);
-    stage
-        .until("the end of the outage", within, |seen| {
-            seen.look(&name).is_some_and(|look| look.state.as_deref() == Some("Stopped"))
-        })
-        .await?;
+    run.until("the end of the outage", within, |seen| {
+        seen.get(&name).is_some_and(|reference| reference.state.as_deref() == Some("Stopped"))
+    })
+    .await?;
     let recovery = back.elapsed().as_secs_f64();
-    set_state(stage, 1, "Running")?;
+    set_state(run, 1, "Running")?;
     let all = plan.n as usize;
-    stage.until("all references Ready again", within, |seen| seen.ready() == all).await?;
+    run.until("all references Ready again", within, |seen| seen.ready() == all).await?;
     let longest = plan.interval.as_secs_f64().max(PROBE_SECONDS * 1.1) + 1.0;
     Ok(vec![
         Figure::new(format!("requests in {} s of outage", look.as_secs()), probes, "").at_most(allowed),

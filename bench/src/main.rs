@@ -1,12 +1,12 @@
 //! `cargo xtask bench`: what the operator costs and how fast it is, against a real API server and a fake cloud.
 //!
-//! One [`Stage`] serves all scenarios: an API server, a fake cloud of `--n` clusters that answers after `--latency-ms`, and the
+//! One [`Run`] serves all scenarios: an API server, a fake cloud of `--n` clusters that answers after `--latency-ms`, and the
 //! operator as a process of its own. Scenarios run one after the other, in the order of [`SCENARIOS`], and give [`Figure`]s,
 //! some with a target.
 //!
-//! A further scenario is a file here with `pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError>`,
-//! a word in [`SCENARIOS`] and a line in [`play`]. It may rely on the API server and the cloud; it calls
-//! [`Stage::start_operator`] if it needs an operator with objects it has made, and leaves the stage as it found it.
+//! A further scenario is a file here with `pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>>`, a word in
+//! [`SCENARIOS`] and a line in [`play`]. It may rely on the API server and the clouds; it calls [`Run::start_operator`] if it
+//! needs an operator with objects it has made, and leaves the run as it found it.
 
 mod bare;
 mod change;
@@ -15,27 +15,28 @@ mod measure;
 mod newcomer;
 mod objects;
 mod outage;
+mod references;
 mod report;
 mod rest;
 mod restart;
-mod seen;
-mod stage;
+mod run;
 mod start;
 mod syncs;
 mod throttle;
 
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
-use testbed::TestbedError;
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::{Result, anyhow, bail};
+use clap::Parser;
+use fake_cloud::FaultKind;
+use harness::signals;
+use harness::terminal::{say, step};
 
 use self::report::{Figure, Report};
-use self::stage::Stage;
-use crate::demo::operator::OperatorError;
-use crate::generate::GenerateError;
-use harness::terminal::{say, step};
+use self::run::Run;
 
 /// The scenarios, in the order in which they run.
 const SCENARIOS: [&str; 11] =
@@ -45,8 +46,9 @@ const QUICK: [&str; 6] = ["newcomer", "bare", "start", "rest", "among", "change"
 
 /// Measures the operator with many references: time to Ready, status writes a second, memory, CPU at rest, requests to the
 /// cloud, and how soon changes are seen. Nothing leaves the machine.
-#[derive(Debug, Args)]
-pub struct Arguments {
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Arguments {
     /// How many references, and clusters at the cloud
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     n: u32,
@@ -106,99 +108,56 @@ impl Plan {
         if self.quick { self.interval } else { self.interval * 2 }
     }
 
+    /// The clouds' latency.
+    pub fn delay(&self) -> FaultKind {
+        FaultKind::Delay { ms: u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX) }
+    }
+
     /// How often something is done that is looked at one by one.
     pub fn samples(&self) -> u32 {
         if self.quick { 10 } else { 100 }
     }
 }
 
-/// Why there are no figures.
-#[derive(Debug, thiserror::Error)]
-pub enum BenchError {
-    /// The runtime, a file or a signal handler.
-    #[error("cannot prepare the run: {0}")]
-    Prepare(#[from] std::io::Error),
-    /// The API server.
-    #[error(transparent)]
-    ApiServer(#[from] TestbedError),
-    /// The definitions cannot be read.
-    #[error(transparent)]
-    Definitions(#[from] GenerateError),
-    /// The fake cloud does not start.
-    #[error("the fake cloud does not start: {0}")]
-    Cloud(#[from] fake_cloud::StartError),
-    /// A cluster or a fault of the fake cloud.
-    #[error("the fake cloud refuses: {0}")]
-    State(String),
-    /// The operator cannot be built, started or stopped.
-    #[error(transparent)]
-    Operator(#[from] OperatorError),
-    /// An object is refused, or the API server does not answer.
-    #[error("the API server refuses: {0}")]
-    Kube(#[from] kube::Error),
-    /// Something that was waited for did not come.
-    #[error("{what} did not come within {} s; the operator's log ends with\n{log}", within.as_secs())]
-    Late {
-        /// What was waited for.
-        what: String,
-        /// For how long.
-        within: Duration,
-        /// The end of the operator's log.
-        log: String,
-    },
-    /// A scenario was asked for that needs an operator with objects that another one makes.
-    #[error("the scenario needs `start` before it: add --only start")]
-    NotStarted,
-    /// The report cannot be written.
-    #[error("the figures cannot be written as JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// `--strict`.
-    #[error("{0} targets were missed")]
-    Missed(usize),
-    /// Ctrl-C.
-    #[error("interrupted")]
-    Interrupted,
+fn main() -> ExitCode {
+    match measure(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "bench: {}", harness::describe(&error));
+            ExitCode::FAILURE
+        }
+    }
 }
 
-/// Runs the bench.
-///
-/// # Errors
-/// When something cannot be measured. By then all is torn down.
-pub fn main(arguments: &Arguments) -> Result<(), BenchError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(with_stage(arguments))
-}
-
-async fn with_stage(arguments: &Arguments) -> Result<(), BenchError> {
+#[tokio::main]
+async fn measure(arguments: &Arguments) -> Result<()> {
     let plan = Plan::of(arguments);
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut stage = Stage::set(&plan, arguments.operator.clone(), arguments.operator_flag.clone()).await?;
+    let interrupted = signals::interrupted()?;
+    let mut run = Run::start(&plan, arguments.operator.clone(), arguments.operator_flag.clone()).await?;
     let outcome = tokio::select! {
-        outcome = measure_all(&mut stage, &plan, &arguments.only) => outcome,
-        _ = interrupt.recv() => Err(BenchError::Interrupted),
-        _ = terminate.recv() => Err(BenchError::Interrupted),
+        outcome = measure_all(&mut run, &plan, &arguments.only) => outcome,
+        () = interrupted => Err(anyhow!("interrupted")),
     };
     if outcome.is_err() {
-        stage.keep_log();
+        run.keep_log();
     }
-    stage.tear_down().await;
+    run.stop().await;
     let report = outcome?;
     say(if arguments.json { report.json()? } else { report.table() });
     match report.missed() {
-        missed if missed > 0 && arguments.strict => Err(BenchError::Missed(missed)),
+        missed if missed > 0 && arguments.strict => bail!("{missed} targets were missed"),
         _ => Ok(()),
     }
 }
 
-async fn measure_all(stage: &mut Stage, plan: &Plan, only: &[String]) -> Result<Report, BenchError> {
+async fn measure_all(run: &mut Run, plan: &Plan, only: &[String]) -> Result<Report> {
     let mut report = Report::new(plan);
     let by_default = if plan.quick { QUICK.as_slice() } else { SCENARIOS.as_slice() };
     let wanted =
         |name: &&str| if only.is_empty() { by_default.contains(name) } else { only.iter().any(|one| one == name) };
     for name in SCENARIOS.into_iter().filter(wanted) {
         step(format_args!("{name}"));
-        for figure in play(name, stage, plan).await? {
+        for figure in play(name, run, plan).await? {
             say(format_args!("    {}", figure.line()));
             report.add(name, figure);
         }
@@ -206,18 +165,18 @@ async fn measure_all(stage: &mut Stage, plan: &Plan, only: &[String]) -> Result<
     Ok(report)
 }
 
-async fn play(name: &str, stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+async fn play(name: &str, run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     match name {
-        "newcomer" => newcomer::alone(stage, plan).await,
-        "bare" => bare::run(stage, plan).await,
-        "start" => start::run(stage, plan).await,
-        "rest" => rest::run(stage, plan).await,
-        "among" => newcomer::among_all(stage, plan).await,
-        "change" => change::run(stage, plan).await,
-        "throttle" => throttle::run(stage, plan).await,
-        "outage" => outage::run(stage, plan).await,
-        "restart" => restart::run(stage, plan).await,
-        "syncs" => syncs::run(stage, plan).await,
-        _ => hostile::run(stage, plan).await,
+        "newcomer" => newcomer::alone(run, plan).await,
+        "bare" => bare::run(run, plan).await,
+        "start" => start::run(run, plan).await,
+        "rest" => rest::run(run, plan).await,
+        "among" => newcomer::among_all(run, plan).await,
+        "change" => change::run(run, plan).await,
+        "throttle" => throttle::run(run, plan).await,
+        "outage" => outage::run(run, plan).await,
+        "restart" => restart::run(run, plan).await,
+        "syncs" => syncs::run(run, plan).await,
+        _ => hostile::run(run, plan).await,
     }
 }

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::measure::counter;
 use super::report::Figure;
-use super::stage::{NAMESPACE, Stage};
-use super::{BenchError, Plan, objects};
+use super::run::Run;
+use super::{Plan, objects};
+use anyhow::Result;
 use harness::terminal::say;
 
 const WITHIN: Duration = Duration::from_secs(600);
@@ -15,20 +16,20 @@ const READY_WITHIN: [(u32, f64); 2] = [(1000, 5.0), (10_000, 30.0)];
 pub const MEMORY: [(u32, f64); 2] = [(1000, 24.0), (10_000, 64.0)];
 
 /// Starts the operator, which then stays for the scenarios that follow.
-pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     say(format_args!("    creating {} references", plan.n));
-    objects::create(&stage.client, NAMESPACE, 1..=plan.n, plan.interval.as_secs()).await?;
+    objects::create(&run.api(), 1..=plan.n, plan.interval.as_secs()).await?;
     let all = plan.n as usize;
-    let before = status_writes(stage).await?;
-    let begun = stage.start_operator()?;
-    let spent = stage.cpu_time()?;
-    stage.until("the first Ready reference", WITHIN, |seen| seen.ready() > 0).await?;
+    let before = status_writes(run).await?;
+    let begun = run.start_operator()?;
+    let spent = run.cpu_time()?;
+    run.until("the first Ready reference", WITHIN, |seen| seen.ready() > 0).await?;
     let first = Instant::now();
-    stage.until("all references Ready", WITHIN, |seen| seen.ready() == all).await?;
+    run.until("all references Ready", WITHIN, |seen| seen.ready() == all).await?;
     let (ready, writing) = (begun.elapsed().as_secs_f64(), first.elapsed().as_secs_f64());
-    let cpu = stage.cpu_time()?.saturating_sub(spent).as_secs_f64();
-    let writes = status_writes(stage).await? - before;
-    let memory = stage.memory()?;
+    let cpu = run.cpu_time()?.saturating_sub(spent).as_secs_f64();
+    let writes = status_writes(run).await? - before;
+    let memory = run.memory()?;
     let rate = (f64::from(plan.n) - 1.0) / writing.max(0.001);
     let mut figures = vec![
         limit(Figure::new("time until all are Ready", ready, "s"), plan.n, &READY_WITHIN),
@@ -38,15 +39,15 @@ pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchErr
         Figure::new("memory, most by then", memory.most, "MiB"),
         limit(Figure::new("memory then", memory.now, "MiB"), plan.n, &MEMORY),
     ];
-    if let Some(bare) = stage.bare_writes {
+    if let Some(bare) = run.bare_writes {
         figures.insert(2, Figure::new("… of the bare loop's writes", 100.0 * rate / bare, "%").at_least(70.0));
     }
     Ok(figures)
 }
 
 /// Status writes to RedisClusterRefs that the API server has counted.
-pub async fn status_writes(stage: &Stage) -> Result<f64, BenchError> {
-    let metrics = stage.apiserver_metrics().await?;
+pub async fn status_writes(run: &Run) -> Result<f64> {
+    let metrics = run.apiserver_metrics().await?;
     let labels = ["resource=\"redisclusterrefs\"", "subresource=\"status\""];
     Ok(counter(&metrics, "apiserver_request_total", &labels))
 }

@@ -2,18 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result};
 use rand::RngExt as _;
 
 use super::measure::percentile;
 use super::report::Figure;
-use super::stage::Stage;
-use super::{BenchError, Plan, objects};
+use super::run::Run;
+use super::{Plan, objects};
 
 /// Changes clusters at random moments of two intervals, and waits until each change is seen.
-pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
-    if !stage.has_operator() {
-        return Err(BenchError::NotStarted);
-    }
+pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+    run.operator()?;
     let count = plan.samples().min(plan.n);
     let over = plan.window();
     let mut moments: Vec<Duration> = (0..count).map(|_| over.mul_f64(rand::rng().random_range(0.0..1.0))).collect();
@@ -23,20 +22,21 @@ pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchErr
         tokio::time::sleep(moment.saturating_sub(begun.elapsed())).await;
         // Spread over all references.
         let number = 1 + index * (plan.n / count);
-        set_state(stage, number, "Stopped")?;
+        set_state(run, number, "Stopped")?;
         changed.push((objects::name(number), number, Instant::now()));
     }
     let within = plan.interval * 3 + Duration::from_secs(30);
     let mut samples = Vec::new();
     for (name, _, at) in &changed {
         let stopped = |state: Option<&str>| state == Some("Stopped");
-        stage.until(name, within, |seen| seen.look(name).is_some_and(|look| stopped(look.state.as_deref()))).await?;
-        samples.extend(stage.seen.look(name).map(|look| look.at.saturating_duration_since(*at)));
+        run.until(name, within, |seen| seen.get(name).is_some_and(|reference| stopped(reference.state.as_deref())))
+            .await?;
+        samples.extend(run.references.get(name).map(|reference| reference.at.saturating_duration_since(*at)));
     }
     for (_, number, _) in &changed {
-        set_state(stage, *number, "Running")?;
+        set_state(run, *number, "Running")?;
     }
-    stage.until("all references Ready again", within, |seen| seen.ready() == plan.n as usize).await?;
+    run.until("all references Ready again", within, |seen| seen.ready() == plan.n as usize).await?;
     let limit = plan.interval.as_secs_f64() + 1.0;
     Ok(vec![
         Figure::new("change in the cloud to status, p50", percentile(&samples, 0.5), "s"),
@@ -45,8 +45,8 @@ pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchErr
 }
 
 /// Gives a cluster another state, which is not one that the cloud leaves by itself.
-pub fn set_state(stage: &Stage, number: u32, state: &str) -> Result<(), BenchError> {
+pub fn set_state(run: &Run, number: u32, state: &str) -> Result<()> {
     let changed =
-        stage.cloud().update_kakao_cluster(&objects::cluster_id(number), |cluster| cluster.status = state.into());
-    changed.map(drop).map_err(|error| BenchError::State(error.to_string()))
+        run.clouds().update_kakao_cluster(&objects::cluster_id(number), |cluster| cluster.status = state.into());
+    changed.map(drop).context("the fake cloud refuses the state")
 }

@@ -44,7 +44,7 @@ struct ShownCondition {
 
 /// One reference as it was last seen.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct Reference {
     /// Whether it is Ready.
     pub ready: bool,
     /// Whether it shows its parameter group, which the cloud's list leaves out for clusters in cluster mode.
@@ -57,27 +57,27 @@ pub struct Look {
 
 #[derive(Default)]
 struct All {
-    looks: HashMap<String, Look>,
+    references: HashMap<String, Reference>,
     ready: usize,
     whole: usize,
 }
 
 /// All references of a namespace as they were last seen.
-pub struct Seen {
+pub struct References {
     all: Arc<Mutex<All>>,
     changed: watch::Receiver<()>,
     task: AbortHandle,
 }
 
-impl Drop for Seen {
+impl Drop for References {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Seen {
+impl References {
     /// Begins to watch.
-    pub fn begin(client: Client, namespace: &str) -> Self {
+    pub fn watch(client: Client, namespace: &str) -> Self {
         let api: Api<Object<Ignored, Shown>> =
             Api::namespaced_with(client, namespace, &ApiResource::erase::<RedisClusterRef>(&()));
         let all: Arc<Mutex<All>> = Arc::default();
@@ -106,8 +106,8 @@ impl Seen {
     }
 
     /// A reference as it was last seen.
-    pub fn look(&self, name: &str) -> Option<Look> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).looks.get(name).cloned()
+    pub fn get(&self, name: &str) -> Option<Reference> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).references.get(name).cloned()
     }
 
     /// Waits until something holds; false if it does not within the time.
@@ -136,23 +136,23 @@ impl All {
                 let cluster = status.and_then(|status| status.cluster.as_ref());
                 let whole = cluster.is_some_and(|cluster| cluster.parameter_group.is_some());
                 let state = status.and_then(|status| status.state.clone());
-                let before = self.looks.get(&object.name_any());
+                let before = self.references.get(&object.name_any());
                 // The time is that of the first sight of this state, not of the last write.
                 let at = before.filter(|before| before.ready == ready && before.state == state);
                 let at = at.map_or_else(Instant::now, |before| before.at);
-                self.replace(&object.name_any(), Some(Look { ready, whole, state, at }));
+                self.replace(&object.name_any(), Some(Reference { ready, whole, state, at }));
             }
             Event::Delete(object) => self.replace(&object.name_any(), None),
             Event::Init | Event::InitDone => {}
         }
     }
 
-    fn replace(&mut self, name: &str, look: Option<Look>) {
-        self.ready += usize::from(look.as_ref().is_some_and(|look| look.ready));
-        self.whole += usize::from(look.as_ref().is_some_and(|look| look.whole));
-        let before = match look {
-            Some(look) => self.looks.insert(name.to_owned(), look),
-            None => self.looks.remove(name),
+    fn replace(&mut self, name: &str, reference: Option<Reference>) {
+        self.ready += usize::from(reference.as_ref().is_some_and(|reference| reference.ready));
+        self.whole += usize::from(reference.as_ref().is_some_and(|reference| reference.whole));
+        let before = match reference {
+            Some(reference) => self.references.insert(name.to_owned(), reference),
+            None => self.references.remove(name),
         };
         self.ready -= usize::from(before.as_ref().is_some_and(|before| before.ready));
         self.whole -= usize::from(before.as_ref().is_some_and(|before| before.whole));

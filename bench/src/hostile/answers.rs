@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{Api, ObjectMeta, PostParams};
+use anyhow::Result;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, PostParams};
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::json;
 
 use super::cloud::{Answer, HostileCloud};
 use super::{begin, peak, share_of_core};
-use crate::bench::measure::counter;
-use crate::bench::report::Figure;
-use crate::bench::stage::Stage;
-use crate::bench::{BenchError, Plan};
+use crate::Plan;
+use crate::measure::counter;
+use crate::report::Figure;
+use crate::run::Run;
 
 /// How long the first answer may take to be asked for.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
@@ -153,41 +154,42 @@ fn plausible(number: u32, state: &str) -> String {
 }
 
 /// Runs an operator of its own against the cloud.
-pub async fn run(stage: &Stage, plan: &Plan, case: &Case) -> Result<Vec<Figure>, BenchError> {
+pub async fn run(run: &Run, plan: &Plan, case: &Case) -> Result<Vec<Figure>> {
     begin(case.name);
     let namespace = format!("hostile-{}", case.word);
     let kind = if case.provider == Provider::Ncp { "/clouddb/" } else { "/v1/clusters" };
     let cloud = HostileCloud::start(kind, Arc::new((case.answer)())).await?;
-    objects(stage, &namespace, case).await?;
-    let (running, admin) = stage.launch_with_admin(&namespace, &cloud.url(), &[])?;
+    objects(run, &namespace, case).await?;
+    let operator = run.launch_against(&namespace, &cloud.url())?;
     if !cloud.answered(u64::from(case.credentials), ASKED_WITHIN).await {
-        return Err(stage.late("the first request for a list", ASKED_WITHIN));
+        return Err(run.late("the first request for a list", ASKED_WITHIN));
     }
     let mut figures = Vec::new();
     if case.measure == Measure::PeakAndCpu {
         let over = if plan.quick { plan.interval } else { LOOK };
-        figures.push(share_of_core(case.name, &running, over).await?);
+        figures.push(share_of_core(case.name, &operator, over).await?);
     } else {
         cloud.answered(ANSWERS * u64::from(case.credentials), LOOK).await;
     }
     if case.measure == Measure::PeakAndSeries {
-        let metrics = stage.metrics(admin).await?;
+        let (_, metrics) = operator.page("/metrics").await?;
         let series = metrics.lines().filter(|line| line.starts_with("managed_redis_clusters{")).count();
         let listed = counter(&metrics, "managed_redis_clusters", &[]);
         figures.push(Figure::new(format!("{}: listed", case.name), listed, ""));
         let series = u32::try_from(series).unwrap_or(u32::MAX);
         figures.push(Figure::new(format!("{}: series", case.name), series.into(), "").at_most(50.0));
     }
-    figures.insert(0, peak(case.name, &running)?);
-    running.stop().await?;
+    figures.insert(0, peak(case.name, &operator)?);
+    operator.stop().await?;
     Ok(figures)
 }
 
 /// A namespace with a Secret and a reference for each credential.
-async fn objects(stage: &Stage, namespace: &str, case: &Case) -> Result<(), BenchError> {
-    let metadata = |name: &str| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-    let object = Namespace { metadata: metadata(namespace), ..Namespace::default() };
-    Api::all(stage.client.clone()).create(&PostParams::default(), &object).await?;
+async fn objects(run: &Run, namespace: &str, case: &Case) -> Result<()> {
+    let client = run.client();
+    harness::objects::namespace(&client, namespace).await?;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let references: Api<RedisClusterRef> = Api::namespaced(client, namespace);
     for number in 1..=case.credentials {
         let name = format!("hostile-{number}");
         let (keys, target) = match case.provider {
@@ -201,15 +203,14 @@ async fn objects(stage: &Stage, namespace: &str, case: &Case) -> Result<(), Benc
             ),
         };
         let data = keys.map(|key| (key.to_owned(), format!("credential-{number}"))).into();
-        let secret = Secret { metadata: metadata(&name), string_data: Some(data), ..Secret::default() };
-        Api::namespaced(stage.client.clone(), namespace).create(&PostParams::default(), &secret).await?;
+        harness::objects::secret(&secrets, &name, data).await?;
         let mut spec = target;
         spec["pollInterval"] = json!("10s");
-        let reference: RedisClusterRef = serde_json::from_value(json!({
+        let reference = serde_json::from_value(json!({
             "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisClusterRef",
             "metadata": { "name": name }, "spec": spec,
         }))?;
-        Api::namespaced(stage.client.clone(), namespace).create(&PostParams::default(), &reference).await?;
+        references.create(&PostParams::default(), &reference).await?;
     }
     Ok(())
 }

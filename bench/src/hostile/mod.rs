@@ -10,9 +10,12 @@ mod visitors;
 
 use std::time::Duration;
 
+use super::Plan;
+use super::measure::{cpu_time, memory};
 use super::report::Figure;
-use super::stage::{Running, Stage};
-use super::{BenchError, Plan};
+use super::run::Run;
+use anyhow::Result;
+use harness::Operator;
 use harness::terminal::say;
 
 /// No case may take more: half of the memory that the chart gives the pod.
@@ -21,16 +24,16 @@ const MOST_MIB: f64 = 128.0;
 const MOST_OF_A_CORE: f64 = 20.0;
 
 /// Runs all cases one after the other.
-pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     // An operator of an earlier scenario would share the machine with the cases.
-    stage.stop_operator().await?;
+    run.stop_operator().await?;
     let mut figures = Vec::new();
     for case in &answers::CASES {
-        figures.extend(answers::run(stage, plan, case).await?);
+        figures.extend(answers::run(run, plan, case).await?);
     }
-    figures.extend(visitors::run(stage, plan).await?);
-    figures.extend(crowds::references_and_syncs(stage, plan).await?);
-    figures.extend(crowds::large_annotations(stage, plan).await?);
+    figures.extend(visitors::run(run, plan).await?);
+    figures.extend(crowds::references_and_syncs(run, plan).await?);
+    figures.extend(crowds::large_annotations(run, plan).await?);
     Ok(figures)
 }
 
@@ -40,14 +43,14 @@ fn begin(case: &str) {
 }
 
 /// The most memory that was ever resident.
-fn peak(case: &str, running: &Running) -> Result<Figure, BenchError> {
-    Ok(Figure::new(format!("{case}: peak"), running.memory()?.most, "MiB").at_most(MOST_MIB))
+fn peak(case: &str, operator: &Operator) -> Result<Figure> {
+    Ok(Figure::new(format!("{case}: peak"), memory(operator.id())?.most, "MiB").at_most(MOST_MIB))
 }
 
 /// The share of a core that an operator uses over a while.
-async fn share_of_core(case: &str, running: &Running, over: Duration) -> Result<Figure, BenchError> {
-    let before = running.cpu_time()?;
+async fn share_of_core(case: &str, operator: &Operator, over: Duration) -> Result<Figure> {
+    let before = cpu_time(operator.id())?;
     tokio::time::sleep(over).await;
-    let share = super::measure::share_of_core(before, running.cpu_time()?, over);
+    let share = super::measure::share_of_core(before, cpu_time(operator.id())?, over);
     Ok(Figure::new(format!("{case}: CPU"), share, "%").at_most(MOST_OF_A_CORE))
 }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use anyhow::Result;
+use fake_cloud::Seed;
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -10,25 +12,24 @@ use managed_redis_operator::api::{FIELD_MANAGER, RedisClusterRef};
 use serde_json::json;
 
 use super::report::Figure;
-use super::stage::Stage;
-use super::{BenchError, Plan, objects};
+use super::run::Run;
+use super::{Plan, objects};
 
-const NAMESPACE: &str = "bare";
 /// Statuses that are written at most: enough for a rate.
 const MOST: u32 = 2000;
 /// Writes under way at once: as many as the operator's default of `--workers`, and more.
 const AT_ONCE: [usize; 2] = [8, 16];
 
 /// Writes first statuses like the operator's, half of them by each concurrency; the better rate counts.
-pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     let count = plan.n.min(MOST);
-    objects::namespace(&stage.client, NAMESPACE).await?;
-    objects::create(&stage.client, NAMESPACE, 1..=count, plan.interval.as_secs()).await?;
+    let environment = run.environment("bare", Seed::default()).await?;
+    let api: &Api<RedisClusterRef> = &environment.api();
+    objects::create(api, 1..=count, plan.interval.as_secs()).await?;
     let half = count / 2;
     let mut best: f64 = 0.0;
     for (numbers, at_once) in [(1..=half, AT_ONCE[0]), (half + 1..=count, AT_ONCE[1])] {
         let begun = Instant::now();
-        let api: &Api<RedisClusterRef> = &Api::namespaced(stage.client.clone(), NAMESPACE);
         let written = numbers.clone().count();
         futures::stream::iter(numbers)
             .map(|number| write(api, number))
@@ -39,11 +40,11 @@ pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchErr
         let rate = written as f64 / begun.elapsed().as_secs_f64();
         best = best.max(rate);
     }
-    stage.bare_writes = Some(best);
+    run.bare_writes = Some(best);
     Ok(vec![Figure::new("statuses written by a bare loop", best, "/s")])
 }
 
-async fn write(api: &Api<RedisClusterRef>, number: u32) -> Result<(), BenchError> {
+async fn write(api: &Api<RedisClusterRef>, number: u32) -> Result<()> {
     let name = objects::name(number);
     let patch = json!({
         "apiVersion": "managedredis.dev/v1alpha1",

@@ -2,35 +2,34 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, bail};
 use fake_cloud::{FaultKind, Operation};
 
+use super::Plan;
 use super::report::Figure;
-use super::stage::Stage;
-use super::{BenchError, Plan};
+use super::run::Run;
 
 /// Refuses the next request for a while, and counts what is asked meanwhile.
-pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
-    if !stage.has_operator() {
-        return Err(BenchError::NotStarted);
-    }
+pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+    run.operator()?;
     let pause: u32 = if plan.quick { 5 } else { 40 };
-    let before = stage.cloud().requests(Operation::Any);
-    stage.inject(FaultKind::TooManyRequests { retry_after_seconds: Some(pause), error_code: None })?;
-    let come = stage.cloud().wait_for_requests(Operation::Any, before + 1, plan.interval * 2).await;
+    let before = run.clouds().requests(Operation::Any);
+    run.inject(FaultKind::TooManyRequests { retry_after_seconds: Some(pause), error_code: None })?;
+    let come = run.clouds().wait_for_requests(Operation::Any, before + 1, plan.interval * 2).await;
     if !come {
-        return Err(BenchError::State("no request came within two intervals".to_owned()));
+        bail!("no request came within two intervals");
     }
     let refused = Instant::now();
     // Reads that were on their way when the answer came are no disobedience.
     tokio::time::sleep(plan.latency + Duration::from_millis(200)).await;
-    stage.calm()?;
-    let asked = stage.cloud().requests(Operation::Any);
+    run.calm()?;
+    let asked = run.clouds().requests(Operation::Any);
     let pause = Duration::from_secs(pause.into());
     tokio::time::sleep(pause.saturating_sub(refused.elapsed()).saturating_sub(Duration::from_millis(200))).await;
-    let during = stage.cloud().requests(Operation::Any) - asked;
-    let again = stage.cloud().wait_for_requests(Operation::Any, asked + 1, plan.interval * 2).await;
+    let during = run.clouds().requests(Operation::Any) - asked;
+    let again = run.clouds().wait_for_requests(Operation::Any, asked + 1, plan.interval * 2).await;
     if !again {
-        return Err(BenchError::State("no request came after the pause".to_owned()));
+        bail!("no request came after the pause");
     }
     #[expect(clippy::cast_precision_loss, reason = "a few")]
     let during = during as f64;

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use fake_cloud::{FakeCloud, Generate, Seed};
+use anyhow::Result;
+use fake_cloud::{Generate, Seed};
 use kube::api::{Api, ListParams};
 use managed_redis_operator::api::{RedisClusterRef, RedisParameterSync};
 use serde_json::json;
 
 use super::{begin, peak, share_of_core};
-use crate::bench::report::Figure;
-use crate::bench::stage::Stage;
-use crate::bench::{BenchError, Plan, objects};
+use crate::report::Figure;
+use crate::run::Run;
+use crate::{Plan, objects};
 
 /// How long all objects may take to have a status.
 const SETTLED_WITHIN: Duration = Duration::from_secs(300);
@@ -20,17 +21,15 @@ const LOOK: Duration = Duration::from_secs(30);
 const ANNOTATION_BYTES: usize = 200 << 10;
 
 /// A thousand references, and five hundred syncs that select them all.
-pub async fn references_and_syncs(stage: &Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
-    const NAMESPACE: &str = "hostile-syncs";
+pub async fn references_and_syncs(run: &Run, plan: &Plan) -> Result<Vec<Figure>> {
     const CASE: &str = "1,000 references and 500 syncs of all of them";
     begin(CASE);
     let (references, syncs) = if plan.quick { (100, 50) } else { (1000, 500) };
     let generate = Generate { kakao_clusters: references, ..Generate::default() };
-    let cloud = FakeCloud::start(Seed { generate, ..Seed::default() }).await?;
-    objects::namespace(&stage.client, NAMESPACE).await?;
-    objects::create(&stage.client, NAMESPACE, 1..=references, plan.interval.as_secs()).await?;
-    let api: &Api<RedisParameterSync> = &Api::namespaced(stage.client.clone(), NAMESPACE);
-    objects::create_each(&stage.client, NAMESPACE, 1..=syncs, |number| {
+    let environment = run.environment("hostile-syncs", Seed { generate, ..Seed::default() }).await?;
+    objects::create(&environment.api(), 1..=references, plan.interval.as_secs()).await?;
+    let api: &Api<RedisParameterSync> = &environment.api();
+    objects::create_each(api, 1..=syncs, |number| {
         let sync: RedisParameterSync = serde_json::from_value(json!({
             "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
             "metadata": { "name": objects::name(number) }, "spec": { "clusterSelector": {} },
@@ -38,10 +37,10 @@ pub async fn references_and_syncs(stage: &Stage, plan: &Plan) -> Result<Vec<Figu
         Ok(sync)
     })
     .await?;
-    let running = stage.launch(NAMESPACE, &cloud.url(), &[])?;
-    until_all_have_a_status(stage, api, |sync| sync.status.as_ref().and_then(|status| status.observed_generation))
+    let operator = run.launch(&environment, &[])?;
+    until_all_have_a_status(run, api, |sync| sync.status.as_ref().and_then(|status| status.observed_generation))
         .await?;
-    let cpu = share_of_core(CASE, &running, LOOK).await?;
+    let cpu = share_of_core(CASE, &operator, LOOK).await?;
     let bytes: usize = api
         .list(&ListParams::default())
         .await?
@@ -51,20 +50,19 @@ pub async fn references_and_syncs(stage: &Stage, plan: &Plan) -> Result<Vec<Figu
         .sum();
     #[expect(clippy::cast_precision_loss, reason = "some MiB")]
     let status = Figure::new(format!("{CASE}: statuses of the syncs"), bytes as f64 / f64::from(1 << 20), "MiB");
-    let figures = vec![peak(CASE, &running)?, cpu, status];
-    running.stop().await?;
+    let figures = vec![peak(CASE, &operator)?, cpu, status];
+    operator.stop().await?;
     Ok(figures)
 }
 
 /// Three thousand references to Secrets that are not there, each with annotations as large as may be.
-pub async fn large_annotations(stage: &Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
-    const NAMESPACE: &str = "hostile-annotations";
+pub async fn large_annotations(run: &Run, plan: &Plan) -> Result<Vec<Figure>> {
     const CASE: &str = "3,000 references without Secrets, 200 KB of annotations each";
     begin(CASE);
     let count: u32 = if plan.quick { 100 } else { 3000 };
-    objects::namespace(&stage.client, NAMESPACE).await?;
-    let api: &Api<RedisClusterRef> = &Api::namespaced(stage.client.clone(), NAMESPACE);
-    objects::create_each(&stage.client, NAMESPACE, 1..=count, |number| {
+    let environment = run.environment("hostile-annotations", Seed::default()).await?;
+    let api: &Api<RedisClusterRef> = &environment.api();
+    objects::create_each(api, 1..=count, |number| {
         let reference: RedisClusterRef = serde_json::from_value(json!({
             "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisClusterRef",
             "metadata": {
@@ -79,23 +77,19 @@ pub async fn large_annotations(stage: &Stage, plan: &Plan) -> Result<Vec<Figure>
         Ok(reference)
     })
     .await?;
-    let running = stage.launch(NAMESPACE, &stage.cloud_url(), &[])?;
-    until_all_have_a_status(stage, api, |reference| {
+    let operator = run.launch(&environment, &[])?;
+    until_all_have_a_status(run, api, |reference| {
         reference.status.as_ref().and_then(|status| status.observed_generation)
     })
     .await?;
-    let cpu = share_of_core(CASE, &running, LOOK).await?;
-    let figures = vec![peak(CASE, &running)?, cpu];
-    running.stop().await?;
+    let cpu = share_of_core(CASE, &operator, LOOK).await?;
+    let figures = vec![peak(CASE, &operator)?, cpu];
+    operator.stop().await?;
     Ok(figures)
 }
 
 /// Until the operator has looked at every object once.
-async fn until_all_have_a_status<K>(
-    stage: &Stage,
-    api: &Api<K>,
-    observed: impl Fn(&K) -> Option<i64>,
-) -> Result<(), BenchError>
+async fn until_all_have_a_status<K>(run: &Run, api: &Api<K>, observed: impl Fn(&K) -> Option<i64>) -> Result<()>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
@@ -117,5 +111,5 @@ where
         }
     };
     let ended = tokio::time::timeout(SETTLED_WITHIN, all).await;
-    ended.unwrap_or_else(|_| Err(stage.late("a status for every object", SETTLED_WITHIN)))
+    ended.unwrap_or_else(|_| Err(run.late("a status for every object", SETTLED_WITHIN)))
 }

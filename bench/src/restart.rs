@@ -3,65 +3,63 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use fake_cloud::Operation;
 
 use super::change::set_state;
 use super::report::Figure;
-use super::stage::Stage;
+use super::run::Run;
 use super::start::status_writes;
-use super::{BenchError, Plan, objects};
+use super::{Plan, objects};
 
 /// The operator's default of `--status-heartbeat`.
 const HEARTBEAT: Duration = Duration::from_secs(600);
 
 /// Restarts the API server with a change at the cloud meanwhile, then the operator.
-pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
-    if !stage.has_operator() {
-        return Err(BenchError::NotStarted);
-    }
-    let mut figures = apiserver(stage, plan).await?;
-    figures.extend(operator(stage, plan).await?);
+pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+    run.operator()?;
+    let mut figures = apiserver(run, plan).await?;
+    figures.extend(operator(run, plan).await?);
     Ok(figures)
 }
 
-async fn apiserver(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
-    let before = stage.memory()?.now;
+async fn apiserver(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+    let before = run.memory()?.now;
     let name = objects::name(1);
     let within = plan.interval * 3 + Duration::from_secs(120);
-    set_state(stage, 1, "Stopped")?;
-    stage.restart_apiserver().await?;
-    stage
-        .until("the change made during the restart", within, |seen| {
-            seen.look(&name).is_some_and(|look| look.state.as_deref() == Some("Stopped"))
-        })
-        .await?;
-    set_state(stage, 1, "Running")?;
-    stage.until("all references Ready again", within, |seen| seen.ready() == plan.n as usize).await?;
+    set_state(run, 1, "Stopped")?;
+    run.restart_apiserver().await?;
+    run.until("the change made during the restart", within, |seen| {
+        seen.get(&name).is_some_and(|reference| reference.state.as_deref() == Some("Stopped"))
+    })
+    .await?;
+    set_state(run, 1, "Running")?;
+    run.until("all references Ready again", within, |seen| seen.ready() == plan.n as usize).await?;
     // The API server counts from its start.
-    let writes = status_writes(stage).await?;
-    let after = stage.memory()?.now;
+    let writes = status_writes(run).await?;
+    let after = run.memory()?.now;
     Ok(vec![
         Figure::new("API server restart: memory after it", 100.0 * after / before, "%").at_most(115.0),
         Figure::new("API server restart: status writes", writes, ""),
     ])
 }
 
-async fn operator(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
-    stage.stop_operator().await?;
-    let (writes, asked) = (status_writes(stage).await?, stage.cloud().requests(Operation::Any));
-    let first = stage.cloud().recent_requests().last().map_or(0, |request| request.id);
-    stage.start_operator()?;
+async fn operator(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+    run.stop_operator().await?;
+    let (writes, asked) = (status_writes(run).await?, run.clouds().requests(Operation::Any));
+    let first = run.clouds().recent_requests().last().map_or(0, |request| request.id);
+    run.start_operator()?;
     let begun = Instant::now();
     tokio::time::sleep(plan.interval).await;
-    let requests = stage.cloud().requests(Operation::Any) - asked;
+    let requests = run.clouds().requests(Operation::Any) - asked;
     let mut seconds: BTreeMap<i64, u32> = BTreeMap::new();
-    for request in stage.cloud().recent_requests().iter().filter(|request| request.id > first) {
+    for request in run.clouds().recent_requests().iter().filter(|request| request.id > first) {
         *seconds.entry(request.time.as_second()).or_default() += 1;
     }
     let peak = f64::from(seconds.values().copied().max().unwrap_or_default());
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
     let mean = requests as f64 / begun.elapsed().as_secs_f64();
-    let writes = status_writes(stage).await? - writes;
+    let writes = status_writes(run).await? - writes;
     // They go on as before; the tenth is for their uneven spread and for who missed a turn.
     let heartbeats = f64::from(plan.n) * plan.interval.as_secs_f64() / HEARTBEAT.as_secs_f64();
     Ok(vec![

@@ -4,20 +4,21 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use fake_cloud::{FakeCloud, Fault, FaultKind, KakaoCluster, Operation, RequestFilter, Seed, StateHandle};
+use anyhow::Result;
+use fake_cloud::{Fault, FaultKind, KakaoCluster, Operation, RequestFilter, Seed, StateHandle};
 use futures::StreamExt as _;
+use harness::terminal::say;
 use kube::api::{Api, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use managed_redis_operator::api::RedisParameterSync;
 use managed_redis_operator::api::parameter_sync::{ClusterSync, RedisParameterSyncStatus, SyncPhase};
 use serde_json::json;
 
+use super::measure::memory;
 use super::report::Figure;
-use super::stage::Stage;
-use super::{BenchError, Plan, objects};
-use harness::terminal::say;
+use super::run::Run;
+use super::{Plan, objects};
 
-const NAMESPACE: &str = "bench-syncs";
 const APPLY: Operation = Operation::KakaoParameterGroupApply;
 /// One object covers no more, and its status holds no more.
 const MOST: u32 = 1000;
@@ -116,44 +117,39 @@ fn id(number: u32) -> String {
 }
 
 /// Runs an operator of its own on a cloud of its own.
-pub async fn run(stage: &mut Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     let clusters = plan.n.min(MOST);
-    let cloud = FakeCloud::start(Seed::default()).await?;
-    fill(&cloud.state(), plan, clusters)?;
-    objects::namespace(&stage.client, NAMESPACE).await?;
-    let api: Api<RedisParameterSync> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let environment = run.environment("bench-syncs", Seed::default()).await?;
+    fill(&environment.clouds(), plan, clusters)?;
+    let api: Api<RedisParameterSync> = environment.api();
     api.create(&PostParams::default(), &object()?).await?;
     // Group members are looked at as often as other objects of the connection.
     let begun = Instant::now();
-    let running =
-        stage.launch(NAMESPACE, &cloud.url(), &["--poll-interval", "10s", "--max-clusters-per-sync", "1000"])?;
+    let operator = run.launch(&environment, &["--poll-interval", "10s", "--max-clusters-per-sync", "1000"])?;
     let settled = tokio::time::timeout(WITHIN, settles(&api, clusters)).await;
     let took = begun.elapsed().as_secs_f64();
-    let memory = running.memory()?;
-    running.stop().await?;
+    let memory = memory(operator.id())?;
+    operator.stop().await?;
     match settled {
         Ok(outcome) => outcome?,
-        Err(_) => return Err(stage.late("all clusters at rest", WITHIN)),
+        Err(_) => return Err(run.late("all clusters at rest", WITHIN)),
     }
-    Ok(figures(&cloud.state(), clusters, took, memory.most))
+    Ok(figures(&environment.clouds(), clusters, took, memory.most))
 }
 
-fn fill(cloud: &StateHandle, plan: &Plan, clusters: u32) -> Result<(), BenchError> {
-    let refused = |error: &dyn std::fmt::Display| BenchError::State(error.to_string());
-    let ms = u64::try_from(plan.latency.as_millis()).unwrap_or(u64::MAX);
-    let delay = Fault::new(Operation::Any, FaultKind::Delay { ms });
-    cloud.inject(delay).map_err(|error| refused(&error))?;
+fn fill(cloud: &StateHandle, plan: &Plan, clusters: u32) -> Result<()> {
+    cloud.inject(Fault::new(Operation::Any, plan.delay()))?;
     for number in 1..=clusters {
         let trouble = Trouble::of(number);
-        cloud.add_kakao_cluster(trouble.cluster(number)).map_err(|error| refused(&error))?;
+        cloud.add_kakao_cluster(trouble.cluster(number))?;
         if let Some(fault) = trouble.fault(number) {
-            cloud.inject(fault).map_err(|error| refused(&error))?;
+            cloud.inject(fault)?;
         }
     }
     Ok(())
 }
 
-fn object() -> Result<RedisParameterSync, BenchError> {
+fn object() -> Result<RedisParameterSync> {
     let group = json!({ "name": "shop-defaults", "credentialsSecretRef": { "name": "kakaocloud" } });
     Ok(serde_json::from_value(json!({
         "apiVersion": "managedredis.dev/v1alpha1",
@@ -167,7 +163,7 @@ fn object() -> Result<RedisParameterSync, BenchError> {
 }
 
 /// Until every cluster is in the phase that is predicted for it.
-async fn settles(api: &Api<RedisParameterSync>, clusters: u32) -> Result<(), BenchError> {
+async fn settles(api: &Api<RedisParameterSync>, clusters: u32) -> Result<()> {
     let wanted: HashMap<String, SyncPhase> =
         (1..=clusters).map(|number| (id(number), Trouble::of(number).predicted().1)).collect();
     let in_sync = wanted.values().filter(|phase| **phase == SyncPhase::InSync).count();

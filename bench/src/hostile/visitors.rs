@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
+use fake_cloud::Seed;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::{begin, peak};
-use crate::bench::report::Figure;
-use crate::bench::stage::Stage;
-use crate::bench::{BenchError, Plan, objects};
+use crate::Plan;
+use crate::report::Figure;
+use crate::run::Run;
 
-const NAMESPACE: &str = "hostile-visitors";
 const CASE: &str = "8,000 half-open requests at the admin port";
 const CONNECTIONS: usize = 8000;
 /// How long the operator may take to serve its first probe.
@@ -20,17 +21,18 @@ const STARTED_WITHIN: Duration = Duration::from_secs(30);
 const PROBE_WITHIN: f64 = 1000.0;
 
 /// Opens the connections, all of them half-open at once if the operator lets them, and probes it meanwhile.
-pub async fn run(stage: &Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+pub async fn run(run: &Run, plan: &Plan) -> Result<Vec<Figure>> {
     begin(CASE);
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let raised = rustix::process::Rlimit { current: files.maximum, ..files };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).map_err(std::io::Error::from)?;
-    objects::namespace(&stage.client, NAMESPACE).await?;
-    let (running, admin) = stage.launch_with_admin(NAMESPACE, &stage.cloud_url(), &[])?;
+    let environment = run.environment("hostile-visitors", Seed::default()).await?;
+    let operator = run.launch(&environment, &[])?;
+    let admin = operator.admin().await?;
     let begun = Instant::now();
     while probe(admin).await.is_none() {
         if begun.elapsed() > STARTED_WITHIN {
-            return Err(stage.late("the first probe", STARTED_WITHIN));
+            return Err(run.late("the first probe", STARTED_WITHIN));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -50,12 +52,12 @@ pub async fn run(stage: &Stage, plan: &Plan) -> Result<Vec<Figure>, BenchError> 
         }
     }
     let figures = vec![
-        peak(CASE, &running)?,
+        peak(CASE, &operator)?,
         Figure::new(format!("{CASE}: slowest probe"), 1000.0 * slowest.as_secs_f64(), "ms").at_most(PROBE_WITHIN),
         Figure::new(format!("{CASE}: probes without answer"), f64::from(unanswered), "").at_most(0.0),
     ];
     drop(held);
-    running.stop().await?;
+    operator.stop().await?;
     Ok(figures)
 }
 

@@ -8,31 +8,27 @@ mod proxy;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use fake_cloud::{FakeCloud, Seed, StateHandle};
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use fake_cloud::Seed;
+use harness::{Environment, OperatorCommand};
+use kube::Resource;
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
-use kube::runtime::wait::await_condition;
-use kube::{Resource, ResourceExt as _};
 use managed_redis_operator::api::{RECONCILE_REQUESTED_AT, RedisClusterRef, RedisParameterSync, crds};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use testbed::{Access, ApiServer, Namespace};
+use testbed::{Access, ApiServer};
 use tokio::sync::OnceCell;
 
+pub use harness::WITHIN as BOUND;
+pub use harness::objects::{kakao_secret, ncp_secret};
 pub use link::Link;
-pub use objects::{Conditions, condition, kakao, kakao_by_name, kakao_secret, ncp, ncp_secret, parameter_sync, status};
+pub use objects::{Conditions, condition, kakao, kakao_by_name, ncp, parameter_sync, status};
 pub use operator::{Operator, command};
 pub use proxy::Proxy;
-
-/// How long anything that is waited for may take. It is a moment, unless the machine is very busy.
-pub const BOUND: Duration = Duration::from_secs(60);
 
 /// What `Api` asks of a kind of this project.
 pub trait Kind:
@@ -89,12 +85,16 @@ pub async fn server() -> &'static ApiServer {
 
 /// A test's own namespace, clouds and operator.
 pub struct Env {
-    kubeconfig: PathBuf,
-    /// The namespace.
-    pub namespace: Namespace,
-    /// Both clouds.
-    pub fake: FakeCloud,
+    environment: Environment,
     operator: Option<Operator>,
+}
+
+impl Deref for Env {
+    type Target = Environment;
+
+    fn deref(&self) -> &Environment {
+        &self.environment
+    }
 }
 
 impl Env {
@@ -123,12 +123,8 @@ impl Env {
 
     /// Without an operator, on an API server of the test's own.
     pub async fn on(server: &ApiServer, prefix: &str) -> Self {
-        let namespace = server.namespace(prefix).await.expect("a namespace");
-        let fake = FakeCloud::start(Seed::default()).await.expect("the clouds start");
-        let env = Self { kubeconfig: server.kubeconfig_path().to_owned(), namespace, fake, operator: None };
-        env.secret("kakaocloud", kakao_secret()).await;
-        env.secret("ncp", ncp_secret()).await;
-        env
+        let environment = Environment::create(server, prefix, Seed::default()).await;
+        Self { environment: environment.expect("a namespace and clouds"), operator: None }
     }
 
     /// A proxy before the API server, for an operator to be spawned behind it.
@@ -138,46 +134,39 @@ impl Env {
 
     /// As [`Env::proxy`], at an address of this machine.
     pub async fn proxy_at(&self, address: Ipv4Addr) -> Proxy {
-        Proxy::before(&self.kubeconfig, address).await
+        Proxy::before(self.kubeconfig(), address).await
     }
 
     /// An operator for this namespace, which belongs to the caller.
     pub fn spawn(&self, flags: &[&str]) -> Operator {
-        Operator::spawn(&self.kubeconfig, &self.flags(flags), None)
+        Operator::start(self.command(flags))
     }
 
     /// As [`Env::spawn`], with another identity.
     pub fn spawn_as(&self, access: &Access, flags: &[&str]) -> Operator {
-        Operator::spawn(access.kubeconfig_path(), &self.flags(flags), None)
+        Operator::start(self.command(flags).kubeconfig(access.kubeconfig_path()))
     }
 
     /// As [`Env::spawn`], by way of a proxy, and perhaps in a network of its own.
     pub fn spawn_behind(&self, proxy: &Proxy, link: Option<&Link>, flags: &[&str]) -> Operator {
-        Operator::spawn(proxy.kubeconfig(), &self.flags(flags), link)
+        let command = self.command(flags).kubeconfig(proxy.kubeconfig());
+        Operator::start(match link {
+            Some(link) => command.through(["ip", "netns", "exec", link.namespace()]),
+            None => command,
+        })
     }
 
-    /// As [`Env::spawn`], with so many open files, at first and at most.
+    /// As [`Env::spawn`], with so many open files, at first and at most (`ulimit -Sn` and `-Hn`).
     pub fn spawn_with_files(&self, soft: u32, hard: u32, flags: &[&str]) -> Operator {
-        Operator::spawn_with_files(soft, hard, &self.kubeconfig, &self.flags(flags))
+        let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+        Operator::start(self.command(flags).through(["sh", "-c", &script]))
     }
 
-    /// The flags that every test needs, and more.
-    fn flags(&self, flags: &[&str]) -> Vec<String> {
-        let url = self.fake.url();
-        let name = self.namespace.name();
-        let mut all: Vec<String> = ["--watch-namespace", name, "--operator-namespace", name]
-            .into_iter()
-            .chain(["--kakao-endpoint", &url, "--kakao-iam-endpoint", &url, "--ncp-endpoint", &url])
-            .map(str::to_owned)
-            .collect();
-        if !flags.contains(&"--cloud-qps") {
-            all.extend(["--cloud-qps", "1000", "--cloud-burst", "1000"].map(str::to_owned));
-        }
-        if !flags.iter().any(|flag| flag.starts_with("--leader-election")) {
-            all.push("--leader-election=false".to_owned());
-        }
-        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        all
+    /// The operator's command line with the flags that every test needs, and more.
+    fn command(&self, flags: &[&str]) -> OperatorCommand {
+        let fast = ["--cloud-qps", "1000", "--cloud-burst", "1000"];
+        let has_rate = flags.contains(&"--cloud-qps");
+        self.environment.operator(operator::program(), flags).flags(fast.into_iter().filter(|_| !has_rate))
     }
 
     /// The operator.
@@ -185,28 +174,9 @@ impl Env {
         self.operator.as_ref().expect("this test has an operator")
     }
 
-    /// The clouds' state.
-    pub fn clouds(&self) -> StateHandle {
-        self.fake.state()
-    }
-
-    /// Objects of a kind in the namespace.
-    pub fn api<K: Kind>(&self) -> Api<K> {
-        self.namespace.api()
-    }
-
-    /// Creates or changes a Secret.
+    /// Creates a Secret, or replaces it.
     pub async fn secret(&self, name: &str, values: BTreeMap<String, String>) {
-        let secret = Secret {
-            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-            string_data: Some(values),
-            ..Secret::default()
-        };
-        let api = self.api::<Secret>();
-        if api.get_opt(name).await.expect("Secrets can be read").is_some() {
-            api.delete(name, &Default::default()).await.expect("the Secret is deleted");
-        }
-        api.create(&PostParams::default(), &secret).await.expect("the Secret is created");
+        self.environment.secret(name, values).await.expect("the Secret is accepted");
     }
 
     /// Creates an object.
@@ -263,27 +233,13 @@ impl Env {
     }
 }
 
-/// Waits until something holds of an object; the failure shows the object as it was last seen.
+/// Waits until something holds of an object; the failure shows the object as it was last seen, and the operator's log.
 pub async fn until<K>(api: Api<K>, name: &str, what: &str, operator: Option<&Operator>, holds: impl Fn(&K) -> bool) -> K
 where
     K: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + 'static,
 {
-    let last: Arc<Mutex<Option<K>>> = Arc::default();
-    let seen = Arc::clone(&last);
-    let condition = move |object: Option<&K>| {
-        *seen.lock().expect("no panic while locked") = object.cloned();
-        object.is_some_and(&holds)
-    };
-    let waited = tokio::time::timeout(BOUND, await_condition(api, name, condition)).await;
-    if let Ok(Ok(Some(found))) = waited {
-        return found;
-    }
-    let mut shown = last.lock().expect("no panic while locked").clone();
-    if let Some(object) = &mut shown {
-        object.managed_fields_mut().clear();
-    }
-    let text = shown.map_or_else(|| "(none)".to_owned(), |object| serde_saphyr::to_string(&object).unwrap_or_default());
-    let log = operator.map(Operator::tail).unwrap_or_default();
-    let why = waited.err().map_or("the watch failed", |_| "it took too long");
-    panic!("{name}: {what}: {why}; it was last seen as\n{text}\nThe operator's log ends with\n{log}");
+    harness::objects::until(api, name, what, BOUND, holds).await.unwrap_or_else(|error| {
+        let log = operator.map(|operator| operator.tail()).unwrap_or_default();
+        panic!("{error:#}\nThe operator's log ends with\n{log}")
+    })
 }
