@@ -32,8 +32,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use clap::Parser;
 use fake_cloud::FaultKind;
-use harness::signals;
 use harness::terminal::{say, step};
+use harness::{describe, signals};
 
 use self::report::{Figure, Report};
 use self::run::Run;
@@ -123,7 +123,7 @@ fn main() -> ExitCode {
     match measure(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "bench: {error:#}");
+            let _ = writeln!(std::io::stderr(), "bench: {}", harness::describe(&error));
             ExitCode::FAILURE
         }
     }

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 /// A stateful stand-in for the Redis services of KakaoCloud and NAVER Cloud Platform.
 #[derive(Debug, Parser)]
 #[command(version)]
-struct Args {
+struct Arguments {
     /// Where both clouds listen; port 0 takes any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:18080")]
     addr: SocketAddr,
@@ -39,7 +39,7 @@ type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Args::parse()).await {
+    match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "fake-cloud: {error}");
@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> Result<(), Failure> {
+async fn run(args: Arguments) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&args.log_filter).map_err(|error| format!("--log-filter: {error}"))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let seed = args.seed.as_deref().map_or_else(|| Ok(Seed::default()), Seed::load)?;

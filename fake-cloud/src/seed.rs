@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::faults::Fault;
-use crate::model::{Flavor, KakaoCluster, NcpInstance, default_flavors, default_versions};
+use crate::model::{KakaoCluster, KakaoFlavor, NcpInstance, default_flavors, default_versions};
 
 /// The KakaoCloud application credential's ID that is known when the seed names none.
 pub const KAKAO_CREDENTIAL_ID: &str = "demo-application-credential";
@@ -48,7 +48,7 @@ pub struct KakaoSeed {
     /// Engine versions offered.
     pub versions: Vec<String>,
     /// Flavors offered.
-    pub flavors: Vec<Flavor>,
+    pub flavors: Vec<KakaoFlavor>,
     /// Clusters and instance sets.
     pub clusters: Vec<KakaoCluster>,
 }

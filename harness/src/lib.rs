@@ -22,6 +22,7 @@
 
 mod command;
 mod environment;
+mod error;
 mod log;
 pub mod objects;
 mod operator;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 pub use command::{OperatorCommand, clean_command};
 pub use environment::{Environment, api_server};
+pub use error::describe;
 pub use operator::Operator;
 pub use testbed::tail;
 

@@ -58,3 +58,20 @@ pub fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     let mut programs = artifacts.filter(|message| message["target"]["name"] == name);
     programs.find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_says_where_the_program_is() {
+        let messages = [
+            r#"{"reason":"compiler-artifact","target":{"name":"serde"},"executable":null}"#,
+            r#"{"reason":"compiler-artifact","target":{"name":"managed_redis_operator"},"executable":null}"#,
+            r#"{"reason":"compiler-artifact","target":{"name":"managed-redis-operator"},"executable":"/t/debug/mro"}"#,
+            r#"{"reason":"build-finished","success":true}"#,
+        ];
+        assert_eq!(executable(&messages.join("\n"), "managed-redis-operator"), Some(PathBuf::from("/t/debug/mro")));
+        assert_eq!(executable(messages[0], "managed-redis-operator"), None);
+    }
+}

@@ -1,7 +1,7 @@
 //! Every operation of KakaoCloud, and every form of a good or bad answer that is known.
 
 use fake_cloud::{
-    BackupSchedule, CreatedAtStyle, Endpoints, Fault, FaultKind, Generate, KakaoCluster, Operation, Seed,
+    CreatedAtStyle, Fault, FaultKind, Generate, KakaoBackupSchedule, KakaoCluster, KakaoEndpoints, Operation, Seed,
 };
 use managed_redis_operator::cloud::{ErrorKind, Executed, Provider, Row};
 use serde_json::json;
@@ -24,8 +24,8 @@ async fn a_cluster_is_read_with_its_values_normalised() {
     let fixture = Fixture::start().await;
     let state = fixture.fake.state();
     let created_at = "2026-03-06T02:35:13Z".parse().unwrap();
-    let endpoints = Endpoints { primary_endpoint: "sessions.example".into(), read_endpoint: String::new() };
-    let backup_schedule = Some(BackupSchedule { cron: "0 1 * * *".into(), retention_limit: 7 });
+    let endpoints = KakaoEndpoints { primary_endpoint: "sessions.example".into(), read_endpoint: String::new() };
+    let backup_schedule = Some(KakaoBackupSchedule { cron: "0 1 * * *".into(), retention_limit: 7 });
     let cluster = KakaoCluster { endpoints, backup_schedule, created_at: Some(created_at), ..mode_on("c-1") };
     state.add_kakao_cluster(cluster).unwrap();
     let cluster = fixture.kakao().cluster("c-1").await.unwrap();

@@ -1,7 +1,8 @@
 //! RedisClusterRef: what its status shows.
 
 use fake_cloud::{
-    BackupSchedule, CreatedAtStyle, Fault, FaultKind, IdRef, KakaoCluster, NcpInstance, Operation, SubnetAssignment,
+    CreatedAtStyle, Fault, FaultKind, KakaoBackupSchedule, KakaoCluster, KakaoIdRef, KakaoSubnetAssignment,
+    NcpInstance, Operation,
 };
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::{Value, json};
@@ -33,19 +34,19 @@ fn running(word: &str) -> Value {
 
 /// A cluster that has everything KakaoCloud can say of one.
 fn rich_cluster() -> KakaoCluster {
-    let shard = |primary: &str, replica: &str| SubnetAssignment {
-        primary: IdRef::new(primary),
-        replicas: vec![IdRef::new(replica)],
+    let shard = |primary: &str, replica: &str| KakaoSubnetAssignment {
+        primary: KakaoIdRef::new(primary),
+        replicas: vec![KakaoIdRef::new(replica)],
     };
     KakaoCluster {
         description: "sessions of the web shop".into(),
         version: "6.2.14".into(),
         port: 6380,
         user_name: "app".into(),
-        subnets: vec![IdRef::new("net-a"), IdRef::new("net-b")],
+        subnets: vec![KakaoIdRef::new("net-a"), KakaoIdRef::new("net-b")],
         subnet_assignments: vec![shard("net-a", "net-b"), shard("net-b", "net-a"), shard("net-a", "net-a")],
-        security_groups: vec![IdRef::new("sg-1"), IdRef::new("sg-2")],
-        backup_schedule: Some(BackupSchedule { cron: "0 4 * * *".into(), retention_limit: 7 }),
+        security_groups: vec![KakaoIdRef::new("sg-1"), KakaoIdRef::new("sg-2")],
+        backup_schedule: Some(KakaoBackupSchedule { cron: "0 4 * * *".into(), retention_limit: 7 }),
         created_at: Some("2026-03-04T05:06:07Z".parse().unwrap()),
         parameter_group_id: Some("group-7".into()),
         parameter_group_name: Some("tuned".into()),

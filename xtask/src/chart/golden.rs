@@ -3,16 +3,18 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Context as _, ensure};
+
+use super::cases::folder;
 use super::cases::{self, Case, DEFAULT};
 use super::objects::Object;
-use super::{ChartError, cases::folder};
-use crate::output::say;
+use harness::terminal::say;
 
 /// Compares the renders with the golden ones, or writes these.
 ///
 /// # Errors
-/// [`ChartError::Golden`] with the names of all that differ.
-pub fn check(rendered: &[Case], bless: bool) -> Result<(), ChartError> {
+/// With the names of all that differ.
+pub fn check(rendered: &[Case], bless: bool) -> anyhow::Result<()> {
     let default = cases::default(rendered)?;
     let mut differing = Vec::new();
     for case in rendered {
@@ -22,7 +24,7 @@ pub fn check(rendered: &[Case], bless: bool) -> Result<(), ChartError> {
             continue;
         }
         if bless {
-            std::fs::write(&path, text).map_err(ChartError::io("write", &path))?;
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             say(format_args!("wrote {}", path.display()));
         } else {
             differing.push(case.name.clone());
@@ -33,12 +35,17 @@ pub fn check(rendered: &[Case], bless: bool) -> Result<(), ChartError> {
             continue;
         }
         if bless {
-            std::fs::remove_file(&path).map_err(ChartError::io("remove", &path))?;
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         } else {
             differing.push(format!("{name} (has no values)"));
         }
     }
-    if differing.is_empty() { Ok(()) } else { Err(ChartError::Golden(differing)) }
+    ensure!(
+        differing.is_empty(),
+        "what the chart renders has changed: {}\nlook at it with `cargo xtask chart --bless` and `git diff`, and commit it if it is meant",
+        differing.join(", ")
+    );
+    Ok(())
 }
 
 fn path(name: &str) -> PathBuf {

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use anyhow::anyhow;
 use serde_json::Value;
-
-use super::ChartError;
 
 /// What names an object in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +40,7 @@ pub struct Object {
 ///
 /// # Errors
 /// When a document is not YAML or no object.
-pub fn read(what: &str, text: &str) -> Result<Vec<Object>, ChartError> {
+pub fn read(what: &str, text: &str) -> anyhow::Result<Vec<Object>> {
     let mut objects = Vec::new();
     let mut document = String::new();
     for line in text.lines().chain(["---"]) {
@@ -59,8 +58,8 @@ pub fn read(what: &str, text: &str) -> Result<Vec<Object>, ChartError> {
     Ok(objects)
 }
 
-fn object(what: &str, text: String) -> Result<Object, ChartError> {
-    let wrong = |reason: String| ChartError::Object { what: what.to_owned(), reason };
+fn object(what: &str, text: String) -> anyhow::Result<Object> {
+    let wrong = |reason: String| anyhow!("{what} is no Kubernetes object: {reason}");
     let value: Value = serde_saphyr::from_str(&text).map_err(|error| wrong(format!("{error}\n{text}")))?;
     let part = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let id = Id {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use anyhow::{Context as _, anyhow};
+use harness::root;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
@@ -12,13 +14,12 @@ use testbed::ApiServer;
 
 use super::cases::{self, Case, text};
 use super::objects::{self, Object};
-use super::{ChartError, root};
 
 /// Sends every object of every case, and of `deploy/install.yaml`, in a strict dry run; how many different ones there were.
 ///
 /// # Errors
 /// With the first that is refused, and why.
-pub async fn dry_run(server: &ApiServer, rendered: &[Case]) -> Result<usize, ChartError> {
+pub async fn dry_run(server: &ApiServer, rendered: &[Case]) -> anyhow::Result<usize> {
     let client = server.client()?;
     install_monitoring(&client).await?;
     let mut applier = Applier::new(client.clone());
@@ -34,7 +35,7 @@ pub async fn dry_run(server: &ApiServer, rendered: &[Case]) -> Result<usize, Cha
         if seen.insert(&object.text) {
             applier.dry_run(object).await.map_err(|error| match error {
                 kube::Error::Api(status) => {
-                    ChartError::Wrong(format!("case {case}: the API server refuses {}: {}", object.id, status.message))
+                    anyhow!("case {case}: the API server refuses {}: {}", object.id, status.message)
                 }
                 other => other.into(),
             })?;
@@ -47,7 +48,7 @@ pub async fn dry_run(server: &ApiServer, rendered: &[Case]) -> Result<usize, Cha
 ///
 /// # Errors
 /// What the API server refuses.
-pub async fn create_namespace(client: &Client, name: &str) -> Result<(), ChartError> {
+pub async fn create_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
     let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
     let namespace = Namespace { metadata, ..Namespace::default() };
     match Api::all(client.clone()).create(&PostParams::default(), &namespace).await {
@@ -58,11 +59,10 @@ pub async fn create_namespace(client: &Client, name: &str) -> Result<(), ChartEr
 }
 
 /// Installs the Prometheus operator's CRDs, against which its kinds are checked.
-async fn install_monitoring(client: &Client) -> Result<(), ChartError> {
+async fn install_monitoring(client: &Client) -> anyhow::Result<()> {
     let mut crds: Vec<CustomResourceDefinition> = Vec::new();
     for (name, path) in cases::files("monitoring", ".yaml")? {
-        let crd = serde_saphyr::from_str(&text(&path)?)
-            .map_err(|error| ChartError::Object { what: name, reason: error.to_string() })?;
+        let crd = serde_saphyr::from_str(&text(&path)?).with_context(|| format!("{name} is no Kubernetes object"))?;
         crds.push(crd);
     }
     testbed::crds::install(client, &crds).await?;

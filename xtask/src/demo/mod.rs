@@ -1,10 +1,5 @@
 //! `cargo xtask demo`: the real operator on a real API server, with the examples and a fake cloud.
 
-pub mod examples;
-pub mod expect;
-pub mod manifests;
-pub mod operator;
-pub mod seen;
 mod setup;
 mod show;
 
@@ -12,17 +7,18 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
+use delivery::examples;
+use delivery::examples::expected::{self, ExampleOutcome, ExampleOutcomes};
+use delivery::examples::seen::{self, RowChange};
 use fake_cloud::StateHandle;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use harness::terminal::{say, step};
 use harness::{Operator, signals};
 use tokio::time::MissedTickBehavior;
 
-use self::expect::{Board, Found};
-use self::seen::Change;
 use self::setup::Setup;
 use self::show::Screen;
-use crate::output::{say, step};
 
 /// How long everything may take to come out as expected.
 const SETTLE_WITHIN: Duration = Duration::from_secs(180);
@@ -72,17 +68,20 @@ async fn run(once: bool) -> Result<()> {
 async fn perform(once: bool, setup: &mut Setup) -> Result<()> {
     let running = setup.start(once).await?;
     step("The examples, as the operator sees them");
-    let mut board = Board::new();
+    let mut outcomes = ExampleOutcomes::new();
     let mut screen = Screen::stdout();
     let mut changes = seen::watch(&running.client, examples::NAMESPACE);
-    examples::apply_examples(&running.client, &mut board).await?;
-    for (key, refused) in board.iter().filter(|_| !screen.is_terminal()) {
+    examples::apply(&running.client, &mut outcomes).await?;
+    for (key, refused) in outcomes.iter().filter(|_| !screen.is_terminal()) {
         screen.change(key, Some(refused));
     }
     let operator = running.operator;
-    settle(&mut changes, &mut board, &mut screen, operator).await?;
-    screen.finish(&board);
-    let effects = [effects_of(&running.cloud.state()), examples::connection(&running.client).await];
+    settle(&mut changes, &mut outcomes, &mut screen, operator).await?;
+    screen.finish(&outcomes);
+    let effects = [
+        effects_of(&running.cloud.state()),
+        examples::connection(&running.client).await.map_err(|error| error.to_string()),
+    ];
     let mismatches: Vec<String> = effects.iter().filter_map(|effect| effect.clone().err()).collect();
     if !mismatches.is_empty() {
         return Err(not_as_expected(screen.elapsed(), &mismatches));
@@ -96,7 +95,7 @@ async fn perform(once: bool, setup: &mut Setup) -> Result<()> {
     for line in setup::hints(&running.kubeconfig, operator, running.cloud).await? {
         say(line);
     }
-    follow(&mut changes, &mut board, &screen, operator).await
+    follow(&mut changes, &mut outcomes, &screen, operator).await
 }
 
 /// What was expected and found, for each difference.
@@ -104,34 +103,34 @@ fn not_as_expected(after: Duration, mismatches: &[String]) -> anyhow::Error {
     anyhow!("after {} s this is not as expected:\n  {}", after.as_secs(), mismatches.join("\n  "))
 }
 
-/// What was done to the fake cloud: [`expect::effects`].
+/// What was done to the fake cloud: [`expected::effects`].
 fn effects_of(cloud: &StateHandle) -> Result<String, String> {
-    expect::effects(cloud.all_flushes(), cloud.all_applies())
+    expected::effects(cloud.all_flushes(), cloud.all_applies())
 }
 
 /// Shows changes until everything is as expected.
 async fn settle(
-    changes: &mut BoxStream<'static, Change>,
-    board: &mut Board,
+    changes: &mut BoxStream<'static, RowChange>,
+    outcomes: &mut ExampleOutcomes,
     screen: &mut Screen,
     operator: &mut Operator,
 ) -> Result<()> {
     let mut deadline = std::pin::pin!(tokio::time::sleep(SETTLE_WITHIN));
     let mut tick = tokio::time::interval(REDRAW);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    while !expect::all_met(board) {
+    while !expected::all_met(outcomes) {
         tokio::select! {
-            Some(change) = changes.next() => note(change, board, screen, !screen.is_terminal()),
+            Some(change) = changes.next() => note(change, outcomes, screen, !screen.is_terminal()),
             _ = tick.tick() => {}
             status = operator.ended() => bail!("the operator ended by itself ({})", status?),
             () = &mut deadline => {
-                screen.finish(board);
-                return Err(not_as_expected(SETTLE_WITHIN, &expect::mismatches(board)));
+                screen.finish(outcomes);
+                return Err(not_as_expected(SETTLE_WITHIN, &expected::mismatches(outcomes)));
             }
         }
-        screen.redraw(board);
+        screen.redraw(outcomes);
     }
-    match expect::mismatches(board) {
+    match expected::mismatches(outcomes) {
         unknown if unknown.is_empty() => Ok(()),
         unknown => Err(not_as_expected(screen.elapsed(), &unknown)),
     }
@@ -139,38 +138,38 @@ async fn settle(
 
 /// Tells of changes, a line each, for as long as the operator runs.
 async fn follow(
-    changes: &mut BoxStream<'static, Change>,
-    board: &mut Board,
+    changes: &mut BoxStream<'static, RowChange>,
+    outcomes: &mut ExampleOutcomes,
     screen: &Screen,
     operator: &mut Operator,
 ) -> Result<()> {
     loop {
         tokio::select! {
-            Some(change) = changes.next() => note(change, board, screen, true),
+            Some(change) = changes.next() => note(change, outcomes, screen, true),
             status = operator.ended() => bail!("the operator ended by itself ({})", status?),
         }
     }
 }
 
-/// Puts a change on the board and, where there is no table, tells of it.
-fn note(change: Change, board: &mut Board, screen: &Screen, tell: bool) {
+/// Puts a change among the outcomes and, where there is no table, tells of it.
+fn note(change: RowChange, outcomes: &mut ExampleOutcomes, screen: &Screen, tell: bool) {
     match change {
-        Change::Is(key, seen) => {
-            let found = Found::Stands(seen);
-            let news = board.get(&key) != Some(&found);
+        RowChange::Is(key, seen) => {
+            let found = ExampleOutcome::Stands(seen);
+            let news = outcomes.get(&key) != Some(&found);
             if news && tell {
                 screen.change(&key, Some(&found));
             }
-            board.insert(key, found);
+            outcomes.insert(key, found);
         }
-        Change::Gone(key) => {
-            board.remove(&key);
+        RowChange::Gone(key) => {
+            outcomes.remove(&key);
             if tell {
                 screen.change(&key, None);
             }
         }
         // The table shows that nothing moves, and the log says why.
-        Change::Trouble(error) if tell => say(format_args!("the API server did not answer the watch: {error}")),
-        Change::Trouble(_) => {}
+        RowChange::Trouble(error) if tell => say(format_args!("the API server did not answer the watch: {error}")),
+        RowChange::Trouble(_) => {}
     }
 }

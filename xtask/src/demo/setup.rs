@@ -3,15 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use delivery::crds;
+use delivery::examples::NAMESPACE;
 use fake_cloud::{FakeCloud, Seed};
-use harness::{Operator, OperatorCommand};
+use harness::terminal::{Style, say, step};
+use harness::{Operator, OperatorCommand, root};
 use kube::Client;
 use testbed::{ApiServer, Options, Program, assets};
-
-use super::examples::NAMESPACE;
-use crate::generate;
-use crate::output::{Style, say, step};
-use crate::root;
 
 const OPERATOR_NAMESPACE: &str = "managed-redis-system";
 const SEED: &str = "fake-cloud/seeds/demo.yaml";
@@ -55,7 +53,7 @@ impl Setup {
         let cloud = self.cloud.insert(FakeCloud::start(seed).await.context("the fake cloud does not start")?);
         say(format_args!("    {} (KakaoCloud and NCP), {} (admin)", cloud.url(), cloud.admin_url()));
         step(format_args!("Installing the CRDs of crds/ and the namespace {NAMESPACE}"));
-        testbed::crds::install(&client, &generate::installed()?).await?;
+        testbed::crds::install(&client, &crds::shipped()?).await?;
         for name in [NAMESPACE, OPERATOR_NAMESPACE] {
             harness::objects::namespace(&client, name).await?;
         }
