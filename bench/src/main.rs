@@ -123,7 +123,7 @@ fn main() -> ExitCode {
     match measure(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "bench: {}", harness::describe(&error));
+            let _ = writeln!(std::io::stderr(), "xtask: {}", describe(&error));
             ExitCode::FAILURE
         }
     }
