@@ -1,6 +1,7 @@
 //! The operator's command line, and the one environment that its processes get.
 
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -98,10 +99,48 @@ impl OperatorCommand {
         command.args(words.iter().skip(1)).arg("run").args(&self.flags).env("KUBECONFIG", &self.kubeconfig);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         if self.own_group {
-            std::os::unix::process::CommandExt::process_group(&mut command, 0);
+            command.process_group(0);
         }
         let log = Log::open(self.log_file.as_deref())?;
         let child = command.spawn().with_context(|| format!("cannot run {}", self.program.display()))?;
         Ok(Operator::new(child, log))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program in the operator's place.
+    fn start(folder: &Path, script: &str) -> Operator {
+        let log = folder.join("log");
+        let shell = ["sh", "-c", script];
+        OperatorCommand::new(Path::new("operator"), Path::new("none")).through(shell).log_to(log).start().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_operator_that_ends_badly_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(start(folder.path(), "exit 3").ended().await.unwrap().code(), Some(3));
+        // Without a handler SIGTERM ends it by the signal, which is no clean end.
+        let stopped = start(folder.path(), "exec sleep 600").stop().await.unwrap_err();
+        assert!(stopped.to_string().contains("ended badly after SIGTERM"), "{stopped}");
+    }
+
+    #[tokio::test]
+    async fn what_it_logs_is_found_and_kept_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "echo 'starting admin=127.0.0.1:4711' >&2; echo $KUBECONFIG $HOME >&2; exec sleep 600";
+        let mut operator = start(folder.path(), script);
+        assert_eq!(operator.admin().await.unwrap().port(), 4711);
+        assert_eq!(operator.logged("none").await.unwrap(), "none", "the caller's HOME is not passed on");
+        operator.pause().unwrap();
+        assert_eq!(operator.exit_status().unwrap(), None);
+        operator.resume().unwrap();
+        operator.kill().unwrap();
+        operator.terminate().expect("a signal to one that has ended is no error");
+        let missing = operator.logged("never").await.unwrap_err();
+        assert!(missing.to_string().contains("never logged \"never\"") && missing.to_string().contains("starting"));
+        assert_eq!(crate::tail(operator.log_file().unwrap(), 1), "none");
     }
 }

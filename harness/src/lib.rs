@@ -36,8 +36,8 @@ use std::time::Duration;
 pub use command::{OperatorCommand, clean_command};
 pub use environment::{Environment, api_server};
 pub use error::describe;
-pub use log::tail;
 pub use operator::Operator;
+pub use testbed::tail;
 
 /// How long anything may take that a start or a test waits for. It takes a moment, unless the machine is very busy.
 pub const WITHIN: Duration = Duration::from_secs(60);

@@ -88,16 +88,3 @@ impl Log {
         }
     }
 }
-
-/// The last lines of a file; what cannot be read is told in their place, for this is shown with failures.
-#[must_use]
-pub fn tail(path: &Path, lines: usize) -> String {
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes);
-            let all: Vec<_> = text.trim_end().lines().collect();
-            all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
-        }
-        Err(error) => format!("({} cannot be read: {error})", path.display()),
-    }
-}

@@ -59,7 +59,8 @@ pub use registry::Registry;
 pub use server::{ApiServer, Namespace, Options, User};
 
 /// The last `lines` lines of a text file; what cannot be read is told in their place, as this is for error messages.
-fn tail(path: &std::path::Path, lines: usize) -> String {
+#[must_use]
+pub fn tail(path: &std::path::Path, lines: usize) -> String {
     match std::fs::read(path) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
