@@ -2,26 +2,27 @@
 
 /// An error and its causes in one line, each said once.
 ///
-/// Many errors repeat their cause in their own text; and what the API server said comes from kube with a dump of the whole
-/// Status behind it.
+/// Many errors repeat their cause in their own text. Of what the API server answered only its message is of use: kube shows
+/// a dump of the whole Status behind it.
 #[must_use]
 pub fn describe(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    for cause in error.chain().map(one) {
+    for cause in error.chain() {
+        let answer = match cause.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) if !status.message.is_empty() => Some(&status.message),
+            _ => None,
+        };
+        let said = answer.cloned().unwrap_or_else(|| cause.to_string());
         if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
+            text = said;
+        } else if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        if answer.is_some() {
+            break;
         }
     }
     text
-}
-
-fn one(error: &(dyn std::error::Error + 'static)) -> String {
-    match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
-        _ => error.to_string(),
-    }
 }
 
 #[cfg(test)]

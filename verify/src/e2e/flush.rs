@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use delivery::examples::NAMESPACE;
 use kube::api::{Api, ObjectMeta, PostParams};
 use managed_redis_operator::api::flush_request::FlushPhase;
@@ -27,7 +27,7 @@ pub async fn create_reference(cluster: &TestCluster) -> anyhow::Result<()> {
     let spec = json!({"ncp": {"cloudDBInstanceNo": INSTANCE, "credentialsSecretRef": {"name": "ncp"}}});
     let reference = RedisClusterRef {
         metadata: ObjectMeta { name: Some(REFERENCE.to_owned()), ..ObjectMeta::default() },
-        spec: serde_json::from_value(spec).map_err(|error| anyhow!("{}", error.to_string()))?,
+        spec: serde_json::from_value(spec)?,
         status: None,
     };
     let created = api.create(&PostParams::default(), &reference).await;
@@ -50,7 +50,7 @@ impl Flush {
         let spec = json!({"clusterRef": {"name": REFERENCE}, "confirm": INSTANCE});
         let request = RedisFlushRequest {
             metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-            spec: serde_json::from_value(spec).map_err(|error| anyhow!("{}", error.to_string()))?,
+            spec: serde_json::from_value(spec)?,
             status: None,
         };
         let created = api.create(&PostParams::default(), &request).await;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, ensure};
 use delivery::chart;
 use delivery::examples::NAMESPACE as SHOP;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -127,7 +127,7 @@ async fn create_reference(cluster: &TestCluster, namespace: &str, name: &str) ->
     let spec = json!({"ncp": {"cloudDBInstanceNo": "882701", "credentialsSecretRef": {"name": "ncp"}}});
     let reference = RedisClusterRef {
         metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-        spec: serde_json::from_value(spec).map_err(|error| anyhow!("{}", error.to_string()))?,
+        spec: serde_json::from_value(spec)?,
         status: None,
     };
     let created = api.create(&PostParams::default(), &reference).await;

@@ -251,7 +251,7 @@ impl FlushRun<'_> {
 
     async fn change(&mut self, change: ScriptChange) -> anyhow::Result<()> {
         let writes = self.write_log.entries().len();
-        Ok(self.environment.change(change, &self.history, writes).await?)
+        self.environment.change(change, &self.history, writes).await
     }
 
     /// Stops a process until then; without `until`, until everything is settled by another one.
