@@ -22,7 +22,7 @@ const MAX_MESSAGE_BYTES: usize = 2048;
 
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Truth {
+pub enum ConditionStatus {
     /// It holds.
     True,
     /// It does not hold.
@@ -31,7 +31,7 @@ pub enum Truth {
     Unknown,
 }
 
-impl Truth {
+impl ConditionStatus {
     /// The word in `status.conditions[].status`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,20 +44,20 @@ impl Truth {
 
 /// A condition a plan wants to report, without the times that only the merge can know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Desired {
+pub struct DesiredCondition {
     /// Type of the condition.
     pub type_: &'static str,
     /// Its status.
-    pub status: Truth,
+    pub status: ConditionStatus,
     /// Why, in a word.
     pub reason: &'static str,
     /// Why, as a sentence.
     pub message: String,
 }
 
-impl Desired {
+impl DesiredCondition {
     /// A condition to report.
-    pub fn new(type_: &'static str, status: Truth, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(type_: &'static str, status: ConditionStatus, reason: &'static str, message: impl Into<String>) -> Self {
         Self { type_, status, reason, message: message.into() }
     }
 }
@@ -66,7 +66,12 @@ impl Desired {
 /// message passes here, so this is where names from outside lose what a terminal would obey.
 ///
 /// A condition of `existing` that is not desired any more is dropped, so that an error that went away leaves no trace.
-pub fn merge(existing: &[Condition], desired: Vec<Desired>, generation: i64, now: Timestamp) -> Vec<Condition> {
+pub fn merge(
+    existing: &[Condition],
+    desired: Vec<DesiredCondition>,
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
     let mut merged: Vec<Condition> = desired
         .into_iter()
         .map(|want| {
@@ -113,25 +118,26 @@ mod tests {
 
     #[test]
     fn transition_time_moves_only_with_the_status() {
-        let first = merge(&[], vec![Desired::new(READY, Truth::False, "A", "a")], 1, at(10));
-        let same = merge(&first, vec![Desired::new(READY, Truth::False, "B", "b")], 2, at(20));
+        let first = merge(&[], vec![DesiredCondition::new(READY, ConditionStatus::False, "A", "a")], 1, at(10));
+        let same = merge(&first, vec![DesiredCondition::new(READY, ConditionStatus::False, "B", "b")], 2, at(20));
         assert_eq!(same[0].last_transition_time.0, at(10));
         assert_eq!((same[0].reason.as_str(), same[0].observed_generation), ("B", Some(2)));
-        let turned = merge(&same, vec![Desired::new(READY, Truth::True, "C", "c")], 2, at(30));
+        let turned = merge(&same, vec![DesiredCondition::new(READY, ConditionStatus::True, "C", "c")], 2, at(30));
         assert_eq!(turned[0].last_transition_time.0, at(30));
     }
 
     #[test]
     fn what_is_not_desired_any_more_is_gone() {
-        let stalled = merge(&[], vec![Desired::new(STALLED, Truth::True, "X", "x")], 1, at(1));
-        let healed = merge(&stalled, vec![Desired::new(READY, Truth::True, "Y", "y")], 1, at(2));
+        let stalled = merge(&[], vec![DesiredCondition::new(STALLED, ConditionStatus::True, "X", "x")], 1, at(1));
+        let healed = merge(&stalled, vec![DesiredCondition::new(READY, ConditionStatus::True, "Y", "y")], 1, at(2));
         assert_eq!(healed.len(), 1);
         assert!(is_true(&healed, READY) && find(&healed, STALLED).is_none());
     }
 
     #[test]
     fn long_messages_are_cut_at_a_character() {
-        let merged = merge(&[], vec![Desired::new(READY, Truth::False, "A", "가".repeat(5000))], 1, at(1));
+        let merged =
+            merge(&[], vec![DesiredCondition::new(READY, ConditionStatus::False, "A", "가".repeat(5000))], 1, at(1));
         assert!(merged[0].message.len() <= MAX_MESSAGE_BYTES);
         assert!(merged[0].message.ends_with('…'));
     }

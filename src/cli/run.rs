@@ -8,9 +8,9 @@ use kube::core::Duration;
 use super::selector;
 use crate::cloud::{CloudSettings, EndpointMap, EndpointSet, MAX_CLUSTERS, MAX_LIST_BYTES};
 use crate::controllers::context::Settings;
-use crate::controllers::runner::Scope;
 use crate::operator::telemetry::{self, LogFormat};
 use crate::operator::{self, OperatorConfig};
+use crate::runtime::runner::Scope;
 
 /// What a cluster may take in a list on average, twice or three times of what it does; where more clusters are allowed, their list
 /// may be larger too.

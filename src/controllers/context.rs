@@ -8,24 +8,24 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio_util::sync::CancellationToken;
 
-use super::announcer::Announcer;
 use super::cluster_ref::map_writes::MapWrites;
 use super::credentials::Secrets;
 use super::flush_request::sends::Sends;
 use super::flush_request::slots::Slots;
 use super::flush_request::targets::Targets;
-use super::objects::Objects;
-use super::pace::Pace;
 use super::parameter_sync::coverage::Coverage;
 use super::parameter_sync::membership::Membership;
 use super::parameter_sync::reminders::Reminders;
 use super::parameter_sync::turns::Turns;
-use super::wake::Waker;
-use super::watches::Watches;
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
+use crate::runtime::events::EventQueue;
+use crate::runtime::store::Store;
+use crate::runtime::trigger::Trigger;
+use crate::runtime::watches::Watches;
+use crate::runtime::write_limit::WriteLimit;
 
 /// What the operator's flags decide about reconciling.
 #[derive(Clone, Debug)]
@@ -72,15 +72,15 @@ impl Failures {
 
 /// A waker for each kind.
 #[derive(Clone, Debug)]
-pub struct Wakers {
+pub struct Triggers {
     /// For references.
-    pub cluster_refs: Waker<RedisClusterRef>,
+    pub cluster_refs: Trigger<RedisClusterRef>,
     /// For parameter syncs that a person waits for, or whose turn has come.
-    pub parameter_syncs: Waker<RedisParameterSync>,
+    pub parameter_syncs: Trigger<RedisParameterSync>,
     /// For parameter syncs when something they follow has changed.
     pub reminders: Reminders,
     /// For flush requests.
-    pub flush_requests: Waker<RedisFlushRequest>,
+    pub flush_requests: Trigger<RedisFlushRequest>,
 }
 
 /// What a reconcile may touch.
@@ -94,11 +94,11 @@ pub struct Context {
     /// Credentials of the tenants.
     pub secrets: Secrets,
     /// The references, as last watched.
-    pub cluster_refs: Objects<RedisClusterRef>,
+    pub cluster_refs: Store<RedisClusterRef>,
     /// The parameter syncs, as last watched.
-    pub parameter_syncs: Objects<RedisParameterSync>,
+    pub parameter_syncs: Store<RedisParameterSync>,
     /// The flush requests, as last watched.
-    pub flush_requests: Objects<RedisFlushRequest>,
+    pub flush_requests: Store<RedisFlushRequest>,
     /// Which flush request is at which target.
     pub flush_targets: Targets,
     /// Which flush requests talk with a cloud now.
@@ -112,7 +112,7 @@ pub struct Context {
     /// Publishes events at once.
     pub recorder: Recorder,
     /// Publishes events that can wait.
-    pub announcer: Announcer,
+    pub announcer: EventQueue,
     /// Backoff of each object.
     pub failures: Failures,
     /// Which parameter sync applies to which cluster.
@@ -122,13 +122,13 @@ pub struct Context {
     /// Which parameter syncs ask a connection now.
     pub turns: Turns,
     /// Bounds status writes that nobody asked for.
-    pub pace: Pace,
+    pub pace: WriteLimit,
     /// Writes of ConfigMaps under way.
     pub map_writes: Arc<MapWrites>,
     /// Flags.
     pub settings: Settings,
-    /// Wakes objects of other kinds.
-    pub wakers: Wakers,
+    /// TriggerStream objects of other kinds.
+    pub wakers: Triggers,
     /// Cancelled when the process is about to end: nothing that cannot be undone may be begun any more.
     pub stopping: CancellationToken,
 }
@@ -141,21 +141,21 @@ impl Context {
         cloud: Arc<HttpCore>,
         metrics: Arc<Metrics>,
         settings: Settings,
-        wakers: Wakers,
+        wakers: Triggers,
         stopping: CancellationToken,
     ) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
         let recorder = Recorder::new(client.clone(), reporter);
         Self {
-            announcer: Announcer::start(recorder.clone()),
+            announcer: EventQueue::start(recorder.clone()),
             recorder,
             secrets: Secrets::new(client.clone()),
             client,
             inventory,
             cloud,
-            cluster_refs: Objects::default(),
-            parameter_syncs: Objects::default(),
-            flush_requests: Objects::default(),
+            cluster_refs: Store::default(),
+            parameter_syncs: Store::default(),
+            flush_requests: Store::default(),
             flush_targets: Targets::default(),
             flush_slots: Slots::new(wakers.flush_requests.clone()),
             flush_sends: Sends::default(),
@@ -165,7 +165,7 @@ impl Context {
             coverage: Coverage::default(),
             membership: Membership::default(),
             turns: Turns::new(wakers.parameter_syncs.clone()),
-            pace: Pace::default(),
+            pace: WriteLimit::default(),
             map_writes: Arc::default(),
             settings,
             wakers,

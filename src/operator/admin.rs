@@ -18,7 +18,7 @@ use super::OperatorError;
 use super::readiness::Readiness;
 use super::serve::{self, Limits};
 use crate::controllers::context::Context;
-use crate::controllers::watch_health::Numbers;
+use crate::runtime::watch_health::Numbers;
 
 /// How long clients may take to end their requests after `shutdown`.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);

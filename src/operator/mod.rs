@@ -28,15 +28,15 @@ use self::readiness::Readiness;
 use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::{CloudSettings, HttpCore, SetupError};
 use crate::controllers::cluster_ref::target;
-use crate::controllers::context::{Context, Settings, Wakers};
+use crate::controllers::context::{Context, Settings, Triggers};
 use crate::controllers::credentials::SecretKey;
 use crate::controllers::flush_request::sweep;
 use crate::controllers::parameter_sync::reminders::Reminders;
-use crate::controllers::queue::Lane;
-use crate::controllers::runner::{self, Scope};
-use crate::controllers::wake::{Waker, Wakes};
 use crate::inventory::{Inventory, Subscriber, SubscriberKind, Urgency};
 use crate::metrics::Metrics;
+use crate::runtime::queue::Lane;
+use crate::runtime::runner::{self, Scope};
+use crate::runtime::trigger::{Trigger, TriggerStream};
 
 /// How long what is under way may take to finish after a SIGTERM. With the release of the lease and the end of the admin
 /// server after it, the whole stays below 10 s.
@@ -226,7 +226,7 @@ fn wake_those_who_wait(ctx: &Context) {
     }
 }
 
-/// Wakes who takes a credential from a Secret, or may do so by way of a reference.
+/// TriggerStream who takes a credential from a Secret, or may do so by way of a reference.
 fn secret_changed(ctx: &Context, secret: &SecretKey) {
     info!(namespace = %secret.namespace, secret = %secret.name, "the Secret has another credential");
     for reference in ctx.cluster_refs.filter_in(&secret.namespace, |reference| target::uses(reference, secret)) {
@@ -258,25 +258,25 @@ fn exists(ctx: &Context, who: &Subscriber) -> bool {
 }
 
 struct Streams {
-    cluster_refs: Wakes,
-    parameter_syncs: Wakes,
-    flush_requests: Wakes,
+    cluster_refs: TriggerStream,
+    parameter_syncs: TriggerStream,
+    flush_requests: TriggerStream,
 }
 
-fn channels() -> (Wakers, Streams) {
-    let (cluster_refs, cluster_ref_stream) = Waker::channel();
-    let (parameter_syncs, parameter_sync_stream) = Waker::channel();
-    let (flush_requests, flush_request_stream) = Waker::channel();
+fn channels() -> (Triggers, Streams) {
+    let (cluster_refs, cluster_ref_stream) = Trigger::channel();
+    let (parameter_syncs, parameter_sync_stream) = Trigger::channel();
+    let (flush_requests, flush_request_stream) = Trigger::channel();
     let streams = Streams {
         cluster_refs: cluster_ref_stream,
         parameter_syncs: parameter_sync_stream,
         flush_requests: flush_request_stream,
     };
     let reminders = Reminders::new(parameter_syncs.clone());
-    (Wakers { cluster_refs, parameter_syncs, reminders, flush_requests }, streams)
+    (Triggers { cluster_refs, parameter_syncs, reminders, flush_requests }, streams)
 }
 
-fn wake_by_kind(wakers: &Wakers) -> crate::inventory::Wake {
+fn wake_by_kind(wakers: &Triggers) -> crate::inventory::Wake {
     let wakers = wakers.clone();
     Arc::new(move |who: &Subscriber, urgency: Urgency| {
         let lane = match urgency {

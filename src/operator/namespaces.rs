@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::api::FIELD_MANAGER;
 use crate::controllers::context::Context;
-use crate::controllers::watch_health::places;
+use crate::runtime::watch_health::places;
 
 /// How often it is looked again.
 const LOOK_EVERY: Duration = Duration::from_secs(300);

@@ -1,6 +1,6 @@
 //! How many files the process may have open, and what is done with them. Each watch and each request is a connection of its own.
 
-use crate::controllers::watches::Watches;
+use crate::runtime::watches::Watches;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 

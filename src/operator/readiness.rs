@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::crds;
-use crate::controllers::watch_health::Hearing;
+use crate::runtime::watch_health::Hearing;
 
 /// How often the API server is asked for missing CRDs.
 const CRD_CHECK: Duration = Duration::from_secs(2);

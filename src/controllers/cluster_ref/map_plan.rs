@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::input::{ConfigMapState, Input, Picture, View};
 use crate::api::cluster_ref::ClusterStatus;
-use crate::api::conditions::{Desired, READY, RECONCILING, STALLED, SYNCED, Truth};
+use crate::api::conditions::{ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SYNCED};
 use crate::inventory::{Observation, Sight};
 
 /// Longest name of a host, in bytes (RFC 1035).
@@ -23,7 +23,11 @@ pub struct ConfigMapWrite {
 }
 
 /// What the ConfigMap should hold, if it has to be written; one that cannot be had turns into conditions.
-pub(super) fn plan(input: &Input<'_>, picture: &Picture, desired: &mut Vec<Desired>) -> Option<ConfigMapWrite> {
+pub(super) fn plan(
+    input: &Input<'_>,
+    picture: &Picture,
+    desired: &mut Vec<DesiredCondition>,
+) -> Option<ConfigMapWrite> {
     let name = &input.spec.connection_config_map.as_ref()?.name;
     if let Some(refusal) = refusal(&input.config_map, name) {
         report(&refusal, desired);
@@ -110,15 +114,15 @@ fn no_host(name: &str) -> Refusal {
 }
 
 /// Ready=False for want of the ConfigMap, unless something worse is the matter.
-fn report(refusal: &Refusal, desired: &mut Vec<Desired>) {
+fn report(refusal: &Refusal, desired: &mut Vec<DesiredCondition>) {
     if desired.iter().any(|condition| condition.type_ == STALLED) {
         return;
     }
     let Refusal { reason, message, needs_a_person } = refusal;
     desired.retain(|condition| condition.type_ == SYNCED);
-    desired.push(Desired::new(READY, Truth::False, reason, message.clone()));
+    desired.push(DesiredCondition::new(READY, ConditionStatus::False, reason, message.clone()));
     let type_ = if *needs_a_person { STALLED } else { RECONCILING };
-    desired.push(Desired::new(type_, Truth::True, reason, message.clone()));
+    desired.push(DesiredCondition::new(type_, ConditionStatus::True, reason, message.clone()));
 }
 
 /// The cloud names an endpoint that no application can connect to.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::config_map::{Failed, Write};
 use super::plan::MapProblem;
-use crate::controllers::requeue;
+use crate::runtime::requeue;
 
 /// How long a status waits for the write before it says that there is no answer yet. A write takes some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);

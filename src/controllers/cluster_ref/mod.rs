@@ -17,18 +17,19 @@ use self::config_map::Write;
 use self::map_writes::Written;
 use self::plan::{ConfigMapState, Input, MapProblem, Plan, View, plan};
 use super::context::Context;
-use super::objects::Objects;
 use super::parameter_sync::membership::Link;
 use super::parameter_sync::targets;
-use super::report;
-use super::requeue;
-use super::runner::{Outcome, Reconcile, ReconcileError};
-use super::stored::Watched;
 use crate::api::conditions::{READY, is_true};
 use crate::api::shared::generation;
 use crate::api::{RedisClusterRef, RedisClusterRefStatus, reconcile_requested_at};
-use crate::controllers::workers::Worker;
 use crate::inventory::{Subscriber, SubscriberKind};
+use crate::runtime::events;
+use crate::runtime::requeue;
+use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
+use crate::runtime::status::apply_status;
+use crate::runtime::store::Store;
+use crate::runtime::stored::Watched;
+use crate::runtime::workers::Worker;
 
 impl Watched for RedisClusterRef {
     const PACKED: bool = true;
@@ -44,7 +45,7 @@ impl Watched for RedisClusterRef {
 impl Reconcile for RedisClusterRef {
     const KIND: &'static str = "RedisClusterRef";
 
-    fn objects(ctx: &Context) -> &Objects<Self> {
+    fn objects(ctx: &Context) -> &Store<Self> {
         &ctx.cluster_refs
     }
 
@@ -212,8 +213,8 @@ async fn report(
     if status == previous {
         return Ok(());
     }
-    report::apply_status(ctx, reference, status).await?;
-    if let Some(note) = report::ready_changed(&previous.conditions, &status.conditions) {
+    apply_status(ctx, reference, status).await?;
+    if let Some(note) = events::ready_changed(&previous.conditions, &status.conditions) {
         ctx.announcer.announce(reference, note);
     }
     Ok(())

@@ -10,12 +10,12 @@ pub use super::input::{ConfigMapState, Input, MapProblem, View};
 use super::map_plan;
 pub use super::map_plan::ConfigMapWrite;
 use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus, RedisClusterRefSpec, RedisClusterRefStatus};
-use crate::api::conditions::{self, Desired, READY, RECONCILING, STALLED, SYNCED, Truth};
+use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SYNCED};
 use crate::api::shared::whole_seconds;
 use crate::cloud::words::{StateMeaning, state_meaning};
 use crate::controllers::problem::Problem;
-use crate::controllers::requeue;
 use crate::inventory::{Observation, Sight};
+use crate::runtime::requeue;
 use crate::text::one_line;
 
 /// Longest word or name of a cloud in a sentence, in characters.
@@ -117,7 +117,7 @@ pub fn provider(spec: &RedisClusterRefSpec) -> &'static str {
     if spec.kakao_cloud.is_some() { "KakaoCloud" } else { "NCP" }
 }
 
-fn judge(input: &Input<'_>, picture: &Picture, interval: Duration) -> Vec<Desired> {
+fn judge(input: &Input<'_>, picture: &Picture, interval: Duration) -> Vec<DesiredCondition> {
     match &input.view {
         View::Suspended => suspended(input.previous, picture),
         View::Blocked(problem) => troubled(input, picture, problem, interval),
@@ -142,34 +142,51 @@ fn judge(input: &Input<'_>, picture: &Picture, interval: Duration) -> Vec<Desire
 }
 
 /// No read has come back yet: what stood goes on standing.
-fn waiting(picture: &Picture) -> Vec<Desired> {
+fn waiting(picture: &Picture) -> Vec<DesiredCondition> {
     let mut desired = match &picture.cluster {
         Some(_) => by_state(picture.state.as_deref()),
-        None => vec![Desired::new(READY, Truth::Unknown, "Observing", "the cloud is being read for the first time")],
+        None => vec![DesiredCondition::new(
+            READY,
+            ConditionStatus::Unknown,
+            "Observing",
+            "the cloud is being read for the first time",
+        )],
     };
     desired.retain(|condition| condition.type_ != SYNCED && condition.type_ != RECONCILING);
-    desired.push(Desired::new(SYNCED, Truth::Unknown, "Observing", "the cloud is being read"));
-    desired.push(Desired::new(RECONCILING, Truth::True, "Observing", "the cloud is being read"));
+    desired.push(DesiredCondition::new(SYNCED, ConditionStatus::Unknown, "Observing", "the cloud is being read"));
+    desired.push(DesiredCondition::new(RECONCILING, ConditionStatus::True, "Observing", "the cloud is being read"));
     desired
 }
 
-fn by_state(state: Option<&str>) -> Vec<Desired> {
+fn by_state(state: Option<&str>) -> Vec<DesiredCondition> {
     let word = &one_line(state.unwrap_or_default(), MAX_WORD_CHARS);
-    let mut desired = vec![Desired::new(SYNCED, Truth::True, "ObserveSucceeded", "the cloud was read with success")];
+    let mut desired = vec![DesiredCondition::new(
+        SYNCED,
+        ConditionStatus::True,
+        "ObserveSucceeded",
+        "the cloud was read with success",
+    )];
     let ready = match state_meaning(word) {
-        StateMeaning::Serving => Desired::new(READY, Truth::True, "Running", format!("the cloud says {word}")),
+        StateMeaning::Serving => {
+            DesiredCondition::new(READY, ConditionStatus::True, "Running", format!("the cloud says {word}"))
+        }
         StateMeaning::Transitional => {
             let message = format!("the cloud says {word}; waiting until it is running");
-            desired.push(Desired::new(RECONCILING, Truth::True, "Progressing", message.clone()));
-            Desired::new(READY, Truth::False, "Progressing", message)
+            desired.push(DesiredCondition::new(RECONCILING, ConditionStatus::True, "Progressing", message.clone()));
+            DesiredCondition::new(READY, ConditionStatus::False, "Progressing", message)
         }
-        StateMeaning::Down => Desired::new(READY, Truth::False, "NotRunning", format!("the cloud says {word}")),
-        StateMeaning::Unknown if word.is_empty() => {
-            Desired::new(READY, Truth::Unknown, "UnknownState", "the cloud names no state for this Redis")
+        StateMeaning::Down => {
+            DesiredCondition::new(READY, ConditionStatus::False, "NotRunning", format!("the cloud says {word}"))
         }
-        StateMeaning::Unknown => Desired::new(
+        StateMeaning::Unknown if word.is_empty() => DesiredCondition::new(
             READY,
-            Truth::Unknown,
+            ConditionStatus::Unknown,
+            "UnknownState",
+            "the cloud names no state for this Redis",
+        ),
+        StateMeaning::Unknown => DesiredCondition::new(
+            READY,
+            ConditionStatus::Unknown,
             "UnknownState",
             format!("the cloud says {word}, a state this version of the operator does not know"),
         ),
@@ -179,24 +196,24 @@ fn by_state(state: Option<&str>) -> Vec<Desired> {
 }
 
 /// The last talk failed: what needs a person is Stalled, what heals by itself keeps the picture until that is stale.
-fn troubled(input: &Input<'_>, picture: &Picture, problem: &Problem, interval: Duration) -> Vec<Desired> {
+fn troubled(input: &Input<'_>, picture: &Picture, problem: &Problem, interval: Duration) -> Vec<DesiredCondition> {
     if problem.needs_a_person {
         return stalled(problem);
     }
-    let synced = Desired::new(SYNCED, Truth::False, problem.reason, problem.message.clone());
+    let synced = DesiredCondition::new(SYNCED, ConditionStatus::False, problem.reason, problem.message.clone());
     let stale_after = SignedDuration::try_from(interval * STALE_INTERVALS).unwrap_or(SignedDuration::MAX);
     let Some(read_at) = picture.read_at.filter(|_| picture.cluster.is_some()) else {
         return vec![
-            Desired::new(READY, Truth::Unknown, problem.reason, problem.message.clone()),
-            Desired::new(RECONCILING, Truth::True, problem.reason, "the cloud is asked again"),
+            DesiredCondition::new(READY, ConditionStatus::Unknown, problem.reason, problem.message.clone()),
+            DesiredCondition::new(RECONCILING, ConditionStatus::True, problem.reason, "the cloud is asked again"),
             synced,
         ];
     };
     if input.now.duration_since(read_at) > stale_after {
         let message = format!("last seen at {}, since then: {}", whole_seconds(read_at).0, problem.message);
         return vec![
-            Desired::new(READY, Truth::Unknown, "ObservationStale", message),
-            Desired::new(RECONCILING, Truth::True, "ObservationStale", "the cloud is asked again"),
+            DesiredCondition::new(READY, ConditionStatus::Unknown, "ObservationStale", message),
+            DesiredCondition::new(RECONCILING, ConditionStatus::True, "ObservationStale", "the cloud is asked again"),
             synced,
         ];
     }
@@ -206,24 +223,28 @@ fn troubled(input: &Input<'_>, picture: &Picture, problem: &Problem, interval: D
     desired
 }
 
-fn stalled(problem: &Problem) -> Vec<Desired> {
+fn stalled(problem: &Problem) -> Vec<DesiredCondition> {
     vec![
-        Desired::new(READY, Truth::False, problem.reason, problem.message.clone()),
-        Desired::new(STALLED, Truth::True, problem.reason, problem.message.clone()),
-        Desired::new(SYNCED, Truth::False, problem.reason, problem.message.clone()),
+        DesiredCondition::new(READY, ConditionStatus::False, problem.reason, problem.message.clone()),
+        DesiredCondition::new(STALLED, ConditionStatus::True, problem.reason, problem.message.clone()),
+        DesiredCondition::new(SYNCED, ConditionStatus::False, problem.reason, problem.message.clone()),
     ]
 }
 
 /// Reading stopped on purpose: Ready stands as it was last known, unless that was of another target.
-fn suspended(previous: &RedisClusterRefStatus, picture: &Picture) -> Vec<Desired> {
+fn suspended(previous: &RedisClusterRefStatus, picture: &Picture) -> Vec<DesiredCondition> {
     let note = "reading is suspended by spec.suspend; the picture is that of lastObservedTime";
     let of_another = previous.cluster.is_some() && picture.cluster.is_none();
     let ready = match conditions::find(&previous.conditions, READY).filter(|_| !of_another) {
-        Some(Condition { status, .. }) if status == "True" => Desired::new(READY, Truth::True, "Suspended", note),
-        Some(Condition { status, .. }) if status == "False" => Desired::new(READY, Truth::False, "Suspended", note),
-        _ => Desired::new(READY, Truth::Unknown, "Suspended", note),
+        Some(Condition { status, .. }) if status == "True" => {
+            DesiredCondition::new(READY, ConditionStatus::True, "Suspended", note)
+        }
+        Some(Condition { status, .. }) if status == "False" => {
+            DesiredCondition::new(READY, ConditionStatus::False, "Suspended", note)
+        }
+        _ => DesiredCondition::new(READY, ConditionStatus::Unknown, "Suspended", note),
     };
-    vec![ready, Desired::new(SYNCED, Truth::False, "Suspended", note)]
+    vec![ready, DesiredCondition::new(SYNCED, ConditionStatus::False, "Suspended", note)]
 }
 
 /// An unchanged status keeps its lastObservedTime until the object's next turn, so that it need not be written.

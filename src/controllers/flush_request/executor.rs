@@ -24,10 +24,10 @@ use crate::api::conditions::{self, READY, STALLED};
 use crate::api::flush_request::{FlushPhase, RedisFlushRequestStatus};
 use crate::api::{FIELD_MANAGER, RedisClusterRef, RedisFlushRequest};
 use crate::controllers::context::Context;
-use crate::controllers::guard::Guarded;
-use crate::controllers::report;
-use crate::controllers::runner::ReconcileError;
-use crate::controllers::workers::Worker;
+use crate::runtime::events;
+use crate::runtime::guard::Guarded;
+use crate::runtime::runner::ReconcileError;
+use crate::runtime::workers::Worker;
 
 /// The hands of one reconcile.
 pub(super) struct Executor {
@@ -45,7 +45,7 @@ pub(super) struct Executor {
     /// When this reconcile first began to write Sending, on a clock that never stands still or jumps.
     pub(super) attempt_began: Option<Instant>,
     /// Events still to be published.
-    notes: Vec<report::Note>,
+    notes: Vec<events::Note>,
     /// Writes that failed in a row, for other reasons than a change by somebody else.
     failed_writes: u32,
 }
@@ -247,12 +247,12 @@ impl Executor {
     fn note_if_done(&mut self, report: &Report, note: Option<&Note>) {
         let (Report::Object(_), Some(note)) = (report, note) else { return };
         let (reason, message) = (note.reason.to_owned(), note.note.clone());
-        self.notes.push(report::Note { warning: note.warning, reason, message });
+        self.notes.push(events::Note { warning: note.warning, reason, message });
     }
 
     /// Says in an event that the API server refuses to record the request's state: there is no other place left to say it.
     pub(super) fn announce_refusal(&self, said: &str) {
-        let note = report::Note {
+        let note = events::Note {
             warning: true,
             reason: WRITE_REFUSED.to_owned(),
             message: say::write_refused(&sentence(said)),
@@ -264,7 +264,7 @@ impl Executor {
     /// may come between the write of Sending and the send.
     pub(super) async fn publish_notes(&mut self) {
         for note in std::mem::take(&mut self.notes) {
-            report::publish(&self.ctx, &self.object, &note).await;
+            events::publish(&self.ctx, &self.object, &note).await;
         }
     }
 

@@ -14,11 +14,11 @@ use super::session::{Clock, Report, Session, Snapshot};
 use crate::api::RedisFlushRequest;
 use crate::api::flush_request::FlushPhase;
 use crate::controllers::context::Context;
-use crate::controllers::objects::Objects;
-use crate::controllers::requeue;
-use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
-use crate::controllers::stored::Watched;
-use crate::controllers::workers::Worker;
+use crate::runtime::requeue;
+use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
+use crate::runtime::store::Store;
+use crate::runtime::stored::Watched;
+use crate::runtime::workers::Worker;
 
 /// More effects than any request needs in one reconcile; beyond it something goes in circles.
 const MAX_EFFECTS: usize = 200;
@@ -34,7 +34,7 @@ impl Reconcile for RedisFlushRequest {
     const KIND: &'static str = "RedisFlushRequest";
     const FINALIZER: Option<&'static str> = Some(FINALIZER);
 
-    fn objects(ctx: &Context) -> &Objects<Self> {
+    fn objects(ctx: &Context) -> &Store<Self> {
         &ctx.flush_requests
     }
 

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::RedisFlushRequest;
-use crate::controllers::wake::Waker;
+use crate::runtime::trigger::Trigger;
 
 /// Requests of one namespace that talk with clouds at once.
 const OF_A_NAMESPACE: usize = 16;
@@ -40,7 +40,7 @@ struct Tenant {
 #[derive(Debug)]
 struct Shared {
     tenants: Mutex<HashMap<String, Tenant>>,
-    waker: Waker<RedisFlushRequest>,
+    waker: Trigger<RedisFlushRequest>,
 }
 
 /// The slots of all namespaces.
@@ -57,7 +57,7 @@ pub struct Slot {
 
 impl Slots {
     /// Nobody waits yet; `waker` wakes who is next.
-    pub fn new(waker: Waker<RedisFlushRequest>) -> Self {
+    pub fn new(waker: Trigger<RedisFlushRequest>) -> Self {
         Self(Arc::new(Shared { tenants: Mutex::default(), waker }))
     }
 
@@ -148,10 +148,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::controllers::wake::Wakes;
+    use crate::runtime::trigger::TriggerStream;
 
-    fn slots() -> (Slots, Wakes) {
-        let (waker, wakes) = Waker::channel();
+    fn slots() -> (Slots, TriggerStream) {
+        let (waker, wakes) = Trigger::channel();
         (Slots::new(waker), wakes)
     }
 
@@ -159,7 +159,7 @@ mod tests {
         Subject { site, secret: secret.to_owned(), instance_no: instance.to_string() }
     }
 
-    fn woken(wakes: &mut Wakes) -> Vec<String> {
+    fn woken(wakes: &mut TriggerStream) -> Vec<String> {
         std::iter::from_fn(|| wakes.try_recv().ok()).map(|(key, _)| key.name().to_owned()).collect()
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::conditions::{self, Desired, READY, RECONCILING, STALLED, SUCCEEDED, Truth};
+use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SUCCEEDED};
 use crate::api::flush_request::{Attempt, FlushPhase, FlushTarget, RedisFlushRequestStatus};
 use crate::api::shared::whole_seconds;
 
@@ -107,25 +107,29 @@ impl<'a> Draft<'a> {
     /// The status in this phase, with the conditions that follow from it.
     fn into_status(mut self, phase: FlushPhase, reason: &'static str, message: String) -> RedisFlushRequestStatus {
         let (ready, succeeded) = match phase {
-            FlushPhase::Pending | FlushPhase::Sending | FlushPhase::Accepted => (Truth::False, Truth::Unknown),
-            FlushPhase::Succeeded => (Truth::True, Truth::True),
-            FlushPhase::Unknown => (Truth::False, Truth::Unknown),
-            FlushPhase::Failed | FlushPhase::Rejected | FlushPhase::Expired => (Truth::False, Truth::False),
+            FlushPhase::Pending | FlushPhase::Sending | FlushPhase::Accepted => {
+                (ConditionStatus::False, ConditionStatus::Unknown)
+            }
+            FlushPhase::Succeeded => (ConditionStatus::True, ConditionStatus::True),
+            FlushPhase::Unknown => (ConditionStatus::False, ConditionStatus::Unknown),
+            FlushPhase::Failed | FlushPhase::Rejected | FlushPhase::Expired => {
+                (ConditionStatus::False, ConditionStatus::False)
+            }
         };
         let mut desired = vec![
-            Desired::new(READY, ready, reason, message.clone()),
-            Desired::new(SUCCEEDED, succeeded, reason, message.clone()),
+            DesiredCondition::new(READY, ready, reason, message.clone()),
+            DesiredCondition::new(SUCCEEDED, succeeded, reason, message.clone()),
         ];
         match phase {
             FlushPhase::Succeeded => {}
             FlushPhase::Accepted if reason == STALLED_REASON => {
-                desired.push(Desired::new(STALLED, Truth::True, reason, message.clone()));
+                desired.push(DesiredCondition::new(STALLED, ConditionStatus::True, reason, message.clone()));
             }
             FlushPhase::Pending | FlushPhase::Sending | FlushPhase::Accepted => {
-                desired.push(Desired::new(RECONCILING, Truth::True, reason, message.clone()));
+                desired.push(DesiredCondition::new(RECONCILING, ConditionStatus::True, reason, message.clone()));
             }
             FlushPhase::Failed | FlushPhase::Unknown | FlushPhase::Rejected | FlushPhase::Expired => {
-                desired.push(Desired::new(STALLED, Truth::True, reason, message.clone()));
+                desired.push(DesiredCondition::new(STALLED, ConditionStatus::True, reason, message.clone()));
             }
         }
         self.next.phase = Some(phase);

@@ -13,7 +13,7 @@ use super::input::Elsewhere;
 use crate::api::RedisParameterSync;
 use crate::api::parameter_sync::SyncPhase;
 use crate::api::shared::KakaoParameterGroup;
-use crate::controllers::queue::Key;
+use crate::runtime::queue::ObjectKey;
 
 /// An object, ordered by age.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,8 +35,8 @@ impl Who {
         }
     }
 
-    fn key(&self) -> Key {
-        Key::new(&self.namespace, &self.name)
+    fn key(&self) -> ObjectKey {
+        ObjectKey::new(&self.namespace, &self.name)
     }
 }
 
@@ -109,7 +109,7 @@ pub struct Sighting<'a> {
 /// The label under which a group counts on every connection.
 const ANY: &str = "";
 
-/// Objects about one cluster or one parameter group, the oldest first.
+/// Store about one cluster or one parameter group, the oldest first.
 type Members = BTreeSet<Arc<Who>>;
 
 #[derive(Debug)]
@@ -123,7 +123,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Book {
     is_seeded: bool,
-    of: HashMap<Key, Entry>,
+    of: HashMap<ObjectKey, Entry>,
     by_cluster: HashMap<Arc<str>, Members>,
     /// By the connection's label, then by what the group is known by.
     by_group: HashMap<String, HashMap<GroupKey, Members>>,
@@ -182,7 +182,7 @@ impl Coverage {
 
     /// An object is about nothing any more; gives back the objects for which that may change something.
     pub fn forget(&self, namespace: &str, name: &str) -> BTreeSet<Arc<Who>> {
-        self.lock().leave(&Key::new(namespace, name))
+        self.lock().leave(&ObjectKey::new(namespace, name))
     }
 
     /// Remembers that an object asks for an application now; false if it must not, because since it decided to, another one has
@@ -268,7 +268,7 @@ impl Book {
         (who, concerned)
     }
 
-    fn leave(&mut self, key: &Key) -> BTreeSet<Arc<Who>> {
+    fn leave(&mut self, key: &ObjectKey) -> BTreeSet<Arc<Who>> {
         let Some(Entry { who, clusters, group }) = self.of.remove(key) else { return BTreeSet::new() };
         self.set_group(&who, group.as_ref(), false);
         let mut concerned = BTreeSet::new();

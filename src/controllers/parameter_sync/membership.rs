@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::input::LastKnown;
 use crate::api::{RedisClusterRef, RedisParameterSync};
 use crate::controllers::cluster_ref::target;
-use crate::controllers::objects::Oldest;
 use crate::controllers::problem::Problem;
-use crate::controllers::queue::Key;
 use crate::inventory::{Connection, Observation, Sight, Want};
+use crate::runtime::queue::ObjectKey;
+use crate::runtime::store::Oldest;
 
 /// What an object is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +165,7 @@ impl Membership {
     }
 
     /// What is known of a reference, read by `read` unless it is known for its present version.
-    pub fn member(&self, key: &Key, read: impl FnOnce() -> Option<Member>) -> Option<Arc<Member>> {
+    pub fn member(&self, key: &ObjectKey, read: impl FnOnce() -> Option<Member>) -> Option<Arc<Member>> {
         let mut all = self.lock();
         let here = all.entry(key.namespace().into()).or_default();
         if let Some(known) = here.members.get(key.name()) {
@@ -215,7 +215,7 @@ impl Membership {
     }
 
     /// How a reference is connected; none before its controller has looked at it.
-    pub fn link_of(&self, key: &Key) -> Option<Link> {
+    pub fn link_of(&self, key: &ObjectKey) -> Option<Link> {
         self.lock().get(key.namespace())?.links.get(key.name()).map(|linked| linked.link.clone())
     }
 
@@ -269,7 +269,7 @@ impl Namespace {
 
     /// The objects that are about a reference.
     fn about(&self, namespace: &str, name: &str) -> Vec<Box<str>> {
-        let key = Key::new(namespace, name);
+        let key = ObjectKey::new(namespace, name);
         let selections =
             self.by_selector.values().filter(|selection| selection.oldest.keys.binary_search(&key).is_ok());
         let by_name = self.by_reference.get(name).into_iter();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     fn selects(names: &[&str]) -> impl FnOnce() -> Oldest {
-        let keys: Vec<Key> = names.iter().map(|name| Key::new("shop", name)).collect();
+        let keys: Vec<ObjectKey> = names.iter().map(|name| ObjectKey::new("shop", name)).collect();
         || Oldest { total: keys.len(), keys }
     }
 
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn a_reference_is_read_once_for_each_version_and_is_news_only_to_those_about_it() {
         let membership = Membership::default();
-        let (key, mut reads) = (Key::new("shop", "a"), 0);
+        let (key, mut reads) = (ObjectKey::new("shop", "a"), 0);
         membership.enter("shop", "all", selector("all"));
         membership.enter("shop", "none", selector("none"));
         membership.enter("shop", "one", Aim::Reference("a".into()));
@@ -388,7 +388,7 @@ mod tests {
         }
         assert_eq!(names(&membership.of_groups("shop")), ["c"]);
         membership.link("shop", "r", blocked("no Secret"), None);
-        membership.member(&Key::new("shop", "r"), || Some(Member::Ncp));
+        membership.member(&ObjectKey::new("shop", "r"), || Some(Member::Ncp));
         ["a", "b", "c"].iter().for_each(|name| membership.leave("shop", name));
         assert!(membership.lock()["shop"].members.is_empty());
         membership.unlink("shop", "r");

@@ -17,13 +17,14 @@ use crate::api::shared::generation;
 use crate::api::{RedisParameterSync, RedisParameterSyncStatus, reconcile_requested_at};
 use crate::cloud::{self, CloudError, Executed};
 use crate::controllers::context::Context;
-use crate::controllers::objects::Objects;
-use crate::controllers::report::{self, Note};
-use crate::controllers::requeue;
-use crate::controllers::runner::{Outcome, Reconcile, ReconcileError};
-use crate::controllers::stored::Watched;
-use crate::controllers::workers::Worker;
 use crate::inventory::{Connection, Source, Subscriber, SubscriberKind};
+use crate::runtime::events::{self, Note};
+use crate::runtime::requeue;
+use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
+use crate::runtime::status::apply_status_at;
+use crate::runtime::store::Store;
+use crate::runtime::stored::Watched;
+use crate::runtime::workers::Worker;
 
 /// Requests for application of one object under way at once.
 const CONCURRENT_APPLIES: usize = 4;
@@ -48,7 +49,7 @@ impl Watched for RedisParameterSync {
 impl Reconcile for RedisParameterSync {
     const KIND: &'static str = "RedisParameterSync";
 
-    fn objects(ctx: &Context) -> &Objects<Self> {
+    fn objects(ctx: &Context) -> &Store<Self> {
         &ctx.parameter_syncs
     }
 
@@ -156,7 +157,7 @@ async fn write(
     version: Option<&str>,
     planned: &Plan,
 ) -> Result<Written, kube::Error> {
-    match report::apply_status_at(ctx, sync, version, &planned.status).await {
+    match apply_status_at(ctx, sync, version, &planned.status).await {
         Ok(version) => Ok(Written::At(version)),
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Outdated),
         Err(error) => Err(error),
@@ -282,7 +283,7 @@ async fn publish(ctx: &Context, sync: &RedisParameterSync, events: &[Event]) {
             reason: event.reason.to_owned(),
             message: event.note.clone(),
         };
-        report::publish(ctx, sync, &note).await;
+        events::publish(ctx, sync, &note).await;
     }
 }
 

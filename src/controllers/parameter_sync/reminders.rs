@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::api::RedisParameterSync;
-use crate::controllers::queue::Lane;
-use crate::controllers::wake::Waker;
+use crate::runtime::queue::Lane;
+use crate::runtime::trigger::Trigger;
 
 /// Passes a second because of reminders that all objects of a namespace make together.
 const PASSES_A_SECOND: u32 = 20;
@@ -29,12 +29,12 @@ struct Slot {
 #[derive(Clone, Debug)]
 pub struct Reminders {
     slots: Arc<Mutex<HashMap<Box<str>, HashMap<Box<str>, Slot>>>>,
-    waker: Waker<RedisParameterSync>,
+    waker: Trigger<RedisParameterSync>,
 }
 
 impl Reminders {
     /// Nobody was reminded yet; `waker` wakes who is.
-    pub fn new(waker: Waker<RedisParameterSync>) -> Self {
+    pub fn new(waker: Trigger<RedisParameterSync>) -> Self {
         Self { slots: Arc::default(), waker }
     }
 
@@ -97,10 +97,10 @@ fn rest(objects: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controllers::wake::Wakes;
+    use crate::runtime::trigger::TriggerStream;
 
-    fn reminders() -> (Reminders, Wakes) {
-        let (waker, wakes) = Waker::channel();
+    fn reminders() -> (Reminders, TriggerStream) {
+        let (waker, wakes) = Trigger::channel();
         (Reminders::new(waker), wakes)
     }
 

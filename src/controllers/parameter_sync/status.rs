@@ -10,7 +10,7 @@ use super::episode::{Policy, Row, Why};
 use super::input::{CloudProblem, Input, Problem};
 use super::text::{list, one_line};
 use crate::api::RECONCILE_REQUESTED_AT;
-use crate::api::conditions::{self, Desired, READY, RECONCILING, STALLED, SYNCED, Truth};
+use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SYNCED};
 use crate::api::parameter_sync::{ClusterSync, RedisParameterSyncStatus, SyncPhase};
 
 /// How many clusters the status holds.
@@ -227,10 +227,15 @@ impl Report {
     pub fn suspended(&self, previous: &RedisParameterSyncStatus, now: Timestamp) -> RedisParameterSyncStatus {
         let message = "Suspended: nothing is applied, and the status stays as it was last seen.";
         let was_ready = conditions::is_true(&self.existing, READY);
-        let ready = Desired::new(READY, if was_ready { Truth::True } else { Truth::False }, "Suspended", message);
-        let synced = conditions::find(&self.existing, SYNCED)
-            .is_none()
-            .then(|| Desired::new(SYNCED, Truth::Unknown, "Suspended", "Suspended before the cloud was read."));
+        let ready = DesiredCondition::new(
+            READY,
+            if was_ready { ConditionStatus::True } else { ConditionStatus::False },
+            "Suspended",
+            message,
+        );
+        let synced = conditions::find(&self.existing, SYNCED).is_none().then(|| {
+            DesiredCondition::new(SYNCED, ConditionStatus::Unknown, "Suspended", "Suspended before the cloud was read.")
+        });
         RedisParameterSyncStatus {
             observed_generation: Some(self.generation),
             conditions: self.merge([ready].into_iter().chain(synced).collect(), now),
@@ -256,7 +261,7 @@ impl Report {
     }
 
     /// Merges, and keeps Synced as it stands where nothing new is known about it.
-    fn merge(&self, desired: Vec<Desired>, now: Timestamp) -> Vec<Condition> {
+    fn merge(&self, desired: Vec<DesiredCondition>, now: Timestamp) -> Vec<Condition> {
         let keeps = !desired.iter().any(|want| want.type_ == SYNCED);
         let mut merged = conditions::merge(&self.existing, desired, self.generation, now);
         if let Some(kept) = conditions::find(&self.existing, SYNCED).filter(|_| keeps) {
@@ -267,7 +272,7 @@ impl Report {
     }
 
     /// Ready, and Reconciling or Stalled.
-    fn progress(&self, rows: &[Row], counts: Counts, policy: &Policy) -> Vec<Desired> {
+    fn progress(&self, rows: &[Row], counts: Counts, policy: &Policy) -> Vec<DesiredCondition> {
         let too_many = self.too_many(counts);
         // What passes by itself is of less interest than what needs a person.
         let is_first = |concern: &Concern| concern.stalls() || too_many.is_none();
@@ -293,13 +298,13 @@ impl Report {
         }
         if self.is_stale(rows, policy.now) {
             let message = "The clusters were In-Sync when the cloud was last read, which is too long ago to say.";
-            return vec![Desired::new(READY, Truth::Unknown, "ObservationStale", message)];
+            return vec![DesiredCondition::new(READY, ConditionStatus::Unknown, "ObservationStale", message)];
         }
         let message = match rows {
             [only] if counts.total == 1 => format!("{} is In-Sync.", only.label()),
             _ => format!("All {} clusters are In-Sync.", counts.total),
         };
-        vec![Desired::new(READY, Truth::True, "InSync", message)]
+        vec![DesiredCondition::new(READY, ConditionStatus::True, "InSync", message)]
     }
 
     /// That there are more clusters than an object covers, if so. Before it is known again, what was said of it stands.
@@ -321,7 +326,7 @@ impl Report {
     }
 
     /// Ready without any cluster to speak about.
-    fn nothing(&self) -> Vec<Desired> {
+    fn nothing(&self) -> Vec<DesiredCondition> {
         match &self.problem {
             Some(Problem::Pending) => not_ready("Waiting", "The clusters have not been read yet.", Some(RECONCILING)),
             Some(Problem::ReferenceNotFound { message }) => not_ready("ReferenceNotFound", message, Some(STALLED)),
@@ -343,36 +348,41 @@ impl Report {
     }
 
     /// Whether the last talk with the cloud worked; None if this pass knows nothing new and Synced already stands.
-    fn synced(&self, rows: &[Row]) -> Option<Desired> {
+    fn synced(&self, rows: &[Row]) -> Option<DesiredCondition> {
         let of_list = match &self.problem {
             Some(Problem::Unavailable { reason, message }) => Some((*reason, message)),
             _ => None,
         };
         let of_rows = rows.iter().filter_map(|row| row.trouble.as_ref()).map(|(reason, message)| (*reason, message));
         if let Some((reason, message)) = of_list.into_iter().chain(of_rows).min_by_key(|(reason, _)| *reason) {
-            return Some(Desired::new(SYNCED, Truth::False, reason.as_str(), message.clone()));
+            return Some(DesiredCondition::new(SYNCED, ConditionStatus::False, reason.as_str(), message.clone()));
         }
         if self.listed || rows.iter().any(|row| row.read) {
-            return Some(Desired::new(SYNCED, Truth::True, "ObserveSucceeded", "The cloud was read."));
+            return Some(DesiredCondition::new(
+                SYNCED,
+                ConditionStatus::True,
+                "ObserveSucceeded",
+                "The cloud was read.",
+            ));
         }
         if !self.carried && rows.iter().all(Row::not_supported) {
             // An error of clusters that it is not about any more would stand for ever.
-            return Some(Desired::new(
+            return Some(DesiredCondition::new(
                 SYNCED,
-                Truth::Unknown,
+                ConditionStatus::Unknown,
                 NOT_READ,
                 "There is no cluster with a parameter group to be read.",
             ));
         }
-        conditions::find(&self.existing, SYNCED)
-            .is_none()
-            .then(|| Desired::new(SYNCED, Truth::Unknown, NOT_READ, "The cloud has not been read yet."))
+        conditions::find(&self.existing, SYNCED).is_none().then(|| {
+            DesiredCondition::new(SYNCED, ConditionStatus::Unknown, NOT_READ, "The cloud has not been read yet.")
+        })
     }
 }
 
-fn not_ready(reason: &'static str, message: &str, second: Option<&'static str>) -> Vec<Desired> {
-    let also = second.map(|type_| Desired::new(type_, Truth::True, reason, message));
-    [Desired::new(READY, Truth::False, reason, message)].into_iter().chain(also).collect()
+fn not_ready(reason: &'static str, message: &str, second: Option<&'static str>) -> Vec<DesiredCondition> {
+    let also = second.map(|type_| DesiredCondition::new(type_, ConditionStatus::True, reason, message));
+    [DesiredCondition::new(READY, ConditionStatus::False, reason, message)].into_iter().chain(also).collect()
 }
 
 /// `200 of 1000 clusters are In-Sync.`

@@ -18,8 +18,8 @@ use crate::controllers::cluster_ref::target::{self, Address};
 use crate::controllers::context::Context;
 use crate::controllers::credentials::Cloud;
 use crate::controllers::problem;
-use crate::controllers::queue::Key;
 use crate::inventory::{Connection, Found, Identity, Observation, Question, Sight, Subscriber, SubscriberKind, Want};
+use crate::runtime::queue::ObjectKey;
 
 /// How long an attempt that has become due is waited for with fast reads.
 const DUE: Duration = Duration::from_secs(60);
@@ -157,7 +157,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The references the spec names or selects, no more than one object covers.
-    fn selected(&mut self) -> Result<Vec<Key>, Problem> {
+    fn selected(&mut self) -> Result<Vec<ObjectKey>, Problem> {
         let (ctx, namespace) = (self.ctx, self.who.namespace.as_str());
         if let Some(reference) = &self.sync.spec.cluster_ref {
             let missing = || Problem::ReferenceNotFound {
@@ -165,7 +165,7 @@ impl<'a> Collector<'a> {
             };
             let found = ctx.cluster_refs.get(namespace, &reference.name).ok_or_else(missing)?;
             return match found {
-                Ok(_) => Ok(vec![Key::new(namespace, &reference.name)]),
+                Ok(_) => Ok(vec![ObjectKey::new(namespace, &reference.name)]),
                 Err(_) => Err(Problem::ReferenceNotFound {
                     message: format!("RedisClusterRef {} cannot be read; see its conditions", reference.name),
                 }),
@@ -185,7 +185,7 @@ impl<'a> Collector<'a> {
     }
 
     /// A reference as a target; none if it is gone by now.
-    async fn reference(&mut self, key: &Key) -> Option<Target> {
+    async fn reference(&mut self, key: &ObjectKey) -> Option<Target> {
         let name = key.name();
         let member = self.ctx.membership.member(key, || {
             let reference = self.ctx.cluster_refs.get(key.namespace(), name)?.ok()?;
@@ -211,7 +211,7 @@ impl<'a> Collector<'a> {
     }
 
     /// What is known of a reference's cluster anyway, for as long as nobody waits for more.
-    fn looked_at(&mut self, key: &Key, want: &Want, known: &Known<'_>) -> Target {
+    fn looked_at(&mut self, key: &ObjectKey, want: &Want, known: &Known<'_>) -> Target {
         let connection = match self.ctx.membership.link_of(key) {
             None => return known.target(Outcome::Pending),
             Some(Link::Blocked(problem)) => return known.target(unavailable(&problem)),
@@ -225,7 +225,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Subscribes to a reference's cluster, which is read more often then.
-    async fn asked(&mut self, key: &Key, known: &Known<'_>) -> Target {
+    async fn asked(&mut self, key: &ObjectKey, known: &Known<'_>) -> Target {
         let Some(Ok(reference)) = self.ctx.cluster_refs.get(key.namespace(), key.name()) else {
             return known.target(Outcome::Pending);
         };
@@ -399,7 +399,7 @@ fn stored(ctx: &Context, sync: &RedisParameterSync) -> Option<Stored> {
 }
 
 /// ID of a reference's cluster, if it was In-Sync when it was last seen.
-fn last_in_sync(ctx: &Context, key: &Key) -> Option<String> {
+fn last_in_sync(ctx: &Context, key: &ObjectKey) -> Option<String> {
     let read = || Some(Member::of(&*ctx.cluster_refs.get(key.namespace(), key.name())?.ok()?));
     match &*ctx.membership.member(key, read)? {
         Member::Kakao { id, last_known: Some(LastKnown { sync_status: Some(word), .. }), .. } if is_in_sync(word) => {

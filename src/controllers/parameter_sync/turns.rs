@@ -8,10 +8,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::RedisParameterSync;
-use crate::controllers::queue::Lane;
-use crate::controllers::wake::Waker;
+use crate::runtime::queue::Lane;
+use crate::runtime::trigger::Trigger;
 
-/// Objects of one connection that ask at once: as many as its mutations under way.
+/// Store of one connection that ask at once: as many as its mutations under way.
 const AT_ONCE: usize = 2;
 
 /// Namespace and name.
@@ -26,7 +26,7 @@ struct Queue {
 #[derive(Debug)]
 struct Shared {
     queues: Mutex<HashMap<String, Queue>>,
-    waker: Waker<RedisParameterSync>,
+    waker: Trigger<RedisParameterSync>,
 }
 
 /// The turns of all connections.
@@ -42,7 +42,7 @@ pub struct Turn {
 
 impl Turns {
     /// Nobody waits yet; `waker` wakes who is next.
-    pub fn new(waker: Waker<RedisParameterSync>) -> Self {
+    pub fn new(waker: Trigger<RedisParameterSync>) -> Self {
         Self(Arc::new(Shared { queues: Mutex::default(), waker }))
     }
 
@@ -101,14 +101,14 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controllers::wake::Wakes;
+    use crate::runtime::trigger::TriggerStream;
 
-    fn turns() -> (Turns, Wakes) {
-        let (waker, wakes) = Waker::channel();
+    fn turns() -> (Turns, TriggerStream) {
+        let (waker, wakes) = Trigger::channel();
         (Turns::new(waker), wakes)
     }
 
-    fn woken(wakes: &mut Wakes) -> Vec<String> {
+    fn woken(wakes: &mut TriggerStream) -> Vec<String> {
         std::iter::from_fn(|| wakes.try_recv().ok()).map(|(key, _)| key.name().to_owned()).collect()
     }
 

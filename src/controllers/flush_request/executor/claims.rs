@@ -9,7 +9,7 @@ use super::super::session::{ClaimView, Holder, Report, Session, Snapshot};
 use super::{Executor, pause_after};
 use crate::api::{FIELD_MANAGER, RedisFlushRequest};
 use crate::controllers::context::Context;
-use crate::controllers::guard::Guarded;
+use crate::runtime::guard::Guarded;
 
 impl Executor {
     fn claims(&self) -> Api<Lease> {

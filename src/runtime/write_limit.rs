@@ -18,7 +18,7 @@ const PERIOD: Duration = Duration::from_secs(3);
 const REMEMBERED: usize = 256;
 
 /// The pace of status writes, for each object.
-pub struct Pace {
+pub struct WriteLimit {
     limits: DefaultKeyedRateLimiter<(String, String)>,
     clock: DefaultClock,
     /// How many objects are remembered when those that rested are forgotten next: looking through all of them at every write would
@@ -26,7 +26,7 @@ pub struct Pace {
     sweep_at: AtomicUsize,
 }
 
-impl Default for Pace {
+impl Default for WriteLimit {
     fn default() -> Self {
         let quota = Quota::with_period(PERIOD).map_or(Quota::per_minute(BURST), |quota| quota.allow_burst(BURST));
         Self {
@@ -37,7 +37,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl WriteLimit {
     /// Counts a write of an object's status.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn objects_that_write_at_once_are_looked_through_seldom() {
-        let pace = Pace::default();
+        let pace = WriteLimit::default();
         let sweeps = (0..10_000).map(|number| {
             let before = pace.sweep_at.load(Ordering::Relaxed);
             assert_eq!(pace.write("shop", &number.to_string()), Ok(()));
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_status_that_is_written_in_circles_is_slowed_down_and_no_other() {
-        let pace = Pace::default();
+        let pace = WriteLimit::default();
         for _ in 0..BURST.get() {
             assert_eq!(pace.write("shop", "carts"), Ok(()));
         }

@@ -17,20 +17,20 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info_span, warn};
 
-use super::context::Context;
+use super::events::Note;
 use super::guard::Guarded;
-use super::objects::{Change, Intake, Objects};
-use super::queue::{Key, Lane, Queue};
-use super::report::Note;
+use super::queue::{Lane, ObjectKey, Queue};
 use super::requeue;
+use super::store::{Change, Store, WatchCache};
 use super::stored::{Unreadable, Watched};
-use super::wake::Wakes;
+use super::trigger::TriggerStream;
 use super::watch::{self, Heard};
 use super::watch_health::WatchId;
 use super::watch_time;
 use super::workers::{Worker, Workers};
 use crate::api::FIELD_MANAGER;
-use crate::api::conditions::{self, Desired, READY, STALLED, Truth};
+use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, STALLED};
+use crate::controllers::context::Context;
 
 /// A reconcile that takes longer than this is given up and tried again.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -80,7 +80,7 @@ pub trait Reconcile: Watched + Debug {
     const KIND: &'static str;
 
     /// Its objects in the context.
-    fn objects(ctx: &Context) -> &Objects<Self>;
+    fn objects(ctx: &Context) -> &Store<Self>;
 
     /// Brings one object up to date. The worker is held until the end, unless the reconcile leaves it before.
     fn reconcile(
@@ -116,11 +116,11 @@ impl Scope {
 }
 
 /// Runs the controller of a kind until `shutdown`; reconciles under way are finished first.
-pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes, shutdown: CancellationToken) {
+pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: TriggerStream, shutdown: CancellationToken) {
     let parts = scope.parts();
     K::objects(&ctx).begin(parts.len());
     let lasts_seconds = watch_time::seconds(parts.len());
-    let mut intakes: Vec<Intake<K>> = parts.iter().cloned().map(Intake::new).collect();
+    let mut intakes: Vec<WatchCache<K>> = parts.iter().cloned().map(WatchCache::new).collect();
     let streams = parts.into_iter().enumerate().map(|(index, namespace)| {
         let api: Api<Guarded<K>> = match &namespace {
             Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
@@ -169,7 +169,7 @@ pub async fn run<K: Reconcile>(ctx: Arc<Context>, scope: Scope, mut wakes: Wakes
 }
 
 /// Takes in what a watch brought.
-fn hear<K: Reconcile>(ctx: &Context, queue: &mut Queue, intake: &mut Intake<K>, heard: Heard<K>) {
+fn hear<K: Reconcile>(ctx: &Context, queue: &mut Queue, intake: &mut WatchCache<K>, heard: Heard<K>) {
     let objects = K::objects(ctx);
     match heard {
         Ok(event) => {
@@ -197,7 +197,7 @@ fn take_in<K: Reconcile>(ctx: &Context, queue: &mut Queue, change: Change) {
 }
 
 /// Reconciles an object; after how long it is looked at again.
-async fn reconcile<K: Reconcile>(key: Key, ctx: Arc<Context>, worker: Worker) -> (Key, Duration) {
+async fn reconcile<K: Reconcile>(key: ObjectKey, ctx: Arc<Context>, worker: Worker) -> (ObjectKey, Duration) {
     let (namespace, name) = (key.namespace(), key.name());
     let span = info_span!("reconcile", kind = K::KIND, %namespace, %name);
     let started = Instant::now();
@@ -304,8 +304,8 @@ fn invalid_status(before: &Value, generation: i64, error: &str, now: Timestamp) 
         before.get("conditions").cloned().and_then(|have| serde_json::from_value(have).ok());
     let message = invalid_message(error);
     let desired = vec![
-        Desired::new(READY, Truth::False, "InvalidObject", message.clone()),
-        Desired::new(STALLED, Truth::True, "InvalidObject", message),
+        DesiredCondition::new(READY, ConditionStatus::False, "InvalidObject", message.clone()),
+        DesiredCondition::new(STALLED, ConditionStatus::True, "InvalidObject", message),
     ];
     let merged = conditions::merge(&existing.unwrap_or_default(), desired, generation, now);
     let mut after = before.clone();

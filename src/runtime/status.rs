@@ -1,40 +1,20 @@
-//! Writing what a plan decided: a status, only if it differs, and events, only on change.
+//! The one writer of statuses: server-side apply of a whole status.
 
 use http::HeaderValue;
 use http::header::ACCEPT;
-use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::core::{PartialObjectMeta, Request};
-use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tracing::warn;
 
-use super::context::Context;
 use crate::api::FIELD_MANAGER;
-use crate::api::conditions::{self, READY};
-use crate::text;
-
-/// The Events API refuses longer notes.
-const MAX_NOTE_BYTES: usize = 1000;
+use crate::controllers::context::Context;
 
 /// Asks for an answer without spec and status
 /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches>).
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-
-/// Something worth telling once, when it changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// Whether a person should look.
-    pub warning: bool,
-    /// What happened, in a word.
-    pub reason: String,
-    /// What happened, as a sentence.
-    pub message: String,
-}
 
 /// Applies a whole status by server-side apply. Does nothing if the object is gone or was re-created meanwhile.
 ///
@@ -100,36 +80,4 @@ fn kind_name<K: Resource<DynamicType = ()>>() -> &'static str {
         std::borrow::Cow::Borrowed(kind) => kind,
         std::borrow::Cow::Owned(_) => "other",
     }
-}
-
-/// Publishes an event; a failure is logged and costs nothing else.
-pub async fn publish<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: &Note) {
-    publish_about(&ctx.recorder, &object.object_ref(&()), note).await;
-}
-
-/// As [`publish`], about an object by its reference.
-pub async fn publish_about(recorder: &Recorder, about: &ObjectReference, note: &Note) {
-    let event = Event {
-        type_: if note.warning { EventType::Warning } else { EventType::Normal },
-        reason: note.reason.clone(),
-        note: Some(text::sentence(&note.message, MAX_NOTE_BYTES)),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = recorder.publish(&event, about).await {
-        warn!(reason = %note.reason, %error, "an event could not be published");
-    }
-}
-
-/// The event for a change of the Ready condition, if it changed.
-pub fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Note> {
-    let now = conditions::find(after, READY)?;
-    let same = conditions::find(before, READY).is_some_and(|was| was.status == now.status && was.reason == now.reason);
-    let warning = conditions::find(after, conditions::STALLED).is_some();
-    // The moment before the first read comes back is not worth an event.
-    (!same && now.reason != "Observing").then(|| Note {
-        warning,
-        reason: now.reason.clone(),
-        message: now.message.clone(),
-    })
 }

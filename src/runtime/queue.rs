@@ -7,9 +7,9 @@ use std::time::Instant;
 
 /// Namespace and name of an object. Cheap to clone; store, queue and reconcile share one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Arc<(Box<str>, Box<str>)>);
+pub struct ObjectKey(Arc<(Box<str>, Box<str>)>);
 
-impl Key {
+impl ObjectKey {
     /// The key of an object.
     pub fn new(namespace: &str, name: &str) -> Self {
         Self(Arc::new((namespace.into(), name.into())))
@@ -26,7 +26,7 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace(), self.name())
     }
@@ -56,15 +56,15 @@ struct Slot {
 /// The objects of one kind that are to be reconciled, now or later.
 #[derive(Debug, Default)]
 pub struct Queue {
-    slots: HashMap<Key, Slot>,
-    interactive: VecDeque<Key>,
-    periodic: VecDeque<Key>,
-    later: BTreeSet<(Instant, Key)>,
+    slots: HashMap<ObjectKey, Slot>,
+    interactive: VecDeque<ObjectKey>,
+    periodic: VecDeque<ObjectKey>,
+    later: BTreeSet<(Instant, ObjectKey)>,
 }
 
 impl Queue {
     /// The object is to be reconciled soon.
-    pub fn push(&mut self, key: &Key, lane: Lane) {
+    pub fn push(&mut self, key: &ObjectKey, lane: Lane) {
         let slot = self.slots.entry(key.clone()).or_default();
         slot.gone = false;
         if let Some(due) = slot.due.take() {
@@ -80,7 +80,7 @@ impl Queue {
     }
 
     /// The object whose turn it is. It counts as being reconciled until [`Queue::done`].
-    pub fn pop(&mut self, now: Instant) -> Option<Key> {
+    pub fn pop(&mut self, now: Instant) -> Option<ObjectKey> {
         while let Some((_, key)) = self.later.first().filter(|(due, _)| *due <= now).cloned() {
             self.push(&key, Lane::Periodic);
         }
@@ -99,7 +99,7 @@ impl Queue {
     }
 
     /// A reconcile has ended; the object is looked at again at `again`, if nothing happens before.
-    pub fn done(&mut self, key: &Key, again: Instant) {
+    pub fn done(&mut self, key: &ObjectKey, again: Instant) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         slot.running = false;
         match slot.waiting {
@@ -113,7 +113,7 @@ impl Queue {
     }
 
     /// The object is gone. One of the same name that comes after it waits until the reconcile under way ends.
-    pub fn remove(&mut self, key: &Key) {
+    pub fn remove(&mut self, key: &ObjectKey) {
         if let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.running) {
             (slot.waiting, slot.gone) = (None, true);
             return;
@@ -128,7 +128,7 @@ impl Queue {
         self.later.first().map(|(due, _)| *due)
     }
 
-    fn line_up(&mut self, key: Key, lane: Lane) {
+    fn line_up(&mut self, key: ObjectKey, lane: Lane) {
         match lane {
             Lane::Interactive => self.interactive.push_back(key),
             Lane::Periodic => self.periodic.push_back(key),
@@ -144,8 +144,8 @@ mod tests {
 
     use super::*;
 
-    fn key(name: &str) -> Key {
-        Key::new("shop", name)
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("shop", name)
     }
 
     fn drain(queue: &mut Queue, now: Instant) -> Vec<String> {

@@ -24,7 +24,7 @@ use super::watch_failure::{self, Trouble};
 use super::watch_health::{Attempt, WatchId};
 use super::watches::Watches;
 
-/// Objects listed at once. With its managedFields an object takes 10 KB on the way, and with annotations and labels as large as the
+/// Store listed at once. With its managedFields an object takes 10 KB on the way, and with annotations and labels as large as the
 /// API server lets them be a hundred times that; a page stands in memory two or three times while it is read.
 const PAGE_SIZE: u32 = 50;
 /// How long things may take. Tests are faster.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::RedisClusterRef;
-use crate::controllers::watch_health::Hearing;
+use crate::runtime::watch_health::Hearing;
 
 /// What the server answers to a watch. To a list it always answers with the objects there are.
 #[derive(Clone, Debug)]

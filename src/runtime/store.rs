@@ -9,18 +9,18 @@ use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
 use super::guard::Guarded;
-use super::queue::Key;
+use super::queue::ObjectKey;
 use super::stored::{Stored, Unreadable, Watched};
 
 #[derive(Debug)]
 struct All<K> {
-    objects: BTreeMap<Key, Stored<K>>,
+    objects: BTreeMap<ObjectKey, Stored<K>>,
     /// For each namespace how often its set of labelled objects changed.
     rounds: HashMap<Box<str>, u64>,
 }
 
 impl<K: Watched> All<K> {
-    fn insert(&mut self, key: Key, stored: Stored<K>) {
+    fn insert(&mut self, key: ObjectKey, stored: Stored<K>) {
         let namespace: Box<str> = key.namespace().into();
         let before = self.objects.get(&key).and_then(Stored::selectable);
         let is_same = before == stored.selectable();
@@ -30,26 +30,26 @@ impl<K: Watched> All<K> {
         }
     }
 
-    fn remove(&mut self, key: &Key) {
+    fn remove(&mut self, key: &ObjectKey) {
         if self.objects.remove(key).is_some() {
             *self.rounds.entry(key.namespace().into()).or_default() += 1;
         }
     }
 
-    fn of_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a Key, &'a Stored<K>)> {
-        let from = self.objects.range(Key::new(namespace, "")..);
+    fn of_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a ObjectKey, &'a Stored<K>)> {
+        let from = self.objects.range(ObjectKey::new(namespace, "")..);
         from.take_while(move |(key, _)| key.namespace() == namespace)
     }
 }
 
 /// The objects of one kind, as last watched, by one watch for each namespace or one for all.
-pub struct Objects<K> {
+pub struct Store<K> {
     all: RwLock<All<K>>,
     /// How many watches have still to list their objects for the first time; none before the watches have begun.
     unfilled: watch::Sender<Option<usize>>,
 }
 
-impl<K> Default for Objects<K> {
+impl<K> Default for Store<K> {
     fn default() -> Self {
         let all = All { objects: BTreeMap::new(), rounds: HashMap::new() };
         Self { all: RwLock::new(all), unfilled: watch::Sender::new(None) }
@@ -60,7 +60,7 @@ impl<K> Default for Objects<K> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Oldest {
     /// Their keys, in order.
-    pub keys: Vec<Key>,
+    pub keys: Vec<ObjectKey>,
     /// How many are selected in all.
     pub total: usize,
 }
@@ -71,15 +71,15 @@ pub enum Change {
     /// The object is new, or another version of it came.
     Changed {
         /// Which.
-        key: Key,
+        key: ObjectKey,
         /// Whether a person waits for it to be looked at.
         is_awaited: bool,
     },
     /// The object is gone.
-    Gone(Key),
+    Gone(ObjectKey),
 }
 
-impl<K: Watched> Objects<K> {
+impl<K: Watched> Store<K> {
     /// So many watches begin.
     pub fn begin(&self, watches: usize) {
         self.unfilled.send_replace(Some(watches));
@@ -87,12 +87,12 @@ impl<K: Watched> Objects<K> {
 
     /// The object of that name, if it is there.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Result<Arc<K>, Unreadable>> {
-        self.read().objects.get(&Key::new(namespace, name)).map(Stored::get)
+        self.read().objects.get(&ObjectKey::new(namespace, name)).map(Stored::get)
     }
 
     /// Whether there is an object of that name.
     pub fn contains(&self, namespace: &str, name: &str) -> bool {
-        self.read().objects.contains_key(&Key::new(namespace, name))
+        self.read().objects.contains_key(&ObjectKey::new(namespace, name))
     }
 
     /// All objects that can be read and for which `keep` holds.
@@ -119,13 +119,13 @@ impl<K: Watched> Objects<K> {
             let selectable = stored.selectable()?;
             selectable.is_selected(&matches).then_some((selectable.created, key))
         });
-        let mut selected: Vec<(Timestamp, &Key)> = selected.collect();
+        let mut selected: Vec<(Timestamp, &ObjectKey)> = selected.collect();
         let total = selected.len();
         if total > most {
             selected.select_nth_unstable(most);
             selected.truncate(most);
         }
-        let mut keys: Vec<Key> = selected.into_iter().map(|(_, key)| key.clone()).collect();
+        let mut keys: Vec<ObjectKey> = selected.into_iter().map(|(_, key)| key.clone()).collect();
         keys.sort_unstable();
         Oldest { keys, total }
     }
@@ -162,22 +162,22 @@ impl<K: Watched> Objects<K> {
 }
 
 /// Takes in the events of one watch.
-pub struct Intake<K> {
+pub struct WatchCache<K> {
     /// The namespace it watches; none for all of them.
     namespace: Option<String>,
     /// What the list under way has brought so far: only all of it says what is gone.
-    listed: HashMap<Key, (Stored<K>, bool)>,
+    listed: HashMap<ObjectKey, (Stored<K>, bool)>,
     is_filled: bool,
 }
 
-impl<K: Watched> Intake<K> {
+impl<K: Watched> WatchCache<K> {
     /// Of a watch that has not begun yet.
     pub fn new(namespace: Option<String>) -> Self {
         Self { namespace, listed: HashMap::new(), is_filled: false }
     }
 
     /// Takes in an event and says what changed by it. A list changes what it shows in another version, however often it is made.
-    pub fn take_in(&mut self, objects: &Objects<K>, event: Event<Guarded<K>>) -> Vec<Change> {
+    pub fn take_in(&mut self, objects: &Store<K>, event: Event<Guarded<K>>) -> Vec<Change> {
         match event {
             Event::Init => self.listed.clear(),
             Event::InitApply(object) => {
@@ -200,10 +200,10 @@ impl<K: Watched> Intake<K> {
         Vec::new()
     }
 
-    fn list_is_complete(&mut self, objects: &Objects<K>) -> Vec<Change> {
+    fn list_is_complete(&mut self, objects: &Store<K>) -> Vec<Change> {
         let mut all = objects.write();
-        let ours = |key: &Key| self.namespace.as_deref().is_none_or(|namespace| key.namespace() == namespace);
-        let gone: Vec<Key> =
+        let ours = |key: &ObjectKey| self.namespace.as_deref().is_none_or(|namespace| key.namespace() == namespace);
+        let gone: Vec<ObjectKey> =
             all.objects.keys().filter(|key| ours(key) && !self.listed.contains_key(*key)).cloned().collect();
         let mut changes = Vec::new();
         for key in gone {
@@ -223,7 +223,7 @@ impl<K: Watched> Intake<K> {
     }
 
     /// Nobody waits for the first list of this watch any more: it is here, or it is refused.
-    pub fn is_not_awaited(&mut self, objects: &Objects<K>) {
+    pub fn is_not_awaited(&mut self, objects: &Store<K>) {
         if !std::mem::replace(&mut self.is_filled, true) {
             objects.unfilled.send_modify(|left| *left = left.map(|left| left.saturating_sub(1)));
         }
@@ -235,9 +235,9 @@ fn is_awaited<K: Watched>(object: &Guarded<K>) -> bool {
     object.0.as_ref().map_or(true, Watched::is_awaited)
 }
 
-fn key<K: Watched>(object: &Guarded<K>) -> Key {
+fn key<K: Watched>(object: &Guarded<K>) -> ObjectKey {
     let metadata = object.meta();
-    Key::new(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+    ObjectKey::new(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -259,8 +259,8 @@ mod tests {
     }
 
     fn list(
-        intake: &mut Intake<RedisClusterRef>,
-        objects: &Objects<RedisClusterRef>,
+        intake: &mut WatchCache<RedisClusterRef>,
+        objects: &Store<RedisClusterRef>,
         listed: Vec<Guarded<RedisClusterRef>>,
     ) -> Vec<Change> {
         intake.take_in(objects, Event::Init);
@@ -276,16 +276,16 @@ mod tests {
 
     fn changed(name: &str) -> Change {
         // None of them has a status yet.
-        Change::Changed { key: Key::new("shop", name), is_awaited: true }
+        Change::Changed { key: ObjectKey::new("shop", name), is_awaited: true }
     }
 
     fn gone(name: &str) -> Change {
-        Change::Gone(Key::new("shop", name))
+        Change::Gone(ObjectKey::new("shop", name))
     }
 
     #[test]
     fn a_list_anew_changes_only_what_is_another_version_and_misses_nothing() {
-        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        let (objects, mut intake) = (Store::default(), WatchCache::new(None));
         objects.begin(1);
         assert!(!objects.is_filled());
         let first = vec![reference("a", "1"), reference("b", "2"), reference("c", "3")];
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn a_watch_of_one_namespace_says_nothing_about_another() {
         let (objects, mut here, mut there) =
-            (Objects::default(), Intake::new(Some("shop".to_owned())), Intake::new(Some("bank".to_owned())));
+            (Store::default(), WatchCache::new(Some("shop".to_owned())), WatchCache::new(Some("bank".to_owned())));
         objects.begin(2);
         list(&mut here, &objects, vec![reference("a", "1")]);
         assert!(!objects.is_filled(), "the other has not listed");
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn a_watch_that_is_refused_is_not_waited_for() {
         let (objects, mut here, mut there) =
-            (Objects::default(), Intake::new(Some("shop".to_owned())), Intake::new(Some("bank".to_owned())));
+            (Store::default(), WatchCache::new(Some("shop".to_owned())), WatchCache::new(Some("bank".to_owned())));
         objects.begin(2);
         list(&mut here, &objects, vec![reference("a", "1")]);
         there.is_not_awaited(&objects);
@@ -333,7 +333,7 @@ mod tests {
             }))
             .unwrap()
         };
-        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        let (objects, mut intake) = (Store::default(), WatchCache::new(None));
         let mut changes = |object| {
             intake.take_in(&objects, Event::Init);
             intake.take_in(&objects, Event::InitApply(object));
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_packed_object_comes_out_as_it_went_in_but_for_its_managed_fields() {
-        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        let (objects, mut intake) = (Store::default(), WatchCache::new(None));
         intake.take_in(&objects, Event::Apply(reference("a", "1")));
         let mut wanted = reference("a", "1").0.unwrap();
         wanted.metadata.managed_fields = None;
@@ -370,7 +370,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_selected_and_who_comes_later_pushes_none_of_them_out() {
-        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        let (objects, mut intake) = (Store::default(), WatchCache::new(None));
         let mut take_in = |object| intake.take_in(&objects, Event::Apply(object));
         for (name, hour) in [("b", 1), ("d", 3), ("c", 2), ("e", 3)] {
             take_in(aged(name, hour, json!({ "tier": "x" })));
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_round_is_news_of_who_is_there_and_of_labels_alone() {
-        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        let (objects, mut intake) = (Store::default(), WatchCache::new(None));
         let mut round = |event| {
             let before = objects.round("shop");
             intake.take_in(&objects, event);
@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn labels_without_bound_are_not_kept_and_select_nothing() {
-        let (objects, mut intake) = (Objects::default(), Intake::new(None));
+        let (objects, mut intake) = (Store::default(), WatchCache::new(None));
         let labels: BTreeMap<String, String> =
             (0..2000).map(|number| (format!("l-{number}"), "x".repeat(60))).collect();
         let mut object = aged("a", 1, json!(labels)).0.unwrap();
@@ -416,7 +416,7 @@ mod tests {
 
     #[test]
     fn an_object_that_cannot_be_read_is_there_all_the_same() {
-        let (objects, mut intake) = (Objects::<RedisParameterSync>::default(), Intake::new(None));
+        let (objects, mut intake) = (Store::<RedisParameterSync>::default(), WatchCache::new(None));
         let broken = json!({ "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
                              "metadata": { "namespace": "shop", "name": "a" }, "spec": "?" });
         intake.take_in(&objects, Event::Apply(serde_json::from_value(broken).unwrap()));

@@ -1,4 +1,4 @@
-//! Objects as they come from the API server, where one that cannot be read must not spoil the list or the watch it comes in.
+//! Store as they come from the API server, where one that cannot be read must not spoil the list or the watch it comes in.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
