@@ -51,7 +51,7 @@ struct Flavors<'a> {
 }
 
 #[derive(Serialize)]
-struct ClusterList<'a> {
+struct ListedClusters<'a> {
     clusters: Vec<ClusterBody<'a>>,
 }
 
@@ -69,7 +69,7 @@ fn list(state: &mut KakaoState, call: &Call, now: Now) -> CloudReply {
             && name.as_ref().is_none_or(|name| cluster.parameter_group_name.as_deref() == Some(name))
     };
     let clusters = state.list(now.state).filter(wanted).map(|cluster| cluster_body(cluster, true)).collect();
-    CloudReply::json(StatusCode::OK, &ClusterList { clusters })
+    CloudReply::json(StatusCode::OK, &ListedClusters { clusters })
 }
 
 fn apply(state: &mut KakaoState, call: &Call, id: &str, now: Now) -> CloudReply {

@@ -13,11 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(version)]
 struct Arguments {
     #[command(subcommand)]
-    command: Action,
+    command: TestbedCommand,
 }
 
 #[derive(Subcommand)]
-enum Action {
+enum TestbedCommand {
     /// Start a server, print how to reach it, and keep it until Ctrl-C
     Up,
     /// A cluster with nodes that run pods (Linux, as root)
@@ -47,9 +47,9 @@ enum NodeAction {
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Action::Up => up().await,
-        Action::Node(NodeAction::Up { nodes, images }) => node_up(nodes, &images).await,
-        Action::Assets { programs } => print_assets(&programs).await,
+        TestbedCommand::Up => up().await,
+        TestbedCommand::Node(NodeAction::Up { nodes, images }) => node_up(nodes, &images).await,
+        TestbedCommand::Assets { programs } => print_assets(&programs).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ use kube::{Client, Config};
 use testbed::{Cluster, ClusterOptions, Program, assets};
 use tokio::process::Command;
 
-use super::Arguments;
+use super::arguments::Arguments;
 use super::cloud::ClusterCloud;
 
 /// The admission plugin with which some owner references need rights of their own, as on OpenShift. Those of the operator's

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::environment::{GitopsEnvironment, QUEUE_SECRET, merge};
 use super::references::{instance, kakao, ncp};
-use super::states::{StateSetup, state};
+use super::setup::{StateSetup, state};
 use super::table::ObjectKind::{Flush, Reference};
 
 /// How long a flush takes that is not to end while anybody looks, in seconds.

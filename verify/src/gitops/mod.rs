@@ -6,6 +6,7 @@ mod evaluators;
 mod examples;
 mod flushes;
 mod references;
+mod setup;
 mod states;
 mod syncs;
 mod table;

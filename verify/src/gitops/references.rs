@@ -4,7 +4,7 @@ use fake_cloud::{KakaoCluster, NcpInstance};
 use serde_json::{Value, json};
 
 use super::environment::{FAILING, GitopsEnvironment, POLL, POWERLESS_SECRET, SILENT_SITE, WRONG_SECRET, merge};
-use super::states::{StateSetup, state};
+use super::setup::{StateSetup, state};
 use super::table::ObjectKind::Reference;
 
 /// Every state but those for which the operator must not run, or the cloud must fail at a certain moment.

@@ -1,59 +1,14 @@
 //! Every state there is, and how an object is brought into it.
 
 use fake_cloud::{Fault, FaultKind, KakaoCluster, Operation};
-use futures::future::BoxFuture;
 use kube::api::DynamicObject;
 use serde_json::json;
 
 use super::environment::{FAILING, GitopsEnvironment, merge};
 use super::references::kakao;
+use super::setup::StateSetup;
 use super::table::ObjectKind;
 use super::{flushes, references, syncs};
-
-/// What the last step gives back is of no interest.
-pub trait StepOutcome {
-    /// Forgets it.
-    fn done(self) -> anyhow::Result<()>;
-}
-
-impl StepOutcome for anyhow::Result<()> {
-    fn done(self) -> anyhow::Result<()> {
-        self
-    }
-}
-
-impl StepOutcome for anyhow::Result<DynamicObject> {
-    fn done(self) -> anyhow::Result<()> {
-        self.map(drop)
-    }
-}
-
-/// How an object of a kind is brought into a state; the object has the state's name.
-pub struct StateSetup {
-    /// The kind.
-    pub kind: ObjectKind,
-    /// The state's name, and the object's.
-    pub name: &'static str,
-    /// Does everything but the waiting for the state itself.
-    pub set: for<'a> fn(&'a GitopsEnvironment) -> BoxFuture<'a, anyhow::Result<()>>,
-}
-
-/// A [`StateSetup`] whose steps are an async block with the environment at hand.
-macro_rules! state {
-    ($kind:expr, $name:expr, |$environment:ident| $steps:expr) => {
-        $crate::gitops::states::StateSetup {
-            kind: $kind,
-            name: $name,
-            set: |$environment| {
-                Box::pin(async move {
-                    let steps = async { $steps };
-                    $crate::gitops::states::StepOutcome::done(steps.await)
-                })
-            },
-        }
-    };
-}
-pub(super) use state;
 
 /// The state of an object that no operator has seen: of every kind.
 pub const FRESH: &str = "fresh";

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::environment::{COVERED, FAILING, GitopsEnvironment, merge};
 use super::references::{instance, kakao};
-use super::states::{StateSetup, state};
+use super::setup::{StateSetup, state};
 use super::table::ObjectKind::{Reference, Sync};
 
 /// Every state but those for which the operator must not run, or the cloud must fail at a certain moment.

@@ -5,22 +5,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow, bail, ensure};
 use delivery::chart;
 
-use super::objects::{self, Object};
+use super::objects::{self, ChartObject};
 use delivery::helm::{CommandFailed, Helm};
 
 /// What the chart renders for a set of values.
 #[derive(Debug)]
-pub struct Case {
+pub struct ChartCase {
     /// Name of the file, without its end.
     pub name: String,
     /// The objects, sorted.
-    pub objects: Vec<Object>,
+    pub objects: Vec<ChartObject>,
 }
 
 /// The case in which no value is set.
 pub const DEFAULT: &str = "default";
 
-impl Case {
+impl ChartCase {
     /// Reads what Helm rendered.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Case {
 ///
 /// # Errors
 /// When its file is gone.
-pub fn default(cases: &[Case]) -> anyhow::Result<&Case> {
+pub fn default(cases: &[ChartCase]) -> anyhow::Result<&ChartCase> {
     let missing = || anyhow!("tests/cases has no {DEFAULT}.values.yaml");
     cases.iter().find(|case| case.name == DEFAULT).ok_or_else(missing)
 }

@@ -7,14 +7,14 @@ use serde_json::Value;
 use testbed::{Program, assets};
 use tokio::process::Command;
 
-use super::cases::{self, Case, text};
-use super::objects::{self, Id, Object};
+use super::cases::{self, ChartCase, text};
+use super::objects::{self, ChartObject, Id};
 
 /// The CRDs of every render are those of `crds/`, and the dashboard is its file.
 ///
 /// # Errors
 /// With the name of one that is not.
-pub fn check_crds(rendered: &[Case]) -> anyhow::Result<()> {
+pub fn check_crds(rendered: &[ChartCase]) -> anyhow::Result<()> {
     let wanted: Vec<Value> = crds::shipped()?.iter().map(|crd| serde_json::json!(crd)).collect();
     let dashboard = text(&chart::folder().join("files/dashboard.json"))?;
     for (case, object) in rendered.iter().flat_map(|case| case.objects.iter().map(move |object| (case, object))) {
@@ -49,17 +49,17 @@ fn same(a: &Value, b: &Value) -> bool {
 ///
 /// # Errors
 /// With the names of objects that differ.
-pub async fn check_deploy(rendered: &[Case]) -> anyhow::Result<()> {
+pub async fn check_deploy(rendered: &[ChartCase]) -> anyhow::Result<()> {
     let arguments = ["kustomize", "deploy"];
     let mut kubectl = Command::new(assets::ensure(Program::Kubectl).await?);
     kubectl.args(arguments).current_dir(root()).kill_on_drop(true);
     let kustomized = objects::read("deploy", &helm::output("kubectl", &arguments, kubectl).await?)?;
     let installed = objects::read("deploy/install.yaml", &text(&root().join("deploy/install.yaml"))?)?;
-    let values = |objects: &[Object]| -> Vec<(Id, Value)> {
+    let values = |objects: &[ChartObject]| -> Vec<(Id, Value)> {
         objects.iter().map(|object| (object.id.clone(), object.value.clone())).collect()
     };
     agree("kubectl kustomize deploy", &values(&kustomized), "deploy/install.yaml", &values(&installed))?;
-    let comparable = |objects: &[Object]| -> Vec<(Id, Value)> {
+    let comparable = |objects: &[ChartObject]| -> Vec<(Id, Value)> {
         let kept = objects.iter().filter(|object| object.id.kind != "Namespace");
         kept.map(|object| (object.id.clone(), essence(&object.value))).collect()
     };

@@ -21,7 +21,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use testbed::{ApiServer, Options};
 
-use self::cases::Case;
+use self::cases::ChartCase;
 use delivery::helm::Helm;
 use harness::terminal::{say, step};
 
@@ -70,12 +70,12 @@ async fn run(bless: bool) -> anyhow::Result<()> {
 }
 
 /// Lints and renders every case.
-async fn render(helm: &Helm) -> anyhow::Result<Vec<Case>> {
+async fn render(helm: &Helm) -> anyhow::Result<Vec<ChartCase>> {
     let mut rendered = Vec::new();
     for (name, values) in cases::files("cases", ".values.yaml")? {
         helm.lint(&values).await?;
         let text = helm.template(&values).await?;
-        rendered.push(Case::read(name, &text)?);
+        rendered.push(ChartCase::read(name, &text)?);
     }
     Ok(rendered)
 }

@@ -27,7 +27,7 @@ impl fmt::Display for Id {
 
 /// An object, and the text it was read from.
 #[derive(Clone, Debug)]
-pub struct Object {
+pub struct ChartObject {
     /// What names it.
     pub id: Id,
     /// Its text, comments and all.
@@ -40,7 +40,7 @@ pub struct Object {
 ///
 /// # Errors
 /// When a document is not YAML or no object.
-pub fn read(what: &str, text: &str) -> anyhow::Result<Vec<Object>> {
+pub fn read(what: &str, text: &str) -> anyhow::Result<Vec<ChartObject>> {
     let mut objects = Vec::new();
     let mut document = String::new();
     for line in text.lines().chain(["---"]) {
@@ -58,7 +58,7 @@ pub fn read(what: &str, text: &str) -> anyhow::Result<Vec<Object>> {
     Ok(objects)
 }
 
-fn object(what: &str, text: String) -> anyhow::Result<Object> {
+fn object(what: &str, text: String) -> anyhow::Result<ChartObject> {
     let wrong = |reason: String| anyhow!("{what} is no Kubernetes object: {reason}");
     let value: Value = serde_saphyr::from_str(&text).map_err(|error| wrong(format!("{error}\n{text}")))?;
     let part = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -71,7 +71,7 @@ fn object(what: &str, text: String) -> anyhow::Result<Object> {
     if [&id.api_version, &id.kind, &id.name].iter().any(|part| part.is_empty()) {
         return Err(wrong(format!("it lacks apiVersion, kind or a name:\n{text}")));
     }
-    Ok(Object { id, text, value })
+    Ok(ChartObject { id, text, value })
 }
 
 #[cfg(test)]

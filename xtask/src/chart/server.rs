@@ -12,20 +12,21 @@ use kube::core::GroupVersionKind;
 use kube::discovery;
 use testbed::ApiServer;
 
-use super::cases::{self, Case, text};
-use super::objects::{self, Object};
+use super::cases::{self, ChartCase, text};
+use super::objects::{self, ChartObject};
 
 /// Sends every object of every case, and of `deploy/install.yaml`, in a strict dry run; how many different ones there were.
 ///
 /// # Errors
 /// With the first that is refused, and why.
-pub async fn dry_run(server: &ApiServer, rendered: &[Case]) -> anyhow::Result<usize> {
+pub async fn dry_run(server: &ApiServer, rendered: &[ChartCase]) -> anyhow::Result<usize> {
     let client = server.client()?;
     install_monitoring(&client).await?;
     let mut applier = Applier::new(client.clone());
     let install = objects::read("deploy/install.yaml", &text(&root().join("deploy/install.yaml"))?)?;
     let all = rendered.iter().flat_map(|case| case.objects.iter().map(|object| (case.name.as_str(), object)));
-    let all: Vec<(&str, &Object)> = all.chain(install.iter().map(|object| ("deploy/install.yaml", object))).collect();
+    let all: Vec<(&str, &ChartObject)> =
+        all.chain(install.iter().map(|object| ("deploy/install.yaml", object))).collect();
     let namespaces: BTreeSet<&str> = all.iter().map(|(_, object)| object.id.namespace.as_str()).collect();
     for name in namespaces.into_iter().filter(|name| !name.is_empty()) {
         create_namespace(&client, name).await?;
@@ -81,7 +82,7 @@ impl Applier {
     }
 
     /// What the API server calls the kind.
-    async fn resource(&mut self, object: &Object) -> Result<ApiResource, kube::Error> {
+    async fn resource(&mut self, object: &ChartObject) -> Result<ApiResource, kube::Error> {
         let key = (object.id.api_version.clone(), object.id.kind.clone());
         if let Some(known) = self.resources.get(&key) {
             return Ok(known.clone());
@@ -94,7 +95,7 @@ impl Applier {
     }
 
     /// Applies an object without storing it; unknown fields, and fields given twice, are errors.
-    async fn dry_run(&mut self, object: &Object) -> Result<(), kube::Error> {
+    async fn dry_run(&mut self, object: &ChartObject) -> Result<(), kube::Error> {
         let resource = self.resource(object).await?;
         let api: Api<DynamicObject> = match object.id.namespace.as_str() {
             "" => Api::all_with(self.client.clone(), &resource),

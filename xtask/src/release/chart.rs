@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::image::PublishedImage;
 use super::manifest::with_line;
-use super::package::PublishedImage;
 use delivery::helm::Helm;
 
 const VALUES: &str = "values.yaml";

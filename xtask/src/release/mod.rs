@@ -2,6 +2,7 @@
 //! a job that builds nothing; `rehearse` runs the same steps against a registry on this machine and looks at what came of them.
 
 mod chart;
+mod image;
 mod manifest;
 mod package;
 mod rehearsal;
@@ -16,11 +17,11 @@ use harness::terminal::say;
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    action: Action,
+    action: ReleaseAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum ReleaseAction {
     /// Print the version, if the package, the chart and the tag agree on it
     Version {
         /// The tag of the release, such as v0.1.0
@@ -42,9 +43,9 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<()> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot prepare the release")?;
     runtime.block_on(async {
         match &arguments.action {
-            Action::Version { tag } => version::agreed(tag.as_deref()).map(say),
-            Action::Package(arguments) => package::main(arguments).await,
-            Action::Rehearse(arguments) => rehearsal::main(arguments).await,
+            ReleaseAction::Version { tag } => version::agreed(tag.as_deref()).map(say),
+            ReleaseAction::Package(arguments) => package::main(arguments).await,
+            ReleaseAction::Rehearse(arguments) => rehearsal::main(arguments).await,
         }
     })
 }

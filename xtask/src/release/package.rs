@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 
+use super::image::PublishedImage;
 use super::manifest::with_line;
 use super::{chart, version};
 use delivery::buildah::Buildah;
@@ -33,24 +34,6 @@ pub struct Arguments {
     /// Where to write
     #[arg(long, default_value = "dist")]
     dist: PathBuf,
-}
-
-/// The image, by the name it will be published under.
-#[derive(Debug, Clone)]
-pub struct PublishedImage {
-    /// Its name without tag.
-    pub repository: String,
-    /// Tag.
-    pub version: String,
-    /// Digest of the index of its architectures.
-    pub digest: String,
-}
-
-impl PublishedImage {
-    /// Its name, which no later push can give to something else.
-    pub fn name(&self) -> String {
-        format!("{}:{}@{}", self.repository, self.version, self.digest)
-    }
 }
 
 /// Packages what the arguments say.

@@ -9,7 +9,8 @@ use serde_json::Value;
 use testbed::packages::{self, Tool};
 use tokio::process::Command;
 
-use super::package::{PublishedImage, package};
+use super::image::PublishedImage;
+use super::package::package;
 use super::version;
 use delivery::buildah::Buildah;
 use delivery::helm::{Helm, output};
