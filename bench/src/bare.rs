@@ -11,9 +11,10 @@ use kube::api::{Api, Patch, PatchParams};
 use managed_redis_operator::api::{FIELD_MANAGER, RedisClusterRef};
 use serde_json::json;
 
+use super::objects;
+use super::plan::BenchPlan;
 use super::report::Figure;
-use super::run::Run;
-use super::{Plan, objects};
+use super::run::BenchRun;
 
 /// The most statuses that are written: enough for a rate.
 const MOST: u32 = 2000;
@@ -21,7 +22,7 @@ const MOST: u32 = 2000;
 const AT_ONCE: [usize; 2] = [8, 16];
 
 /// Writes first statuses like the operator's, half of them with each concurrency. The better rate counts.
-pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     let count = plan.n.min(MOST);
     let environment = run.environment("bare", Seed::default()).await?;
     let api: &Api<RedisClusterRef> = &environment.api();

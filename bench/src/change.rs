@@ -6,12 +6,13 @@ use anyhow::{Context as _, Result};
 use rand::RngExt as _;
 
 use super::measure::percentile;
+use super::objects;
+use super::plan::BenchPlan;
 use super::report::Figure;
-use super::run::Run;
-use super::{Plan, objects};
+use super::run::BenchRun;
 
 /// Changes clusters at random moments of two intervals, and waits until each change is seen.
-pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let count = plan.samples().min(plan.n);
     let over = plan.window();
@@ -45,7 +46,7 @@ pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
 }
 
 /// Sets the state of a cluster. The fake cloud does not change such a state by itself.
-pub fn set_state(run: &Run, number: u32, state: &str) -> Result<()> {
+pub fn set_state(run: &BenchRun, number: u32, state: &str) -> Result<()> {
     let changed =
         run.clouds().update_kakao_cluster(&objects::cluster_id(number), |cluster| cluster.status = state.into());
     changed.map(drop).context("the fake cloud refuses the state")

@@ -1,11 +1,11 @@
 //! `cargo xtask bench`: what the operator costs and how fast it is, against a real API server and a fake cloud.
 //!
-//! One [`Run`] serves all scenarios: an API server, a fake cloud of `--n` clusters that answers after `--latency-ms`, and the
+//! One [`BenchRun`] serves all scenarios: an API server, a fake cloud of `--n` clusters that answers after `--latency-ms`, and the
 //! operator as a process of its own. Scenarios run one after the other, in the order of [`SCENARIOS`], and give [`Figure`]s,
 //! some with a target.
 //!
-//! A further scenario is a file here with `pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>>`, a word in
-//! [`SCENARIOS`] and a line in [`play`]. It may rely on the API server and the clouds; it calls [`Run::start_operator`] if it
+//! A further scenario is a file here with `pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>>`, a word in
+//! [`SCENARIOS`] and a line in [`play`]. It may rely on the API server and the clouds; it calls [`BenchRun::start_operator`] if it
 //! needs an operator with objects it has made, and leaves the run as it found it.
 
 mod bare;
@@ -15,6 +15,7 @@ mod measure;
 mod newcomer;
 mod objects;
 mod outage;
+mod plan;
 mod references;
 mod report;
 mod rest;
@@ -31,12 +32,12 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Parser;
-use fake_cloud::FaultKind;
 use harness::terminal::{say, step};
 use harness::{describe, signals};
 
-use self::report::{Figure, Report};
-use self::run::Run;
+use self::plan::BenchPlan;
+use self::report::{BenchReport, Figure};
+use self::run::BenchRun;
 
 /// The scenarios, in the order in which they run.
 const SCENARIOS: [&str; 11] =
@@ -79,43 +80,15 @@ struct Arguments {
     strict: bool,
 }
 
-/// What a run is to measure, resolved from the flags.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// References, and clusters at the cloud.
-    pub n: u32,
-    /// The references' poll interval.
-    pub interval: Duration,
-    /// How long the cloud takes for an answer.
-    pub latency: Duration,
-    /// Whether to measure for a short time, with few samples.
-    pub quick: bool,
-}
-
-impl Plan {
-    fn of(arguments: &Arguments) -> Self {
-        let (n, interval) = if arguments.quick { (200, 10) } else { (arguments.n, arguments.interval) };
-        Self {
+impl Arguments {
+    fn plan(&self) -> BenchPlan {
+        let (n, interval) = if self.quick { (200, 10) } else { (self.n, self.interval) };
+        BenchPlan {
             n,
             interval: Duration::from_secs(interval.into()),
-            latency: Duration::from_millis(arguments.latency_ms),
-            quick: arguments.quick,
+            latency: Duration::from_millis(self.latency_ms),
+            quick: self.quick,
         }
-    }
-
-    /// How long to measure something that happens once an interval.
-    pub fn window(&self) -> Duration {
-        if self.quick { self.interval } else { self.interval * 2 }
-    }
-
-    /// The clouds' latency.
-    pub fn delay(&self) -> FaultKind {
-        FaultKind::Delay { ms: u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX) }
-    }
-
-    /// How many times to repeat something that is timed one by one.
-    pub fn samples(&self) -> u32 {
-        if self.quick { 10 } else { 100 }
     }
 }
 
@@ -131,9 +104,9 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn measure(arguments: &Arguments) -> Result<()> {
-    let plan = Plan::of(arguments);
+    let plan = arguments.plan();
     let interrupted = signals::interrupted()?;
-    let mut run = Run::start(&plan, arguments.operator.clone(), arguments.operator_flag.clone()).await?;
+    let mut run = BenchRun::start(&plan, arguments.operator.clone(), arguments.operator_flag.clone()).await?;
     let outcome = tokio::select! {
         outcome = measure_all(&mut run, &plan, &arguments.only) => outcome,
         () = interrupted => Err(anyhow!("interrupted")),
@@ -150,8 +123,8 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     }
 }
 
-async fn measure_all(run: &mut Run, plan: &Plan, only: &[String]) -> Result<Report> {
-    let mut report = Report::new(plan);
+async fn measure_all(run: &mut BenchRun, plan: &BenchPlan, only: &[String]) -> Result<BenchReport> {
+    let mut report = BenchReport::new(plan);
     let by_default = if plan.quick { QUICK.as_slice() } else { SCENARIOS.as_slice() };
     let wanted =
         |name: &&str| if only.is_empty() { by_default.contains(name) } else { only.iter().any(|one| one == name) };
@@ -165,7 +138,7 @@ async fn measure_all(run: &mut Run, plan: &Plan, only: &[String]) -> Result<Repo
     Ok(report)
 }
 
-async fn play(name: &str, run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+async fn play(name: &str, run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     match name {
         "newcomer" => newcomer::alone(run, plan).await,
         "bare" => bare::run(run, plan).await,

@@ -7,14 +7,15 @@ use futures::StreamExt as _;
 use kube::api::{DeleteParams, PostParams};
 
 use super::measure::percentile;
+use super::objects;
+use super::plan::BenchPlan;
 use super::report::Figure;
-use super::run::{Run, SPARE};
-use super::{Plan, objects};
+use super::run::{BenchRun, SPARE};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// With one other reference present.
-pub async fn alone(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn alone(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     let seconds = plan.interval.as_secs();
     let first = plan.n + SPARE;
     objects::create(&run.api(), first..=first, seconds).await?;
@@ -33,7 +34,7 @@ pub async fn alone(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
 }
 
 /// With all references present.
-pub async fn among_all(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn among_all(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let samples = one_by_one(run, plan).await?;
     let p99 = percentile(&samples, 0.99);
@@ -49,7 +50,7 @@ pub async fn among_all(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
 }
 
 /// Creates references one after the other, each once the one before it is Ready, and deletes them all at the end.
-async fn one_by_one(run: &Run, plan: &Plan) -> Result<Vec<Duration>> {
+async fn one_by_one(run: &BenchRun, plan: &BenchPlan) -> Result<Vec<Duration>> {
     let api = run.api();
     let before = run.references.ready();
     let numbers = plan.n + 1..=plan.n + plan.samples();

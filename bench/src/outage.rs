@@ -6,15 +6,16 @@ use anyhow::{Result, bail};
 use fake_cloud::{FaultKind, Operation};
 
 use super::change::set_state;
+use super::objects;
+use super::plan::BenchPlan;
 use super::report::Figure;
-use super::run::Run;
-use super::{Plan, objects};
+use super::run::BenchRun;
 
 /// The operator probes a failed connection at most once in this time, in seconds.
 const PROBE_SECONDS: f64 = 30.0;
 
 /// Answers 503 to everything for a while, then nothing but good answers.
-pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let look = Duration::from_secs(if plan.quick { 35 } else { 190 });
     let before = run.clouds().requests(Operation::Any);

@@ -44,7 +44,7 @@ struct ShownCondition {
 
 /// One reference as it was last seen.
 #[derive(Clone, Debug)]
-pub struct Reference {
+pub struct ReferenceState {
     /// Whether it is Ready.
     pub ready: bool,
     /// Whether it shows its parameter group, which the cloud's list leaves out for clusters in cluster mode.
@@ -56,15 +56,15 @@ pub struct Reference {
 }
 
 #[derive(Default)]
-struct All {
-    references: HashMap<String, Reference>,
+struct ReferenceStates {
+    references: HashMap<String, ReferenceState>,
     ready: usize,
     whole: usize,
 }
 
 /// All references of a namespace as they were last seen.
 pub struct References {
-    all: Arc<Mutex<All>>,
+    all: Arc<Mutex<ReferenceStates>>,
     changed: watch::Receiver<()>,
     task: AbortHandle,
 }
@@ -80,7 +80,7 @@ impl References {
     pub fn watch(client: Client, namespace: &str) -> Self {
         let api: Api<Object<Ignored, Shown>> =
             Api::namespaced_with(client, namespace, &ApiResource::erase::<RedisClusterRef>(&()));
-        let all: Arc<Mutex<All>> = Arc::default();
+        let all: Arc<Mutex<ReferenceStates>> = Arc::default();
         let (sender, changed) = watch::channel(());
         let writer = Arc::clone(&all);
         let task = tokio::spawn(async move {
@@ -106,7 +106,7 @@ impl References {
     }
 
     /// A reference as it was last seen.
-    pub fn get(&self, name: &str) -> Option<Reference> {
+    pub fn get(&self, name: &str) -> Option<ReferenceState> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).references.get(name).cloned()
     }
 
@@ -125,7 +125,7 @@ impl References {
     }
 }
 
-impl All {
+impl ReferenceStates {
     fn take_in(&mut self, event: Event<Object<Ignored, Shown>>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
@@ -140,14 +140,14 @@ impl All {
                 // The time of the first event with this state counts, not that of the last write.
                 let at = before.filter(|before| before.ready == ready && before.state == state);
                 let at = at.map_or_else(Instant::now, |before| before.at);
-                self.replace(&object.name_any(), Some(Reference { ready, whole, state, at }));
+                self.replace(&object.name_any(), Some(ReferenceState { ready, whole, state, at }));
             }
             Event::Delete(object) => self.replace(&object.name_any(), None),
             Event::Init | Event::InitDone => {}
         }
     }
 
-    fn replace(&mut self, name: &str, reference: Option<Reference>) {
+    fn replace(&mut self, name: &str, reference: Option<ReferenceState>) {
         self.ready += usize::from(reference.as_ref().is_some_and(|reference| reference.ready));
         self.whole += usize::from(reference.as_ref().is_some_and(|reference| reference.whole));
         let before = match reference {

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::Plan;
 use super::measure::machine;
+use super::plan::BenchPlan;
 
 /// The value that a figure should have.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Target {
+pub enum FigureTarget {
     /// Not more than this.
     AtMost(f64),
     /// Not less than this.
@@ -28,7 +28,7 @@ pub struct Figure {
     pub unit: &'static str,
     /// The target, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<Target>,
+    pub target: Option<FigureTarget>,
 }
 
 impl Figure {
@@ -39,19 +39,19 @@ impl Figure {
 
     /// With a target: at most this.
     pub fn at_most(self, limit: f64) -> Self {
-        Self { target: Some(Target::AtMost(limit)), ..self }
+        Self { target: Some(FigureTarget::AtMost(limit)), ..self }
     }
 
     /// With a target: at least this.
     pub fn at_least(self, limit: f64) -> Self {
-        Self { target: Some(Target::AtLeast(limit)), ..self }
+        Self { target: Some(FigureTarget::AtLeast(limit)), ..self }
     }
 
     /// Whether it meets its target; none without one.
     fn is_met(&self) -> Option<bool> {
         self.target.map(|target| match target {
-            Target::AtMost(limit) => self.value <= limit,
-            Target::AtLeast(limit) => self.value >= limit,
+            FigureTarget::AtMost(limit) => self.value <= limit,
+            FigureTarget::AtLeast(limit) => self.value >= limit,
         })
     }
 
@@ -59,8 +59,8 @@ impl Figure {
     pub fn line(&self) -> String {
         let Self { name, value, unit, .. } = self;
         let verdict = match (self.target, self.is_met()) {
-            (Some(Target::AtMost(limit)), Some(met)) => format!("   (at most {limit:.2}: {})", word(met)),
-            (Some(Target::AtLeast(limit)), Some(met)) => format!("   (at least {limit:.2}: {})", word(met)),
+            (Some(FigureTarget::AtMost(limit)), Some(met)) => format!("   (at most {limit:.2}: {})", word(met)),
+            (Some(FigureTarget::AtLeast(limit)), Some(met)) => format!("   (at least {limit:.2}: {})", word(met)),
             _ => String::new(),
         };
         format!("{name:<48} {value:>10.2} {unit:<6}{verdict}")
@@ -72,7 +72,7 @@ fn word(met: bool) -> &'static str {
 }
 
 #[derive(Debug, Serialize)]
-struct Entry {
+struct ScenarioFigure {
     scenario: &'static str,
     #[serde(flatten)]
     figure: Figure,
@@ -81,18 +81,18 @@ struct Entry {
 /// Everything measured in one run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct BenchReport {
     references: u32,
     interval_seconds: u64,
     cloud_latency_ms: u128,
     quick: bool,
     machine: String,
-    figures: Vec<Entry>,
+    figures: Vec<ScenarioFigure>,
 }
 
-impl Report {
+impl BenchReport {
     /// Nothing measured yet.
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &BenchPlan) -> Self {
         Self {
             references: plan.n,
             interval_seconds: plan.interval.as_secs(),
@@ -105,7 +105,7 @@ impl Report {
 
     /// Adds what a scenario measured.
     pub fn add(&mut self, scenario: &'static str, figure: Figure) {
-        self.figures.push(Entry { scenario, figure });
+        self.figures.push(ScenarioFigure { scenario, figure });
     }
 
     /// How many targets were missed.
@@ -120,7 +120,7 @@ impl Report {
             "\n{references} references, pollInterval {interval_seconds} s, the cloud answers after {cloud_latency_ms} ms; {machine}\n"
         );
         let mut last = "";
-        for Entry { scenario, figure } in &self.figures {
+        for ScenarioFigure { scenario, figure } in &self.figures {
             let shown = if *scenario == last { "" } else { scenario };
             let _ = write!(text, "\n  {shown:<10} {}", figure.line());
             last = scenario;

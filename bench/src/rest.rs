@@ -7,17 +7,17 @@ use anyhow::Result;
 use fake_cloud::Operation;
 use harness::terminal::say;
 
-use super::Plan;
 use super::measure::{counter, share_of_core};
+use super::plan::BenchPlan;
 use super::report::Figure;
-use super::run::Run;
+use super::run::BenchRun;
 use super::start::{MEMORY, limit, status_writes};
 
 /// Reads of single clusters a second (`--cloud-qps`): they decide how long the first round takes.
 const READS_A_SECOND: u64 = 5;
 
 /// Measures the operator twice, for two intervals each.
-pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let first = usage(run, plan).await?;
     let mut figures = vec![
@@ -44,7 +44,7 @@ pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
 }
 
 /// What the operator used and requested in a time.
-struct Usage {
+struct OperatorUsage {
     /// Percent of a core.
     cpu: f64,
     lists_an_interval: f64,
@@ -53,7 +53,7 @@ struct Usage {
     secrets_an_interval: f64,
 }
 
-async fn usage(run: &Run, plan: &Plan) -> Result<Usage> {
+async fn usage(run: &BenchRun, plan: &BenchPlan) -> Result<OperatorUsage> {
     let asked = |operation| run.clouds().requests(operation);
     let (lists, requests) = (asked(Operation::KakaoClustersList), asked(Operation::Any));
     let (cpu, writes, secrets) = (run.cpu_time()?, status_writes(run).await?, secret_gets(run).await?);
@@ -64,7 +64,7 @@ async fn usage(run: &Run, plan: &Plan) -> Result<Usage> {
     let a_minute = |count: f64| count * 60.0 / over.as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
     let since = |now: u64, before: u64| (now - before) as f64;
-    Ok(Usage {
+    Ok(OperatorUsage {
         cpu: share_of_core(cpu, run.cpu_time()?, over),
         lists_an_interval: since(asked(Operation::KakaoClustersList), lists) / intervals,
         requests_a_minute: a_minute(since(asked(Operation::Any), requests)),
@@ -73,7 +73,7 @@ async fn usage(run: &Run, plan: &Plan) -> Result<Usage> {
     })
 }
 
-async fn secret_gets(run: &Run) -> Result<f64> {
+async fn secret_gets(run: &BenchRun) -> Result<f64> {
     let metrics = run.apiserver_metrics().await?;
     Ok(counter(&metrics, "apiserver_request_total", &["resource=\"secrets\"", "verb=\"GET\""]))
 }

@@ -7,23 +7,24 @@ use anyhow::Result;
 use fake_cloud::Operation;
 
 use super::change::set_state;
+use super::objects;
+use super::plan::BenchPlan;
 use super::report::Figure;
-use super::run::Run;
+use super::run::BenchRun;
 use super::start::status_writes;
-use super::{Plan, objects};
 
 /// The operator's default of `--status-heartbeat`.
 const HEARTBEAT: Duration = Duration::from_secs(600);
 
 /// Restarts the API server with a change at the cloud meanwhile, then the operator.
-pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let mut figures = apiserver(run, plan).await?;
     figures.extend(operator(run, plan).await?);
     Ok(figures)
 }
 
-async fn apiserver(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+async fn apiserver(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     let before = run.memory()?.now;
     let name = objects::name(1);
     let within = plan.interval * 3 + Duration::from_secs(120);
@@ -44,7 +45,7 @@ async fn apiserver(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     ])
 }
 
-async fn operator(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+async fn operator(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.stop_operator().await?;
     let (writes, asked) = (status_writes(run).await?, run.clouds().requests(Operation::Any));
     let first = run.clouds().recent_requests().last().map_or(0, |request| request.id);

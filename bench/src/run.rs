@@ -12,8 +12,8 @@ use kube::api::Api;
 use managed_redis_operator::api::{RedisClusterRef, crds};
 use testbed::ApiServer;
 
-use super::Plan;
 use super::measure::{Memory, cpu_time, memory};
+use super::plan::BenchPlan;
 use super::references::References;
 
 /// Clusters beyond `--n`, for references that a scenario creates.
@@ -22,7 +22,7 @@ pub const SPARE: u32 = 500;
 const LOG_LINES: usize = 20;
 
 /// One run of the bench.
-pub struct Run {
+pub struct BenchRun {
     server: ApiServer,
     /// The namespace and the clouds of the scenarios that need none of their own.
     environment: Environment,
@@ -38,9 +38,9 @@ pub struct Run {
     pub newcomer_alone: Option<f64>,
 }
 
-impl Run {
+impl BenchRun {
     /// Builds and starts what it takes, saying so.
-    pub async fn start(plan: &Plan, program: Option<PathBuf>, flags: Vec<String>) -> Result<Self> {
+    pub async fn start(plan: &BenchPlan, program: Option<PathBuf>, flags: Vec<String>) -> Result<Self> {
         let program = match program {
             Some(program) => program,
             None => {

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::measure::counter;
+use super::objects;
+use super::plan::BenchPlan;
 use super::report::Figure;
-use super::run::Run;
-use super::{Plan, objects};
+use super::run::BenchRun;
 use anyhow::Result;
 use harness::terminal::say;
 
@@ -16,7 +17,7 @@ const READY_WITHIN: [(u32, f64); 2] = [(1000, 5.0), (10_000, 30.0)];
 pub const MEMORY: [(u32, f64); 2] = [(1000, 24.0), (10_000, 64.0)];
 
 /// Starts the operator, which keeps running for the scenarios that follow.
-pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     say(format_args!("    creating {} references", plan.n));
     objects::create(&run.api(), 1..=plan.n, plan.interval.as_secs()).await?;
     let all = plan.n as usize;
@@ -46,7 +47,7 @@ pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
 }
 
 /// Status writes to RedisClusterRefs that the API server has counted.
-pub async fn status_writes(run: &Run) -> Result<f64> {
+pub async fn status_writes(run: &BenchRun) -> Result<f64> {
     let metrics = run.apiserver_metrics().await?;
     let labels = ["resource=\"redisclusterrefs\"", "subresource=\"status\""];
     Ok(counter(&metrics, "apiserver_request_total", &labels))

@@ -15,9 +15,10 @@ use managed_redis_operator::api::parameter_sync::{ClusterSync, RedisParameterSyn
 use serde_json::json;
 
 use super::measure::memory;
+use super::objects;
+use super::plan::BenchPlan;
 use super::report::Figure;
-use super::run::Run;
-use super::{Plan, objects};
+use super::run::BenchRun;
 
 const APPLY: Operation = Operation::KakaoParameterGroupApply;
 /// One object covers at most so many clusters.
@@ -27,7 +28,7 @@ const WITHIN: Duration = Duration::from_secs(1200);
 
 /// What is wrong with a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
+enum ClusterTrouble {
     Nothing,
     /// The first application holds.
     Once,
@@ -49,19 +50,19 @@ enum Trouble {
     InProgress,
 }
 
-impl Trouble {
+impl ClusterTrouble {
     /// Every third cluster fails, each in the next way.
     fn of(number: u32) -> Self {
-        const WAYS: [Trouble; 9] = [
-            Trouble::Once,
-            Trouble::Twice,
-            Trouble::RolledBack,
-            Trouble::Forever,
-            Trouble::Refused,
-            Trouble::Busy,
-            Trouble::BreaksOff,
-            Trouble::NotRunning,
-            Trouble::InProgress,
+        const WAYS: [ClusterTrouble; 9] = [
+            ClusterTrouble::Once,
+            ClusterTrouble::Twice,
+            ClusterTrouble::RolledBack,
+            ClusterTrouble::Forever,
+            ClusterTrouble::Refused,
+            ClusterTrouble::Busy,
+            ClusterTrouble::BreaksOff,
+            ClusterTrouble::NotRunning,
+            ClusterTrouble::InProgress,
         ];
         if number.is_multiple_of(3) { WAYS[(number / 3) as usize % WAYS.len()] } else { Self::Nothing }
     }
@@ -117,7 +118,7 @@ fn id(number: u32) -> String {
 }
 
 /// Runs an operator with clouds of its own.
-pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     let clusters = plan.n.min(MOST);
     let environment = run.environment("bench-syncs", Seed::default()).await?;
     fill(&environment.clouds(), plan, clusters)?;
@@ -136,10 +137,10 @@ pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
     Ok(figures(&environment.clouds(), clusters, took, memory.most))
 }
 
-fn fill(cloud: &StateHandle, plan: &Plan, clusters: u32) -> Result<()> {
+fn fill(cloud: &StateHandle, plan: &BenchPlan, clusters: u32) -> Result<()> {
     cloud.inject(Fault::new(Operation::Any, plan.delay()))?;
     for number in 1..=clusters {
-        let trouble = Trouble::of(number);
+        let trouble = ClusterTrouble::of(number);
         cloud.add_kakao_cluster(trouble.cluster(number))?;
         if let Some(fault) = trouble.fault(number) {
             cloud.inject(fault)?;
@@ -164,7 +165,7 @@ fn object() -> Result<RedisParameterSync> {
 /// Waits until every cluster is in the phase that is predicted for it.
 async fn settles(api: &Api<RedisParameterSync>, clusters: u32) -> Result<()> {
     let wanted: HashMap<String, SyncPhase> =
-        (1..=clusters).map(|number| (id(number), Trouble::of(number).predicted().1)).collect();
+        (1..=clusters).map(|number| (id(number), ClusterTrouble::of(number).predicted().1)).collect();
     let in_sync = wanted.values().filter(|phase| **phase == SyncPhase::InSync).count();
     let is_settled = |status: &RedisParameterSyncStatus| {
         let as_predicted = |entry: &ClusterSync| wanted.get(&entry.id) == Some(&entry.phase);
@@ -192,8 +193,8 @@ async fn settles(api: &Api<RedisParameterSync>, clusters: u32) -> Result<()> {
 
 fn figures(cloud: &StateHandle, clusters: u32, took: f64, memory: f64) -> Vec<Figure> {
     let made = |number| cloud.requests(RequestFilter::from(APPLY).target(id(number)));
-    let predicted: u64 = (1..=clusters).map(|number| Trouble::of(number).predicted().0).sum();
-    let wrong = (1..=clusters).filter(|number| made(*number) != Trouble::of(*number).predicted().0).count();
+    let predicted: u64 = (1..=clusters).map(|number| ClusterTrouble::of(number).predicted().0).sum();
+    let wrong = (1..=clusters).filter(|number| made(*number) != ClusterTrouble::of(*number).predicted().0).count();
     let lists = cloud.requests(Operation::KakaoClustersList);
     #[expect(clippy::cast_precision_loss, reason = "counts of requests")]
     let count = |name: &str, value: u64| Figure::new(name, value as f64, "");
@@ -232,9 +233,9 @@ mod tests {
 
     #[test]
     fn a_third_fails_in_every_way() {
-        let troubles: Vec<Trouble> = (1..=1000).map(Trouble::of).collect();
-        assert_eq!(troubles.iter().filter(|trouble| **trouble != Trouble::Nothing).count(), 333);
-        for way in [Trouble::Once, Trouble::Forever, Trouble::InProgress] {
+        let troubles: Vec<ClusterTrouble> = (1..=1000).map(ClusterTrouble::of).collect();
+        assert_eq!(troubles.iter().filter(|trouble| **trouble != ClusterTrouble::Nothing).count(), 333);
+        for way in [ClusterTrouble::Once, ClusterTrouble::Forever, ClusterTrouble::InProgress] {
             assert_eq!(troubles.iter().filter(|trouble| **trouble == way).count(), 37, "{way:?}");
         }
     }

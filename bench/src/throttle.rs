@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use fake_cloud::{FaultKind, Operation};
 
-use super::Plan;
+use super::plan::BenchPlan;
 use super::report::Figure;
-use super::run::Run;
+use super::run::BenchRun;
 
 /// Refuses requests for a moment, and counts those that come before Retry-After is over.
-pub async fn run(run: &mut Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let pause: u32 = if plan.quick { 5 } else { 40 };
     let before = run.clouds().requests(Operation::Any);

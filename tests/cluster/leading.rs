@@ -11,7 +11,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::json;
 
-use crate::support::{BOUND, Env, Link, Operator, kakao, server};
+use crate::support::{BOUND, Env, RoutedNetwork, TestOperator, kakao, server};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 const LEASE: &str = "managed-redis-operator";
@@ -27,7 +27,7 @@ fn time_of(line: &str) -> Timestamp {
 }
 
 /// Asserts that one replica ended, and knew that it does not lead, before or just after the other began to.
-async fn ended_before(mut deposed: Operator, successor: &Operator) {
+async fn ended_before(mut deposed: TestOperator, successor: &TestOperator) {
     let began = time_of(&successor.logged("leading").await);
     let status = deposed.ended(BOUND).await;
     assert_eq!(status.code(), Some(1), "{}", deposed.tail());
@@ -176,7 +176,7 @@ async fn without_the_right_to_the_lease_it_ends_and_says_so() {
 #[ignore = "needs root, ip and iptables"]
 async fn a_change_is_seen_although_packets_vanish() {
     let env = Env::without_operator("vanish").await;
-    let link = Link::create();
+    let link = RoutedNetwork::create();
     let proxy = env.proxy_at(link.host()).await;
     let operator = env.spawn_behind(&proxy, Some(&link), &["--leader-election"]);
     operator.ready().await;

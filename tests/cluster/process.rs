@@ -10,7 +10,7 @@ use serde_json::json;
 use testbed::{ApiServer, Options};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{BOUND, Env, Operator, condition, kakao, parameter_sync, server, status};
+use crate::support::{BOUND, Env, TestOperator, condition, kakao, parameter_sync, server, status};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 /// From SIGTERM to the end, at most.
@@ -22,7 +22,7 @@ async fn with_set(prefix: &str, flags: &[&str]) -> Env {
     env
 }
 
-async fn ends_well(operator: &mut Operator) {
+async fn ends_well(operator: &mut TestOperator) {
     operator.terminate();
     let status = operator.ended(END).await;
     assert_eq!(status.code(), Some(0), "{}", operator.tail());

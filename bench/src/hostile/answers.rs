@@ -9,12 +9,12 @@ use kube::api::{Api, PostParams};
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::json;
 
-use super::cloud::{Answer, HostileCloud};
+use super::cloud::{HostileAnswer, HostileCloud};
 use super::{begin, peak, share_of_core};
-use crate::Plan;
 use crate::measure::counter;
+use crate::plan::BenchPlan;
 use crate::report::Figure;
-use crate::run::Run;
+use crate::run::BenchRun;
 
 /// How long the operator may take to send the first request for a list.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
@@ -25,25 +25,25 @@ const LOOK: Duration = Duration::from_secs(30);
 const MIB: usize = 1 << 20;
 
 /// One hostile cloud.
-pub struct Case {
+pub struct HostileCase {
     name: &'static str,
     /// The part of the namespace's name that is the case's own.
     word: &'static str,
-    provider: Provider,
+    provider: HostileProvider,
     /// Credentials, each of which is a connection of its own.
     credentials: u32,
-    answer: fn() -> Answer,
-    measure: Measure,
+    answer: fn() -> HostileAnswer,
+    measure: CaseFigures,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Provider {
+enum HostileProvider {
     KakaoCloud,
     Ncp,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Measure {
+enum CaseFigures {
     Peak,
     /// The peak and the share of a core.
     PeakAndCpu,
@@ -51,59 +51,66 @@ enum Measure {
     PeakAndSeries,
 }
 
-const fn case(name: &'static str, word: &'static str, provider: Provider, answer: fn() -> Answer) -> Case {
-    Case { name, word, provider, credentials: 1, answer, measure: Measure::Peak }
+const fn case(
+    name: &'static str,
+    word: &'static str,
+    provider: HostileProvider,
+    answer: fn() -> HostileAnswer,
+) -> HostileCase {
+    HostileCase { name, word, provider, credentials: 1, answer, measure: CaseFigures::Peak }
 }
 
 /// Every hostile cloud.
-pub const CASES: [Case; 9] = [
-    case("2 MiB page of 700,000 empty rows, without end", "rows", Provider::Ncp, || {
-        Answer::whole(ncp_page(&repeated("{}", 2 * MIB), 100_000_000))
+pub const CASES: [HostileCase; 9] = [
+    case("2 MiB page of 700,000 empty rows, without end", "rows", HostileProvider::Ncp, || {
+        HostileAnswer::whole(ncp_page(&repeated("{}", 2 * MIB), 100_000_000))
     }),
-    case("57 MiB page of empty rows, gzipped", "gzipped", Provider::Ncp, || {
-        Answer::gzipped(&ncp_page(&repeated("{}", 57 * MIB), 100_000_000))
+    case("57 MiB page of empty rows, gzipped", "gzipped", HostileProvider::Ncp, || {
+        HostileAnswer::gzipped(&ncp_page(&repeated("{}", 57 * MIB), 100_000_000))
     }),
-    case("59 MiB page with numbers in an unknown field", "zeros", Provider::Ncp, || {
+    case("59 MiB page with numbers in an unknown field", "zeros", HostileProvider::Ncp, || {
         let zeros = repeated("0", 59 * MIB);
-        Answer::whole(format!(
+        HostileAnswer::whole(format!(
             r#"{{"getCloudDBInstanceListResponse":{{"returnCode":"0","unknown":[{zeros}],"totalRows":0,"cloudDBInstanceList":[]}}}}"#
         ))
     }),
-    case("60 MiB list: a cluster with 21 million subnets", "subnets", Provider::KakaoCloud, || {
+    case("60 MiB list: a cluster with 21 million subnets", "subnets", HostileProvider::KakaoCloud, || {
         let subnets = repeated("{}", 60 * MIB);
-        Answer::whole(format!(r#"{{"clusters":[{{"objectId":"{ID}","status":"Running","subnets":[{subnets}]}}]}}"#))
+        HostileAnswer::whole(format!(
+            r#"{{"clusters":[{{"objectId":"{ID}","status":"Running","subnets":[{subnets}]}}]}}"#
+        ))
     }),
-    case("60 MiB list of 2.4 million clusters", "clusters", Provider::KakaoCloud, || {
-        Answer::whole(format!(
+    case("60 MiB list of 2.4 million clusters", "clusters", HostileProvider::KakaoCloud, || {
+        HostileAnswer::whole(format!(
             r#"{{"clusters":[{}]}}"#,
             numbered(2_400_000, |number| format!(r#"{{"objectId":"{number:08}"}}"#))
         ))
     }),
-    Case {
+    HostileCase {
         credentials: 6,
-        ..case("34 MiB list for six credentials at once", "six", Provider::KakaoCloud, || {
+        ..case("34 MiB list for six credentials at once", "six", HostileProvider::KakaoCloud, || {
             // A list of real clusters with the longest descriptions would be as large.
             let clusters = numbered(20_000, |number| plausible(number, "Running"));
-            Answer::whole(format!(r#"{{"clusters":[{clusters}]}}"#))
+            HostileAnswer::whole(format!(r#"{{"clusters":[{clusters}]}}"#))
         })
     },
-    Case {
-        measure: Measure::PeakAndSeries,
-        ..case("20,000 clusters, each in a state of its own", "states", Provider::KakaoCloud, || {
+    HostileCase {
+        measure: CaseFigures::PeakAndSeries,
+        ..case("20,000 clusters, each in a state of its own", "states", HostileProvider::KakaoCloud, || {
             let clusters =
                 numbered(20_000, |number| format!(r#"{{"objectId":"{}","status":"state-{number}"}}"#, id(number)));
-            Answer::whole(format!(r#"{{"clusters":[{clusters}]}}"#))
+            HostileAnswer::whole(format!(r#"{{"clusters":[{clusters}]}}"#))
         })
     },
-    Case {
-        measure: Measure::PeakAndCpu,
-        ..case("103 Early Hints without end", "hints", Provider::Ncp, || {
-            Answer::Endless(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".to_vec())
+    HostileCase {
+        measure: CaseFigures::PeakAndCpu,
+        ..case("103 Early Hints without end", "hints", HostileProvider::Ncp, || {
+            HostileAnswer::Endless(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".to_vec())
         })
     },
-    Case {
-        measure: Measure::PeakAndCpu,
-        ..case("chunks of one byte without end", "trickle", Provider::Ncp, || Answer::Trickle)
+    HostileCase {
+        measure: CaseFigures::PeakAndCpu,
+        ..case("chunks of one byte without end", "trickle", HostileProvider::Ncp, || HostileAnswer::Trickle)
     },
 ];
 
@@ -154,10 +161,10 @@ fn plausible(number: u32, state: &str) -> String {
 }
 
 /// Runs an operator against the cloud of the case.
-pub async fn run(run: &Run, plan: &Plan, case: &Case) -> Result<Vec<Figure>> {
+pub async fn run(run: &BenchRun, plan: &BenchPlan, case: &HostileCase) -> Result<Vec<Figure>> {
     begin(case.name);
     let namespace = format!("hostile-{}", case.word);
-    let kind = if case.provider == Provider::Ncp { "/clouddb/" } else { "/v1/clusters" };
+    let kind = if case.provider == HostileProvider::Ncp { "/clouddb/" } else { "/v1/clusters" };
     let cloud = HostileCloud::start(kind, Arc::new((case.answer)())).await?;
     objects(run, &namespace, case).await?;
     let operator = run.launch_against(&namespace, &cloud.url())?;
@@ -165,13 +172,13 @@ pub async fn run(run: &Run, plan: &Plan, case: &Case) -> Result<Vec<Figure>> {
         return Err(run.late("the first request for a list", ASKED_WITHIN));
     }
     let mut figures = Vec::new();
-    if case.measure == Measure::PeakAndCpu {
+    if case.measure == CaseFigures::PeakAndCpu {
         let over = if plan.quick { plan.interval } else { LOOK };
         figures.push(share_of_core(case.name, &operator, over).await?);
     } else {
         cloud.answered(ANSWERS * u64::from(case.credentials), LOOK).await;
     }
-    if case.measure == Measure::PeakAndSeries {
+    if case.measure == CaseFigures::PeakAndSeries {
         let (_, metrics) = operator.page("/metrics").await?;
         let series = metrics.lines().filter(|line| line.starts_with("managed_redis_clusters{")).count();
         let listed = counter(&metrics, "managed_redis_clusters", &[]);
@@ -185,7 +192,7 @@ pub async fn run(run: &Run, plan: &Plan, case: &Case) -> Result<Vec<Figure>> {
 }
 
 /// A namespace with a Secret and a reference for each credential.
-async fn objects(run: &Run, namespace: &str, case: &Case) -> Result<()> {
+async fn objects(run: &BenchRun, namespace: &str, case: &HostileCase) -> Result<()> {
     let client = run.client();
     harness::objects::namespace(&client, namespace).await?;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -193,11 +200,11 @@ async fn objects(run: &Run, namespace: &str, case: &Case) -> Result<()> {
     for number in 1..=case.credentials {
         let name = format!("hostile-{number}");
         let (keys, target) = match case.provider {
-            Provider::KakaoCloud => (
+            HostileProvider::KakaoCloud => (
                 ["KAKAOCLOUD_APPLICATION_CREDENTIAL_ID", "KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET"],
                 json!({ "kakaoCloud": { "clusterID": ID, "credentialsSecretRef": { "name": name } } }),
             ),
-            Provider::Ncp => (
+            HostileProvider::Ncp => (
                 ["NCLOUD_ACCESS_KEY", "NCLOUD_SECRET_KEY"],
                 json!({ "ncp": { "cloudDBInstanceNo": "1", "credentialsSecretRef": { "name": name } } }),
             ),

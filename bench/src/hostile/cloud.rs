@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// The answer to a request for a list.
-pub enum Answer {
+pub enum HostileAnswer {
     /// A whole body, with its length and perhaps its encoding.
     Whole {
         /// The bytes that are sent.
@@ -28,7 +28,7 @@ pub enum Answer {
     Trickle,
 }
 
-impl Answer {
+impl HostileAnswer {
     /// A body as it is.
     pub fn whole(body: String) -> Self {
         Self::Whole { body: body.into_bytes(), gzipped: false }
@@ -58,7 +58,7 @@ impl Drop for HostileCloud {
 
 impl HostileCloud {
     /// Starts a cloud that gives the answer to every request whose path begins with `path`, and otherwise tokens and empty lists.
-    pub async fn start(path: &'static str, answer: Arc<Answer>) -> io::Result<Self> {
+    pub async fn start(path: &'static str, answer: Arc<HostileAnswer>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let (count, answered) = watch::channel(0);
@@ -86,7 +86,7 @@ impl HostileCloud {
 }
 
 /// Answers the requests of one connection.
-async fn serve(stream: TcpStream, path: &str, answer: &Answer, count: &watch::Sender<u64>) -> io::Result<()> {
+async fn serve(stream: TcpStream, path: &str, answer: &HostileAnswer, count: &watch::Sender<u64>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     while let Some(asked) = request(&mut stream).await? {
@@ -131,10 +131,10 @@ async fn request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<String>
     Ok(path)
 }
 
-async fn give(stream: &mut BufReader<TcpStream>, answer: &Answer, count: &watch::Sender<u64>) -> io::Result<()> {
+async fn give(stream: &mut BufReader<TcpStream>, answer: &HostileAnswer, count: &watch::Sender<u64>) -> io::Result<()> {
     let one_more = || count.send_modify(|have| *have += 1);
     match answer {
-        Answer::Whole { body, gzipped } => {
+        HostileAnswer::Whole { body, gzipped } => {
             let encoding = if *gzipped { "content-encoding: gzip\r\n" } else { "" };
             let head = format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{encoding}content-length: {}\r\n\r\n",
@@ -146,13 +146,13 @@ async fn give(stream: &mut BufReader<TcpStream>, answer: &Answer, count: &watch:
             one_more();
             sent
         }
-        Answer::Endless(bytes) => {
+        HostileAnswer::Endless(bytes) => {
             one_more();
             loop {
                 stream.write_all(bytes).await?;
             }
         }
-        Answer::Trickle => {
+        HostileAnswer::Trickle => {
             one_more();
             stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
             // Many chunks in one segment, for it is the chunks that cost the reader, not the packets.

@@ -9,9 +9,10 @@ use managed_redis_operator::api::{RedisClusterRef, RedisParameterSync};
 use serde_json::json;
 
 use super::{begin, peak, share_of_core};
+use crate::objects;
+use crate::plan::BenchPlan;
 use crate::report::Figure;
-use crate::run::Run;
-use crate::{Plan, objects};
+use crate::run::BenchRun;
 
 /// How long all objects may take to have a status.
 const SETTLED_WITHIN: Duration = Duration::from_secs(300);
@@ -21,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(30);
 const ANNOTATION_BYTES: usize = 200 << 10;
 
 /// A thousand references, and five hundred syncs that select them all.
-pub async fn references_and_syncs(run: &Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn references_and_syncs(run: &BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     const CASE: &str = "1,000 references and 500 syncs of all of them";
     begin(CASE);
     let (references, syncs) = if plan.quick { (100, 50) } else { (1000, 500) };
@@ -56,7 +57,7 @@ pub async fn references_and_syncs(run: &Run, plan: &Plan) -> Result<Vec<Figure>>
 }
 
 /// Three thousand references to Secrets that do not exist, each with nearly as many annotations as allowed.
-pub async fn large_annotations(run: &Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn large_annotations(run: &BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     const CASE: &str = "3,000 references without Secrets, 200 KB of annotations each";
     begin(CASE);
     let count: u32 = if plan.quick { 100 } else { 3000 };
@@ -89,7 +90,7 @@ pub async fn large_annotations(run: &Run, plan: &Plan) -> Result<Vec<Figure>> {
 }
 
 /// Waits until the operator has written a status for every object.
-async fn until_all_have_a_status<K>(run: &Run, api: &Api<K>, observed: impl Fn(&K) -> Option<i64>) -> Result<()>
+async fn until_all_have_a_status<K>(run: &BenchRun, api: &Api<K>, observed: impl Fn(&K) -> Option<i64>) -> Result<()>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {

@@ -9,9 +9,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::{begin, peak};
-use crate::Plan;
+use crate::plan::BenchPlan;
 use crate::report::Figure;
-use crate::run::Run;
+use crate::run::BenchRun;
 
 const CASE: &str = "8,000 half-open requests at the admin port";
 const CONNECTIONS: usize = 8000;
@@ -21,7 +21,7 @@ const STARTED_WITHIN: Duration = Duration::from_secs(30);
 const PROBE_WITHIN: f64 = 1000.0;
 
 /// Opens the connections, all of them half-open at once if the operator lets them, and probes it meanwhile.
-pub async fn run(run: &Run, plan: &Plan) -> Result<Vec<Figure>> {
+pub async fn run(run: &BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     begin(CASE);
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let raised = rustix::process::Rlimit { current: files.maximum, ..files };

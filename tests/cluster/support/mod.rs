@@ -1,6 +1,6 @@
-//! A namespace, a stand-in for both clouds and a real operator for each test, on one API server for all.
+//! A namespace, fake clouds and a real operator for each test, on one API server for all.
 
-mod link;
+mod network;
 mod objects;
 mod operator;
 mod proxy;
@@ -25,13 +25,13 @@ use tokio::sync::OnceCell;
 
 pub use harness::WITHIN as BOUND;
 pub use harness::objects::{kakao_secret, ncp_secret};
-pub use link::Link;
+pub use network::RoutedNetwork;
 pub use objects::{Conditions, condition, kakao, kakao_by_name, ncp, parameter_sync, status};
-pub use operator::{Operator, command};
+pub use operator::{TestOperator, command};
 pub use proxy::Proxy;
 
-/// What `Api` asks of a kind of this project.
-pub trait Kind:
+/// A kind with which the helpers here can work.
+pub trait ProjectKind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
     + Debug
@@ -42,7 +42,7 @@ pub trait Kind:
 {
 }
 
-impl<K> Kind for K where
+impl<K> ProjectKind for K where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + Debug
@@ -53,8 +53,8 @@ impl<K> Kind for K where
 {
 }
 
-/// A kind whose objects echo the annotation that asks for a fresh read.
-pub trait Handles: Kind {
+/// A kind whose status echoes the annotation that requests a fresh read.
+pub trait Handles: ProjectKind {
     /// `status.lastHandledReconcileAt`.
     fn handled(&self) -> Option<&str>;
 }
@@ -86,7 +86,7 @@ pub async fn server() -> &'static ApiServer {
 /// A test's own namespace, clouds and operator.
 pub struct Env {
     environment: Environment,
-    operator: Option<Operator>,
+    operator: Option<TestOperator>,
 }
 
 impl Deref for Env {
@@ -138,28 +138,28 @@ impl Env {
     }
 
     /// An operator for this namespace, which belongs to the caller.
-    pub fn spawn(&self, flags: &[&str]) -> Operator {
-        Operator::start(self.command(flags))
+    pub fn spawn(&self, flags: &[&str]) -> TestOperator {
+        TestOperator::start(self.command(flags))
     }
 
     /// As [`Env::spawn`], with another identity.
-    pub fn spawn_as(&self, access: &Access, flags: &[&str]) -> Operator {
-        Operator::start(self.command(flags).kubeconfig(access.kubeconfig_path()))
+    pub fn spawn_as(&self, access: &Access, flags: &[&str]) -> TestOperator {
+        TestOperator::start(self.command(flags).kubeconfig(access.kubeconfig_path()))
     }
 
     /// As [`Env::spawn`], by way of a proxy, and perhaps in a network of its own.
-    pub fn spawn_behind(&self, proxy: &Proxy, link: Option<&Link>, flags: &[&str]) -> Operator {
+    pub fn spawn_behind(&self, proxy: &Proxy, link: Option<&RoutedNetwork>, flags: &[&str]) -> TestOperator {
         let command = self.command(flags).kubeconfig(proxy.kubeconfig());
-        Operator::start(match link {
+        TestOperator::start(match link {
             Some(link) => command.through(["ip", "netns", "exec", link.namespace()]),
             None => command,
         })
     }
 
     /// As [`Env::spawn`], with so many open files, at first and at most (`ulimit -Sn` and `-Hn`).
-    pub fn spawn_with_files(&self, soft: u32, hard: u32, flags: &[&str]) -> Operator {
+    pub fn spawn_with_files(&self, soft: u32, hard: u32, flags: &[&str]) -> TestOperator {
         let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
-        Operator::start(self.command(flags).through(["sh", "-c", &script]))
+        TestOperator::start(self.command(flags).through(["sh", "-c", &script]))
     }
 
     /// The operator's command line with the flags that every test needs, and more.
@@ -170,7 +170,7 @@ impl Env {
     }
 
     /// The operator.
-    pub fn operator(&self) -> &Operator {
+    pub fn operator(&self) -> &TestOperator {
         self.operator.as_ref().expect("this test has an operator")
     }
 
@@ -180,24 +180,24 @@ impl Env {
     }
 
     /// Creates an object.
-    pub async fn create<K: Kind>(&self, object: Value) -> K {
+    pub async fn create<K: ProjectKind>(&self, object: Value) -> K {
         let object: K = serde_json::from_value(object).expect("an object of the kind");
         self.api().create(&PostParams::default(), &object).await.expect("the object is accepted")
     }
 
     /// Merges a patch into an object.
-    pub async fn merge<K: Kind>(&self, name: &str, patch: Value) -> K {
+    pub async fn merge<K: ProjectKind>(&self, name: &str, patch: Value) -> K {
         let api: Api<K> = self.api();
         api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("the patch is accepted")
     }
 
     /// Waits until something holds of an object, and gives it back.
-    pub async fn until<K: Kind>(&self, name: &str, what: &str, holds: impl Fn(&K) -> bool) -> K {
+    pub async fn until<K: ProjectKind>(&self, name: &str, what: &str, holds: impl Fn(&K) -> bool) -> K {
         until(self.api(), name, what, self.operator.as_ref(), holds).await
     }
 
     /// Waits until the reference's condition has this status and reason.
-    pub async fn until_condition<K: Kind + Conditions>(&self, name: &str, of: (&str, &str, &str)) -> K {
+    pub async fn until_condition<K: ProjectKind + Conditions>(&self, name: &str, of: (&str, &str, &str)) -> K {
         let (type_, status, reason) = of;
         self.until(name, &format!("{type_}={status} {reason}"), |object: &K| {
             condition(object, type_).is_some_and(|found| found.status == status && found.reason == reason)
@@ -205,22 +205,28 @@ impl Env {
         .await
     }
 
-    /// Asks for a fresh read, and waits until it is echoed.
+    /// Requests a fresh read by annotation, and waits until the status echoes its token.
     pub async fn read_again<K: Handles>(&self, name: &str) -> K {
         let token = self.ask_again::<K>(name).await;
         self.until(name, &format!("{token} is handled"), |object: &K| object.handled() == Some(token.as_str())).await
     }
 
-    /// Asks for a fresh read; gives back the token that is echoed in the end.
-    pub async fn ask_again<K: Kind>(&self, name: &str) -> String {
+    /// Requests a fresh read by annotation. The status echoes the returned token once it is done.
+    pub async fn ask_again<K: ProjectKind>(&self, name: &str) -> String {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let token = format!("read-{}", LAST.fetch_add(1, Ordering::Relaxed));
         self.merge::<K>(name, json!({ "metadata": { "annotations": { RECONCILE_REQUESTED_AT: token } } })).await;
         token
     }
 
-    /// Has a reference read again and again until something holds of another object of the test.
-    pub async fn read_until<K: Kind>(&self, read: &str, name: &str, what: &str, holds: impl Fn(&K) -> bool) -> K {
+    /// Requests fresh reads of a reference, one after the other, until something holds of another object.
+    pub async fn read_until<K: ProjectKind>(
+        &self,
+        read: &str,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&K) -> bool,
+    ) -> K {
         let reading = async {
             loop {
                 self.read_again::<RedisClusterRef>(read).await;
@@ -234,7 +240,13 @@ impl Env {
 }
 
 /// Waits until something holds of an object; the failure shows the object as it was last seen, and the operator's log.
-pub async fn until<K>(api: Api<K>, name: &str, what: &str, operator: Option<&Operator>, holds: impl Fn(&K) -> bool) -> K
+pub async fn until<K>(
+    api: Api<K>,
+    name: &str,
+    what: &str,
+    operator: Option<&TestOperator>,
+    holds: impl Fn(&K) -> bool,
+) -> K
 where
     K: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + 'static,
 {

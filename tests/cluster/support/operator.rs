@@ -22,9 +22,9 @@ pub fn command() -> Command {
 }
 
 /// A running operator.
-pub struct Operator(harness::Operator);
+pub struct TestOperator(harness::Operator);
 
-impl Deref for Operator {
+impl Deref for TestOperator {
     type Target = harness::Operator;
 
     fn deref(&self) -> &harness::Operator {
@@ -32,7 +32,7 @@ impl Deref for Operator {
     }
 }
 
-impl Operator {
+impl TestOperator {
     /// Starts it.
     pub fn start(command: OperatorCommand) -> Self {
         Self(command.start().expect("the operator starts"))

@@ -1,7 +1,7 @@
-//! A proxy between one operator and the API server that can go silent: it swallows what comes and closes nothing, as a
-//! load balancer does that forgot the connection.
+//! A proxy between one operator and the API server that can go silent: it discards what it receives and closes no connection,
+//! like a load balancer that has forgotten the connection.
 //!
-//! It passes bytes on and does not look into them: TLS is between the operator and the API server.
+//! It does not read the bytes that it passes on: TLS is between the operator and the API server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -49,12 +49,12 @@ impl Proxy {
         &self.kubeconfig
     }
 
-    /// From now on, what comes on the connections there are is swallowed, both ways; new ones work.
+    /// Discards everything on the connections that are open now, both ways; new ones work.
     pub fn silence_what_is_open(&self) {
         self.silent_below.send_replace(*self.accepted.borrow());
     }
 
-    /// From now on everything is swallowed. Connections are accepted, but nothing comes of them.
+    /// Discards everything, on new connections too, which are still accepted.
     pub fn silence_all(&self) {
         self.silent_below.send_replace(u64::MAX);
     }
@@ -78,19 +78,19 @@ async fn accept(
             Some(_) = connections.join_next() => continue,
             Ok((stream, _)) = listener.accept() => stream,
         };
-        let line = Line { number: *count.borrow(), silent_below: silent_below.clone() };
+        let line = ProxiedConnection { number: *count.borrow(), silent_below: silent_below.clone() };
         count.send_modify(|count| *count += 1);
         connections.spawn(line.carry(stream, upstream));
     }
 }
 
 /// One connection.
-struct Line {
+struct ProxiedConnection {
     number: u64,
     silent_below: watch::Receiver<u64>,
 }
 
-impl Line {
+impl ProxiedConnection {
     async fn carry(self, client: TcpStream, upstream: SocketAddr) {
         let Ok(server) = TcpStream::connect(upstream).await else { return };
         // Bytes that wait for an acknowledgement would slow every request down.
@@ -100,7 +100,7 @@ impl Line {
         let answers = async {
             self.pump(&mut from_server, &mut to_client).await;
             if self.is_silent() {
-                // The client is not told that the server has closed.
+                // The client does not learn that the server has closed.
                 std::future::pending::<()>().await;
             }
         };
@@ -114,7 +114,7 @@ impl Line {
         self.number < *self.silent_below.borrow()
     }
 
-    /// Passes bytes on until one side ends, or swallows them.
+    /// Passes bytes on until one side ends, or discards them while the connection is silent.
     async fn pump(&self, from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) {
         let mut chunk = vec![0; CHUNK];
         while let Ok(count @ 1..) = from.read(&mut chunk).await {

@@ -1,17 +1,18 @@
-//! A network for one operator: a namespace behind a router, which can swallow packets. Needs Linux, root, and `ip` and `iptables`.
+//! A network for one operator: a network namespace behind a router, which can drop packets silently. Needs Linux, root, `ip` and
+//! `iptables`.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-/// The namespaces of an operator and of the router between it and this machine. They go when this is dropped.
-pub struct Link {
+/// The network namespaces of an operator and of the router between it and this machine. Dropping this removes them.
+pub struct RoutedNetwork {
     operator: String,
     router: String,
     host: Ipv4Addr,
 }
 
-impl Link {
-    /// Makes them. The names and addresses are this process's own.
+impl RoutedNetwork {
+    /// Creates them, with names and addresses that no other process uses.
     pub fn create() -> Self {
         let id = std::process::id();
         // One of 4096 networks of eight addresses.
@@ -47,7 +48,7 @@ impl Link {
         &self.operator
     }
 
-    /// From now on the packets of the connections there are vanish, both ways. Nobody is told; new connections work.
+    /// Drops all further packets of the connections that are open now, both ways. No side is notified; new connections work.
     pub fn swallow_what_is_open(&self) {
         let table = run(&format!("ip netns exec {} cat /proc/net/tcp", self.operator));
         let established = table.lines().filter_map(|line| {
@@ -70,7 +71,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for RoutedNetwork {
     fn drop(&mut self) {
         for name in [&self.operator, &self.router] {
             // The links and routes go with them.
