@@ -13,7 +13,7 @@ use crate::exchange::{Call, CloudReply, JSON, XML};
 use crate::faults::FaultKind;
 use crate::{kakao, ncp};
 
-/// How a request ends.
+/// What is sent to the client.
 pub(crate) enum Delivery {
     /// With this answer.
     Send(Response<Body>),

@@ -94,7 +94,7 @@ impl SharedSimulation {
         Ok(())
     }
 
-    /// Books a request; its end is booked when the value given back is dropped.
+    /// Records a request; its end is recorded when the returned value is dropped.
     pub(crate) fn begin(&self, record: RequestRecord) -> OpenRequest {
         let booking = self.lock().traffic.begin(record);
         self.changed.send_replace(());

@@ -86,7 +86,7 @@ impl DataFolder {
 impl Drop for DataFolder {
     fn drop(&mut self) {
         self.lifeline = None;
-        // An error would mean that somebody else has waited for the janitor.
+        // An error would mean that the janitor was already waited for.
         let _ = self.janitor.wait();
     }
 }
@@ -144,7 +144,7 @@ impl Server {
     /// Kills the server and waits until it is gone. Does nothing the second time.
     pub(crate) fn kill(&mut self) {
         self.supervisor.stdin = None;
-        // An error would mean that somebody else has waited for the supervisor.
+        // An error would mean that the supervisor was already waited for.
         let _ = self.supervisor.wait();
     }
 }

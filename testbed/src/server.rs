@@ -390,10 +390,10 @@ fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(to, std::fs::metadata(from)?.permissions())
 }
 
-/// Port of an API server in a sandbox, where nobody else can have taken it.
+/// Port of an API server in a sandbox, where no other program can have taken it.
 const SANDBOX_PORT: u16 = 6443;
-/// A free loopback port, and the socket that keeps it. The kernel gives a bound port to nobody else, except to who binds
-/// it by number with `SO_REUSEPORT`, as kube-apiserver does; connections go to who listens, which this socket never does.
+/// A free loopback port, and the socket that keeps it. The kernel gives a bound port to no other program, except to
+/// one that binds it by number with `SO_REUSEPORT`, as kube-apiserver does; this socket never listens, so it gets no connections.
 fn reserve_port() -> std::io::Result<(TcpSocket, SocketAddr)> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseport(true)?;

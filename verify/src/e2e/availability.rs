@@ -18,7 +18,7 @@ use super::until::until;
 /// The leader dies while the cloud flushes: another takes over and follows the same flush to its end.
 ///
 /// # Errors
-/// When nobody takes over, or there is more than one flush.
+/// When no other pod takes over, or there is more than one flush.
 pub async fn killed_while_accepted(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
     let before = cloud.effects().await?.flushes_of(INSTANCE);
     let flush = Flush::create(cluster, "leader-killed-while-accepted").await?;
@@ -32,7 +32,7 @@ pub async fn killed_while_accepted(cluster: &TestCluster, cloud: &ClusterCloud) 
     Ok(format!("led again after {:.0} s, Succeeded, one flush", takeover.as_secs_f64()))
 }
 
-/// The leader dies while it waits for the answer: nobody knows whether it was flushed, so it is never sent again.
+/// The leader dies while it waits for the answer: whether the instance was flushed is unknown, so the flush is never sent again.
 ///
 /// # Errors
 /// When it is anything but Unknown, or there is more than one flush.

@@ -110,7 +110,7 @@ pub async fn wait_for_pods(cluster: &TestCluster, count: usize) -> anyhow::Resul
     .await
 }
 
-/// Who holds the leader's lease: the identity, which begins with the pod's name. None while nobody does.
+/// The holder of the leader's lease: an identity that begins with the pod's name. None while the lease is free.
 ///
 /// # Errors
 /// When the lease cannot be read.
@@ -144,7 +144,7 @@ pub fn pod_of(identity: &str) -> &str {
 /// deleted by force instead, which lets it know.
 ///
 /// # Errors
-/// When nobody leads, or it cannot be killed.
+/// When there is no leader, or it cannot be killed.
 pub async fn kill_leader(cluster: &TestCluster) -> anyhow::Result<String> {
     let identity = wait_for_leader(cluster, None).await?;
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);

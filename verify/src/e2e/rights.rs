@@ -72,7 +72,7 @@ impl RightsCase {
 /// Tries every right, and once none missing.
 ///
 /// # Errors
-/// With the rights whose lack nobody noticed.
+/// With the rights whose lack was not noticed.
 pub async fn each_needed(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
     let started = Instant::now();
     let rendered = render(cluster, cloud).await?;

@@ -49,11 +49,11 @@ pub struct RunEnvironment {
     patience: Duration,
     /// The requests: whether each is to be there in the end.
     pub expected: BTreeMap<&'static str, bool>,
-    /// To be applied once none of that name is there.
+    /// Requests to apply once no request of that name is there.
     pub to_reapply: Vec<&'static str>,
-    /// Nothing of it before the reference leads to the instance.
+    /// Whether [`RunEnvironment::to_reapply`] waits until the reference has read the instance.
     awaits_reference: bool,
-    /// To be set right.
+    /// What was broken and is to be set right.
     pub broken: Vec<Broken>,
 }
 
@@ -62,7 +62,7 @@ impl RunEnvironment {
     ///
     /// # Errors
     /// When any of them cannot be made.
-    pub async fn set(client: Client, namespace: String, script: &FaultScript) -> anyhow::Result<Self> {
+    pub async fn create(client: Client, namespace: String, script: &FaultScript) -> anyhow::Result<Self> {
         let cloud = FakeCloud::start(Seed::default()).await.context("the fake cloud does not start")?;
         for (number, name) in [(INSTANCE, "cart-cache"), (ELSEWHERE, "sessions")] {
             let mut instance = NcpInstance::highly_available(number, name);
@@ -203,7 +203,7 @@ impl RunEnvironment {
         }
     }
 
-    /// Once it is gone. Removed twice before that, it is applied once.
+    /// Has the main request applied once it is gone, even if it is removed twice before that.
     fn reapply_main(&mut self) {
         if !self.to_reapply.contains(&MAIN) {
             self.to_reapply.push(MAIN);
@@ -296,7 +296,7 @@ impl RunEnvironment {
     ///
     /// # Errors
     /// When the API server does not do as asked.
-    pub async fn strike(self) -> anyhow::Result<()> {
+    pub async fn clean_up(self) -> anyhow::Result<()> {
         let (now, all) = (DeleteParams::default(), ListParams::default());
         let none = json!({ "metadata": { "finalizers": null } });
         for name in self.expected.keys() {

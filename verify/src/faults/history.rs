@@ -15,16 +15,16 @@ use managed_redis_operator::controllers::flush_request::FINALIZER;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// One object, from its creation to its end. An object of the same name that comes after it is another course.
+/// The course of one request object, from its creation to its end. A later object of the same name has a course of its own.
 #[derive(Clone, Debug, Default)]
 pub struct RequestCourse {
     /// Its name.
     pub name: String,
     /// `spec.requestID`, or the default.
     pub request_id: String,
-    /// The phases it was in, in order; one that was written again is here once.
+    /// Its phases in order; a phase that was written twice in a row is here once.
     pub phases: Vec<FlushPhase>,
-    /// The phase it is in, or was in when it went; none while its status says none.
+    /// Its present phase, or the last one before it was removed; none while its status has none.
     pub phase: Option<FlushPhase>,
     /// Reason of its condition Ready, as last seen.
     pub reason: String,
@@ -40,7 +40,7 @@ pub struct RequestCourse {
     pub wiped: bool,
     /// Whether the run removed it by force.
     pub forced: bool,
-    /// Whether it went with its finalizer on: the API server carries out a deletion that it began before the finalizer came.
+    /// Whether it was removed with its finalizer on: the API server completes a deletion that began before the finalizer was added.
     pub overtaken: bool,
     /// `status.lastHandledReconcileAt`.
     pub echo: Option<String>,
@@ -66,7 +66,7 @@ impl RequestCourse {
 
 type Courses = Arc<Mutex<BTreeMap<String, RequestCourse>>>;
 
-/// The courses of a namespace, by UID. It watches until it is dropped.
+/// The courses of all requests of a namespace, by UID. It watches them until it is dropped.
 pub struct History {
     courses: Courses,
     task: JoinHandle<()>,
@@ -102,7 +102,7 @@ impl History {
         lock(&self.courses).values().find(|course| course.name == name && !course.gone).cloned()
     }
 
-    /// Remembers something of an object that only the run knows.
+    /// Adds what only the run knows of an object.
     pub fn mark(&self, uid: &str, mark: impl FnOnce(&mut RequestCourse)) {
         mark(lock(&self.courses).entry(uid.to_owned()).or_default());
     }

@@ -3,8 +3,8 @@
 //! The real operator runs as a process of its own, against a real API server and a fake cloud of its own for each run.
 //! Between it and both stands a [`proxy`], which numbers every write and can hold each one before it is carried out and
 //! before its answer goes back. While a write is held, the script of the run ([`script`]) has the operator killed, stopped,
-//! cut off, doubled, or the world changed under it. Nothing is timed: the held writes give the order. Then the faults stop,
-//! everything has to come to rest ([`run`]), and the evidence is judged ([`verdict`]).
+//! cut off, doubled, or its environment changed. Nothing is timed: the held writes give the order. Then the faults stop,
+//! everything has to come to rest ([`run`]), and what happened is judged ([`verdict`]).
 
 mod environment;
 mod history;

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::proxy::{OperatorProxy, Upstream};
 use super::write_log::WriteLog;
 
-/// Where the operators of a run start from.
+/// What all operators of a run are started with.
 #[derive(Clone)]
 pub struct OperatorSetup {
     /// The operator.
@@ -65,7 +65,7 @@ impl ProxiedOperator {
         self.state
     }
 
-    /// Whether it has ended although nobody killed it.
+    /// Whether it has ended without being killed.
     ///
     /// # Errors
     /// When the operating system does not say.

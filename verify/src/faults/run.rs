@@ -24,7 +24,7 @@ const REST_WITHIN: Duration = Duration::from_secs(150);
 const LONG_PAUSE: Duration = Duration::from_secs(21);
 /// What is broken for a while is set right after this, if the operator has not taken notice before.
 const HEAL_AFTER: Duration = Duration::from_secs(6);
-/// How often timers are looked at; everything else is told by the pulse.
+/// How often timers are checked; everything else notifies the pulse.
 const TICK: Duration = Duration::from_millis(200);
 
 /// What came of a run.
@@ -38,7 +38,7 @@ pub struct FlushOutcome {
     pub violations: Vec<Violation>,
     /// Flushes of the instance.
     pub flushes: u64,
-    /// The last phase of the main request's last course; none if it was deleted for good.
+    /// The last phase of the main request; none if it was deleted and not applied again.
     pub phase: Option<FlushPhase>,
     /// The phases of all requests that are there in the end.
     pub phases: Vec<FlushPhase>,
@@ -60,7 +60,7 @@ struct Waiting {
     until: Option<Instant>,
 }
 
-/// Every live operator has looked at every request after this was begun.
+/// Passed once every running operator has read every request after it was begun.
 struct Barrier {
     token: String,
     reads: BTreeMap<(usize, &'static str), u64>,
@@ -76,7 +76,7 @@ struct FlushRun<'a> {
     setup: OperatorSetup,
     processes: Vec<ProxiedOperator>,
     met: Vec<bool>,
-    /// Writes of killed processes, and answers nobody waits for any more, that come through in the end.
+    /// Writes of killed processes, and answers that no process waits for any more: they come through at the end.
     late: Vec<oneshot::Sender<WriteFate>>,
     paused: Vec<Waiting>,
     barrier: Option<Barrier>,
@@ -94,7 +94,7 @@ pub async fn play(servers: &Servers, script: FaultScript) -> anyhow::Result<Flus
     let share = servers.share(script.is_exclusive()).await?;
     let started = Instant::now();
     let pulse = Arc::new(Notify::new());
-    let environment = RunEnvironment::set(share.client(), name.to_owned(), &script).await?;
+    let environment = RunEnvironment::create(share.client(), name.to_owned(), &script).await?;
     let armed = script.steps.iter().map(|step| step.at).enumerate().collect();
     let (write_log, holds) = WriteLog::new(armed, Arc::clone(&pulse));
     let history = History::start(share.client(), name, Arc::clone(&pulse));
@@ -201,7 +201,7 @@ impl FlushRun<'_> {
                 if late {
                     self.late.push(fate);
                 } else {
-                    // Nobody is left to care for the answer.
+                    // The process that waited for the answer is gone.
                     let _ = fate.send(WriteFate::Drop);
                 }
                 return self.keep_one_running().await;
@@ -254,7 +254,7 @@ impl FlushRun<'_> {
         self.environment.change(change, &self.history, writes).await
     }
 
-    /// Stops a process until then; without `until`, until everything is settled by another one.
+    /// Pauses a process until then; without `until`, until another process has settled everything.
     fn pause(
         &mut self,
         process: usize,
@@ -275,7 +275,7 @@ impl FlushRun<'_> {
         }
     }
 
-    /// What follows from something that has happened: an object that is gone is applied again, what was noticed is set right.
+    /// Applies objects again that are gone, sets right what the operator has noticed, and resumes processes whose pause is over.
     async fn follow_up(&mut self) -> anyhow::Result<()> {
         let gone = |name: &&'static str| self.history.current(name).is_none();
         let gone = self.environment.to_reapply.iter().position(gone);
@@ -322,7 +322,7 @@ impl FlushRun<'_> {
             && self.environment.to_reapply.is_empty()
     }
 
-    /// Lets through what is late, wakes who is paused, sets right what is broken; false if there is nothing of it.
+    /// Lets one late write through, resumes one paused process, or sets right what is broken; false if none of these is left.
     async fn release_what_waits(&mut self) -> anyhow::Result<bool> {
         if let Some(fate) = self.late.pop() {
             let _ = fate.send(WriteFate::Go);
@@ -349,7 +349,7 @@ impl FlushRun<'_> {
         Ok(())
     }
 
-    /// Asks all operators to look at all requests, so that whatever they still had in mind is done; true once they have.
+    /// Asks all operators to reconcile all requests once more, so that nothing is left undone; true once they have.
     async fn everybody_looked_again(&mut self) -> anyhow::Result<bool> {
         let wanted: Vec<&'static str> =
             self.environment.expected.iter().filter(|(_, wanted)| **wanted).map(|(name, _)| *name).collect();
@@ -416,7 +416,7 @@ impl FlushRun<'_> {
             took: started.elapsed(),
         };
         if outcome.violations.is_empty() {
-            self.environment.strike().await?;
+            self.environment.clean_up().await?;
         }
         Ok(outcome)
     }

@@ -23,7 +23,7 @@ pub struct Servers {
     runs: AtomicU64,
 }
 
-/// An API server with the definitions, and clients of it.
+/// An API server with the CRDs, and clients of it.
 struct RunServer {
     api: ApiServer,
     client: Client,
@@ -44,9 +44,9 @@ impl RunServer {
 
 /// The API server of one run.
 pub enum ServerShare<'a> {
-    /// With others.
+    /// Shared with other runs.
     Shared(SharedServer<'a>),
-    /// Alone.
+    /// For this run alone.
     Alone(OwnServer<'a>),
 }
 
@@ -146,7 +146,7 @@ impl ServerShare<'_> {
         self.server().client.clone()
     }
 
-    /// Kills the API server and starts it again; one that others use stays as it is.
+    /// Kills the API server and starts it again, unless other runs use it too.
     ///
     /// # Errors
     /// When it does not come up again.

@@ -145,7 +145,7 @@ impl SyncRun {
         if late {
             self.late = Some(held.fate);
         } else {
-            // Nobody is left to care for the answer.
+            // The process that waited for the answer is gone.
             let _ = held.fate.send(WriteFate::Drop);
         }
         self.start_operator().await

@@ -1,4 +1,4 @@
-//! Whether a run kept the promises: at most one flush, nothing stuck, and no word that is not true.
+//! Whether a run kept the promises: at most one flush, nothing stuck, and no status that is not true.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,7 +25,7 @@ pub struct RunEvidence {
     pub watch_interrupted: bool,
     /// Whether everything came to rest in time.
     pub settled: bool,
-    /// Operators that ended although nobody killed them.
+    /// Operators that ended without being killed.
     pub ended_by_themselves: Vec<usize>,
 }
 
@@ -56,7 +56,7 @@ pub enum Violation {
     SucceededWithoutFlush(String),
     /// A flush happened, and every request says that none did.
     FlushDenied(String),
-    /// An operator ended although nobody killed it.
+    /// An operator ended without being killed.
     EndedByItself(usize),
     /// The same kind of write again and again.
     InCircles(OperatorWrite, u32),
@@ -109,15 +109,15 @@ fn says_flushed(course: &RequestCourse) -> bool {
     course.phases.contains(&FlushPhase::Succeeded)
 }
 
-/// Whether a flush can be this request's by its own words. One that was removed by force, or by a deletion that the API server
-/// began before the finalizer came, had no last word; its claim still keeps the flush from being repeated.
+/// Whether this request's status admits a flush. A request that was removed by force, or by a deletion that began before the
+/// finalizer was added, could not write its last status; its claim still keeps the flush from being repeated.
 fn admits_a_flush(course: &RequestCourse) -> bool {
     let admitted = [FlushPhase::Accepted, FlushPhase::Succeeded, FlushPhase::Unknown];
     course.forced || course.overtaken || course.phases.iter().any(|phase| admitted.contains(phase))
 }
 
-/// Requests that came and went while the watch was down, as it is when the API server restarts, and whose word was therefore
-/// not seen: it was written, as the writes show.
+/// Requests that were created and removed while the watch was down because the API server restarted. Their status was not seen,
+/// but the write log shows that it was written.
 fn unseen_admissions(evidence: &RunEvidence) -> u64 {
     use FlushPhase::{Accepted, Succeeded, Unknown};
     if !evidence.watch_interrupted {

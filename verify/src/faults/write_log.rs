@@ -1,4 +1,4 @@
-//! The write_log of one run: every write of its operators is booked here, and held where the script wants it held.
+//! The log of all writes of one run's operators. It holds a write where the script wants it held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,11 +26,11 @@ pub struct Held {
     pub step: usize,
     /// The operator process that made it.
     pub process: usize,
-    /// Decides; dropped, the connection is closed.
+    /// Decides what becomes of it. If it is dropped, the connection is closed.
     pub fate: oneshot::Sender<WriteFate>,
 }
 
-/// A write as it was booked.
+/// A write as it was logged.
 #[derive(Clone, Copy, Debug)]
 pub struct LoggedWrite {
     /// The operator process that made it.
@@ -39,9 +39,9 @@ pub struct LoggedWrite {
     pub write: OperatorWrite,
     /// Which of its kind, from 1.
     pub nth: u32,
-    /// What the server answered; none if it never got there or did not answer.
+    /// Status of the server's answer; none if the write did not reach the server, or the server did not answer.
     pub carried_out: Option<u16>,
-    /// What the operator was told; none if nothing.
+    /// Status of the answer that the operator got; none if it got none.
     pub told: Option<u16>,
     /// Whether it is over.
     pub over: bool,
@@ -58,7 +58,7 @@ struct Writes {
     outages: BTreeMap<usize, u32>,
 }
 
-/// The write_log. Cheap to clone by `Arc`; shared by the proxies and the run.
+/// The log of one run, shared by its proxies and the run itself.
 pub struct WriteLog {
     writes: Mutex<Writes>,
     holds: mpsc::UnboundedSender<Held>,
@@ -66,7 +66,7 @@ pub struct WriteLog {
 }
 
 impl WriteLog {
-    /// A write_log whose held writes come out of the receiver. `pulse` is notified of everything that happens.
+    /// An empty log. Writes that the script wants held come out of the receiver; `pulse` is notified of everything that happens.
     pub fn new(armed: Vec<(usize, Point)>, pulse: Arc<Notify>) -> (Arc<Self>, mpsc::UnboundedReceiver<Held>) {
         let (holds, held) = mpsc::unbounded_channel();
         let writes = Mutex::new(Writes { armed, ..Writes::default() });
@@ -77,7 +77,7 @@ impl WriteLog {
         self.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a write that has arrived; it is under way until the open is dropped.
+    /// Logs a write that has arrived at a proxy. It is under way until the returned value is dropped.
     pub fn arrived(self: &Arc<Self>, process: usize, write: OperatorWrite) -> OpenWrite {
         let mut writes = self.writes();
         let nth = writes.counts.entry(write.to_string()).or_default();
@@ -90,7 +90,7 @@ impl WriteLog {
         OpenWrite { write_log: Arc::clone(self), at, process, write, nth }
     }
 
-    /// Writes a read of a request.
+    /// Counts a read of a request.
     pub fn read(&self, process: usize, name: &str) {
         *self.writes().reads.entry((process, name.to_owned())).or_default() += 1;
         self.pulse.notify_one();
@@ -101,13 +101,13 @@ impl WriteLog {
         self.writes().reads.get(&(process, name.to_owned())).copied().unwrap_or_default()
     }
 
-    /// Writes that a process watches the requests, so that it is at work.
+    /// Notes that a process watches the requests, which means that it reconciles.
     pub fn watches(&self, process: usize) {
         self.writes().watching.insert(process);
         self.pulse.notify_one();
     }
 
-    /// Whether a process is at work.
+    /// Whether a process watches the requests.
     pub fn is_watching(&self, process: usize) -> bool {
         self.writes().watching.contains(&process)
     }
@@ -117,7 +117,7 @@ impl WriteLog {
         self.writes().outages.insert(process, requests);
     }
 
-    /// Whether this request of a process meets a closed connection.
+    /// Whether the connection of this request is to be closed.
     pub fn meets_outage(&self, process: usize) -> bool {
         let mut writes = self.writes();
         match writes.outages.get_mut(&process) {
@@ -151,7 +151,7 @@ pub struct OpenWrite {
 }
 
 impl OpenWrite {
-    /// Waits, if the script wants it held here, for what becomes of it. Several steps may hold it, one after the other.
+    /// Waits for what becomes of the write, if a step of the script holds it at this point. Several steps may hold it in turn.
     pub async fn pass(&self, side: Side) -> WriteFate {
         let point = Point { side, write: self.write, nth: self.nth };
         while let Some(verdict) = self.hold(point) {
@@ -171,18 +171,18 @@ impl OpenWrite {
         let (step, _) = writes.armed.remove(at);
         writes.held += 1;
         let (fate, verdict) = oneshot::channel();
-        // It fails only when the run is over; then the fate is dropped with it.
+        // Sending fails only when the run is over; then the fate is dropped, and the connection is closed.
         let _ = self.write_log.holds.send(Held { step, process: self.process, fate });
         self.write_log.pulse.notify_one();
         Some(verdict)
     }
 
-    /// Writes what the server answered.
+    /// Logs the server's answer.
     pub fn carried_out(&self, status: u16) {
         self.change(|entry| entry.carried_out = Some(status));
     }
 
-    /// Writes what the operator is told.
+    /// Logs the answer that the operator gets.
     pub fn told(&self, status: u16) {
         self.change(|entry| entry.told = Some(status));
     }

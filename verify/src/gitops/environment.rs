@@ -22,7 +22,7 @@ use super::table::{ObjectKind, ShownState};
 /// How many clusters one parameter sync covers here.
 pub const COVERED: u16 = 2;
 
-/// Who applies, for server-side apply.
+/// The field manager.
 const FIELD_MANAGER: &str = "xtask-gitops";
 /// Where the objects are.
 const NAMESPACE: &str = "gitops";
@@ -33,9 +33,9 @@ pub const SILENT_SITE: &str = "Fin";
 /// Secret with an NCP key that may not use the service.
 pub const POWERLESS_SECRET: &str = "ncp-powerless";
 const POWERLESS_KEY: &str = "POWERLESSKEY00000000";
-/// Secret with an NCP key that nobody knows.
+/// Secret with an NCP key that the cloud does not know.
 pub const WRONG_SECRET: &str = "ncp-wrong";
-/// Secret with a key that works, for those who are to have a queue of their own.
+/// Another Secret with a key that works, for references that must not share a queue.
 pub const QUEUE_SECRET: &str = "ncp-queue";
 /// How often everything is polled; the shortest that is allowed, so that an observation is stale after half a minute.
 pub const POLL: &str = "10s";
@@ -186,7 +186,7 @@ impl GitopsEnvironment {
         changed.map(drop).with_context(|| format!("cannot change {} {name}", kind.as_str()))
     }
 
-    /// Changes a part of an object's status, behind the operator's back.
+    /// Changes a part of an object's status, without the operator.
     ///
     /// # Errors
     /// When the API server refuses it.

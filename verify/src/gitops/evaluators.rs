@@ -15,17 +15,17 @@ use tokio::process::Command;
 /// The health checks of Argo CD that are shipped.
 const CONFIG_MAP: &str = "examples/argocd/argocd-cm.yaml";
 
-/// What one tool makes of an object.
+/// How one tool judges an object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ToolVerdict {
-    /// In a word; empty if it makes nothing of it.
+    /// In a word; empty if it has no judgement.
     pub status: String,
     /// In a sentence.
     #[serde(default)]
     pub message: String,
 }
 
-/// What both make of an object.
+/// How both tools judge an object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ToolHealth {
     /// kstatus.

@@ -12,7 +12,7 @@ use super::references::{instance, kakao, ncp};
 use super::setup::{StateSetup, state};
 use super::table::ObjectKind::{Flush, Reference};
 
-/// How long a flush takes that is not to end while anybody looks, in seconds.
+/// How long a flush takes that must not end during the check, in seconds.
 const FOREVER: u32 = 86_400;
 /// Longer than the operator waits before it calls an accepted flush stalled.
 const LONG_AGO: SignedDuration = SignedDuration::from_mins(45);
@@ -22,7 +22,7 @@ const SHARED_ID: &str = "spring-sale";
 /// How long a request of the operator may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Every state but that for which the operator must not run.
+/// Every state except the one for which the operator must not run.
 pub const STATES: [StateSetup; 15] = [
     state!(Flush, "waiting", |environment| {
         instance(environment, "2001", "stopped", 0).await?;
@@ -97,7 +97,7 @@ async fn request(
     environment.apply(Flush, name, spec).await
 }
 
-/// A request that waits for others, whose reads of the instance hang; with a Secret of its own, so that nobody else waits too.
+/// A request that waits for others, whose reads of the instance hang; with a Secret of its own, so that no other object waits too.
 async fn queued(environment: &GitopsEnvironment) -> anyhow::Result<DynamicObject> {
     let number = "2014";
     environment.cloud().add_ncp_instance(NcpInstance::single(number, "queued"))?;

@@ -211,7 +211,7 @@ fn show(row: &StateRow, health: &ToolHealth, holds: bool) {
     say(format_args!("{mark} {kind:<18} {name:<20} {:<34} {kstatus:<11} {argocd:<11}", row.shown.ready));
 }
 
-/// The operator's log goes with the API server's folder.
+/// Prints the end of the operator's log, which is lost with the API server's folder.
 fn keep_log(operator: &Operator) {
     say(format_args!("The last lines of the operator's log:\n{}", operator.tail()));
 }

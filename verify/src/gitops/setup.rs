@@ -6,9 +6,9 @@ use kube::api::DynamicObject;
 use super::environment::GitopsEnvironment;
 use super::table::ObjectKind;
 
-/// What the last step gives back is of no interest.
+/// The value of the last step, which is dropped.
 pub trait StepOutcome {
-    /// Forgets it.
+    /// Drops the value and keeps the error.
     fn done(self) -> anyhow::Result<()>;
 }
 

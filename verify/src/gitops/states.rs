@@ -21,7 +21,7 @@ pub const POLLED: [ObjectKind; 2] = [ObjectKind::Reference, ObjectKind::Sync];
 
 /// The state of a reference whose ConfigMap the operator may not keep, by its own flag.
 pub const MAPS_OFF: &str = "maps-off";
-/// That flag.
+/// The flag.
 pub const MAPS_OFF_FLAG: &str = "--connection-config-maps=false";
 
 /// The states that are brought about while the operator runs.
@@ -38,7 +38,7 @@ pub fn states() -> Vec<(ObjectKind, &'static str)> {
     all().map(|state| (state.kind, state.name)).chain(fresh).chain(polled).chain(maps_off).collect()
 }
 
-/// Applies an object of every kind that no operator will see for now, and gives them back as they are then.
+/// Applies an object of every kind while no operator runs, and gives them back.
 ///
 /// # Errors
 /// When the API server refuses one.

@@ -115,18 +115,18 @@ pub struct StateRow {
 }
 
 impl StateRow {
-    /// ObjectKind and name.
+    /// Kind and name.
     pub fn key(&self) -> String {
         key(self.kind, &self.name)
     }
 }
 
-/// ObjectKind and name, for people.
+/// Kind and name, for people.
 pub fn key(kind: ObjectKind, name: &str) -> String {
     format!("{} {name}", kind.as_str())
 }
 
-/// ObjectKind and name of an object, if it is of the three kinds.
+/// Kind and name of an object, if it is of the three kinds.
 pub fn key_of(object: &DynamicObject) -> Option<String> {
     let types = object.types.as_ref()?;
     let kind = ObjectKind::ALL.into_iter().find(|kind| kind.as_str() == types.kind)?;

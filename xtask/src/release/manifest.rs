@@ -7,7 +7,7 @@ use harness::root;
 /// Of `text`, the file at `path`, the one line that is `before` (but for the blanks in front), as `after`.
 ///
 /// # Errors
-/// When there is not exactly one: then the file has changed in a way that somebody has to look at.
+/// When there is not exactly one: then the file has changed, and a person has to look at it.
 pub fn with_line(path: &str, text: &str, before: &str, after: &str) -> anyhow::Result<String> {
     let count = text.lines().filter(|line| line.trim_start() == before).count();
     if count != 1 {
