@@ -10,7 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::Api;
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource};
-use testbed::{ApiServer, Namespace, Options};
+use testbed::{ApiServer, Options, TestNamespace};
 
 use crate::OperatorCommand;
 use crate::objects::{self, KAKAO_SECRET, NCP_SECRET};
@@ -28,7 +28,7 @@ pub async fn api_server(crds: &[CustomResourceDefinition]) -> Result<ApiServer> 
 /// A namespace, both clouds, and Secrets that these accept. Dropping it ends the clouds; the namespace goes with the server.
 pub struct Environment {
     /// The namespace.
-    pub namespace: Namespace,
+    pub namespace: TestNamespace,
     kubeconfig: PathBuf,
     clouds: FakeCloud,
 }

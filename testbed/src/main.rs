@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{ApiServer, Cluster, ClusterOptions, Options, Program, TestbedError, assets};
+use testbed::{ApiServer, ClusterOptions, NodeCluster, Options, Program, TestbedError, assets};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A throw-away Kubernetes for tests and demonstrations: an API server, or a whole cluster that runs pods.
@@ -99,7 +99,7 @@ async fn up() -> Result<(), TestbedError> {
 async fn node_up(nodes: u16, images: &[PathBuf]) -> Result<(), TestbedError> {
     let mut interrupted = std::pin::pin!(interrupted()?);
     let start = async {
-        let cluster = Cluster::start(ClusterOptions { nodes, ..ClusterOptions::default() }).await?;
+        let cluster = NodeCluster::start(ClusterOptions { nodes, ..ClusterOptions::default() }).await?;
         for image in images {
             cluster.import_image(image).await?;
         }

@@ -5,7 +5,7 @@ use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use managed_redis_operator::api::{RedisClusterRef, RedisParameterSync, crds};
 use serde_json::json;
-use testbed::{Access, ApiServer, Namespace, Options};
+use testbed::{Access, ApiServer, Options, TestNamespace};
 
 use crate::support::{BOUND, Env, TestOperator, condition, kakao, parameter_sync, server};
 
@@ -22,7 +22,7 @@ fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> PolicyRule {
 }
 
 /// Lets a service account do in a namespace what the operator does, but for what `verbs` leaves out of its own kinds.
-async fn grant(namespace: &Namespace, account: &Namespace, verbs: &[&str]) {
+async fn grant(namespace: &TestNamespace, account: &TestNamespace, verbs: &[&str]) {
     let metadata = ObjectMeta { name: Some("operator".to_owned()), ..ObjectMeta::default() };
     let kinds = ["redisclusterrefs", "redisparametersyncs", "redisflushrequests"];
     let statuses = ["redisclusterrefs/status", "redisparametersyncs/status", "redisflushrequests/status"];

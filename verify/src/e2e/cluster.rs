@@ -7,7 +7,7 @@ use delivery::helm::Helm;
 use delivery::image::{self, BuiltImage, FAKE_CLOUD, ImageContent, OPERATOR, Profile};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use testbed::{Cluster, ClusterOptions, Program, assets};
+use testbed::{ClusterOptions, NodeCluster, Program, assets};
 use tokio::process::Command;
 
 use super::arguments::Arguments;
@@ -41,7 +41,7 @@ pub struct TestCluster {
     /// The images.
     pub images: Images,
     /// The testbed's cluster, if it is the tests' own.
-    pub own: Option<Cluster>,
+    pub own: Option<NodeCluster>,
     kubectl: PathBuf,
 }
 
@@ -59,7 +59,7 @@ impl TestCluster {
                     apiserver_args: vec![OWNER_REFERENCES.to_owned()],
                     ..Default::default()
                 };
-                let cluster = Cluster::start(options).await?;
+                let cluster = NodeCluster::start(options).await?;
                 let kubeconfig = cluster.api().kubeconfig_path().to_owned();
                 (Some(cluster), kubeconfig)
             }
