@@ -25,7 +25,6 @@ mod start;
 mod syncs;
 mod throttle;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,7 +32,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use clap::Parser;
 use harness::terminal::{say, step};
-use harness::{describe, signals};
+use harness::{exit_code, signals};
 
 use self::plan::BenchPlan;
 use self::report::{BenchReport, Figure};
@@ -93,13 +92,7 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
-    match measure(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "xtask: {}", describe(&error));
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("xtask", &measure(&Arguments::parse()))
 }
 
 #[tokio::main]

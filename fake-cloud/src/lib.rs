@@ -48,7 +48,7 @@ pub use model::{
 };
 pub use seed::{
     Generate, KAKAO_CREDENTIAL_ID, KAKAO_CREDENTIAL_SECRET, KAKAO_TOKEN, KakaoCredential, KakaoSeed, KakaoTimings,
-    NCP_ACCESS_KEY, NCP_SECRET_KEY, NcpKey, NcpSeed, NcpTimings, Seed, SeedError,
+    NCP_ACCESS_KEY, NCP_SECRET_KEY, NcpKey, NcpSeed, NcpTimings, Seed,
 };
 pub use server::{Addresses, FakeCloud};
 pub use signature::sign;

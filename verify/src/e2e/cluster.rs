@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use delivery::helm::Helm;
 use delivery::image::{self, BuiltImage, FAKE_CLOUD, ImageContent, OPERATOR, Profile};
+use kube::api::{Api, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use managed_redis_operator::api::RedisClusterRef;
+use serde_json::json;
 use testbed::{ClusterOptions, NodeCluster, Program, assets};
 use tokio::process::Command;
 
@@ -93,6 +96,22 @@ impl TestCluster {
         }
         let output = format!("{}{}", text(&output.stdout), text(&output.stderr)).trim().to_owned();
         bail!("kubectl {}: {output}", arguments.join(" "))
+    }
+
+    /// Creates a reference to an NCP instance.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn create_reference(&self, namespace: &str, name: &str, instance: &str) -> anyhow::Result<()> {
+        let api: Api<RedisClusterRef> = Api::namespaced(self.client.clone(), namespace);
+        let spec = json!({"ncp": {"cloudDBInstanceNo": instance, "credentialsSecretRef": {"name": "ncp"}}});
+        let reference = RedisClusterRef {
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            spec: serde_json::from_value(spec)?,
+            status: None,
+        };
+        let created = api.create(&PostParams::default(), &reference).await;
+        created.map(drop).with_context(|| format!("cannot create the reference {namespace}/{name}"))
     }
 
     /// Stops the cluster, if it is the tests' own.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use delivery::examples::NAMESPACE;
 use kube::api::{Api, ObjectMeta, PostParams};
+use managed_redis_operator::api::RedisFlushRequest;
 use managed_redis_operator::api::flush_request::FlushPhase;
-use managed_redis_operator::api::{RedisClusterRef, RedisFlushRequest};
 use serde_json::json;
 
 use super::cluster::TestCluster;
@@ -23,15 +23,7 @@ const WITHIN: Duration = Duration::from_secs(90);
 /// # Errors
 /// When it is refused.
 pub async fn create_reference(cluster: &TestCluster) -> anyhow::Result<()> {
-    let api: Api<RedisClusterRef> = Api::namespaced(cluster.client.clone(), NAMESPACE);
-    let spec = json!({"ncp": {"cloudDBInstanceNo": INSTANCE, "credentialsSecretRef": {"name": "ncp"}}});
-    let reference = RedisClusterRef {
-        metadata: ObjectMeta { name: Some(REFERENCE.to_owned()), ..ObjectMeta::default() },
-        spec: serde_json::from_value(spec)?,
-        status: None,
-    };
-    let created = api.create(&PostParams::default(), &reference).await;
-    created.map(drop).with_context(|| format!("cannot create the reference {REFERENCE}"))
+    cluster.create_reference(NAMESPACE, REFERENCE, INSTANCE).await
 }
 
 /// A flush request that was created.

@@ -26,6 +26,8 @@ use super::until::until;
 pub const OTHER: &str = "managed-redis-e2e-other";
 const WITHIN: Duration = Duration::from_secs(60);
 const CLUSTER_REFS: &str = "redisclusterrefs.managedredis.dev";
+/// An instance of the fake cloud's seed that runs.
+const RUNNING: &str = "882701";
 /// A column that no version has.
 const COLUMN: &str = "E2E";
 
@@ -89,9 +91,9 @@ pub async fn watch_namespaces(cluster: &TestCluster, values: &Value) -> anyhow::
 
     restricted(&cluster.client, OTHER).await?;
     copy_secret(cluster, "ncp").await?;
-    create_reference(cluster, OTHER, "outside").await?;
+    cluster.create_reference(OTHER, "outside", RUNNING).await?;
     // Created later, seen earlier: the one outside is not just slow.
-    create_reference(cluster, SHOP, "inside").await?;
+    cluster.create_reference(SHOP, "inside", RUNNING).await?;
     wait_for_status(cluster, SHOP, "inside").await?;
     let outside: Api<RedisClusterRef> = Api::namespaced(cluster.client.clone(), OTHER);
     let untouched = outside.get("outside").await.context("cannot read the reference outside")?;
@@ -120,18 +122,6 @@ async fn copy_secret(cluster: &TestCluster, name: &str) -> anyhow::Result<()> {
     let copy = Secret { metadata, data: found.data, ..Secret::default() };
     let other: Api<Secret> = Api::namespaced(cluster.client.clone(), OTHER);
     other.create(&PostParams::default(), &copy).await.map(drop).with_context(|| failed("copy"))
-}
-
-async fn create_reference(cluster: &TestCluster, namespace: &str, name: &str) -> anyhow::Result<()> {
-    let api: Api<RedisClusterRef> = Api::namespaced(cluster.client.clone(), namespace);
-    let spec = json!({"ncp": {"cloudDBInstanceNo": "882701", "credentialsSecretRef": {"name": "ncp"}}});
-    let reference = RedisClusterRef {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-        spec: serde_json::from_value(spec)?,
-        status: None,
-    };
-    let created = api.create(&PostParams::default(), &reference).await;
-    created.map(drop).with_context(|| format!("cannot create the reference {namespace}/{name}"))
 }
 
 async fn wait_for_status(cluster: &TestCluster, namespace: &str, name: &str) -> anyhow::Result<()> {
