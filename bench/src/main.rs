@@ -25,15 +25,14 @@ mod start;
 mod syncs;
 mod throttle;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Parser;
-use harness::terminal::{say, step};
-use harness::{describe, signals};
+use harness::signals;
+use harness::terminal::{exit_code, say, step};
 
 use self::plan::BenchPlan;
 use self::report::{BenchReport, Figure};
@@ -93,13 +92,7 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
-    match measure(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "xtask: {}", describe(&error));
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(&measure(&Arguments::parse()))
 }
 
 #[tokio::main]

@@ -4,11 +4,10 @@ mod e2e;
 mod faults;
 mod gitops;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use harness::describe;
+use harness::terminal::exit_code;
 
 /// Judges the operator from outside.
 #[derive(Debug, Parser)]
@@ -34,13 +33,7 @@ fn main() -> ExitCode {
         Judge::Gitops(arguments) => gitops::main(&arguments),
         Judge::E2e(arguments) => e2e::main(&arguments),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "xtask: {}", describe(&error));
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(&outcome)
 }
 
 #[cfg(test)]

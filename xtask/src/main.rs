@@ -10,11 +10,10 @@ mod member;
 mod release;
 mod workflows;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use harness::describe;
+use harness::terminal::exit_code;
 
 /// Development tasks.
 #[derive(Debug, Parser)]
@@ -68,13 +67,7 @@ fn main() -> ExitCode {
         Task::E2e(arguments) => member::run("verify", Some("e2e"), &arguments),
         Task::Ci => ci::main(),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "xtask: {}", describe(&error));
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(&outcome)
 }
 
 #[cfg(test)]
