@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Parser;
-use harness::terminal::{say, step};
-use harness::{exit_code, signals};
+use harness::signals;
+use harness::terminal::{exit_code, say, step};
 
 use self::plan::BenchPlan;
 use self::report::{BenchReport, Figure};
@@ -92,7 +92,7 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
-    exit_code("xtask", &measure(&Arguments::parse()))
+    exit_code(&measure(&Arguments::parse()))
 }
 
 #[tokio::main]

@@ -1,19 +1,5 @@
 //! Errors as a person reads them.
 
-use std::io::Write as _;
-use std::process::ExitCode;
-
-/// How a program ends. An error is printed on stderr, after the program's name.
-pub fn exit_code(program: &str, outcome: &anyhow::Result<()>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{program}: {}", describe(error));
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// An error and its causes in one line, each said once.
 ///
 /// Many errors repeat their cause in their own text. Of what the API server answered only its message is of use: kube shows

@@ -35,7 +35,7 @@ use std::time::Duration;
 
 pub use command::{OperatorCommand, clean_command};
 pub use environment::{Environment, api_server};
-pub use error::{describe, exit_code};
+pub use error::describe;
 pub use operator::Operator;
 pub use testbed::tail;
 

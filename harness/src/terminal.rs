@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use crate::error::describe;
 
 /// Prints a line on stdout. A reader that has gone away (`| head`) is no reason to leave anything running.
 pub fn say(line: impl fmt::Display) {
@@ -13,6 +16,14 @@ pub fn say(line: impl fmt::Display) {
 /// Announces a step that may take a while.
 pub fn step(line: impl fmt::Display) {
     say(format_args!("{} {line}", Style::of_stdout().bold("==>")));
+}
+
+/// The exit code of a task of `cargo xtask`. Why it failed is printed on stderr.
+#[must_use]
+pub fn exit_code(outcome: &anyhow::Result<()>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let _ = writeln!(std::io::stderr(), "xtask: {}", describe(error));
+    ExitCode::FAILURE
 }
 
 /// Whether, and how, text stands out.

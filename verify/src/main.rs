@@ -7,7 +7,7 @@ mod gitops;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use harness::exit_code;
+use harness::terminal::exit_code;
 
 /// Judges the operator from outside.
 #[derive(Debug, Parser)]
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Judge::Gitops(arguments) => gitops::main(&arguments),
         Judge::E2e(arguments) => e2e::main(&arguments),
     };
-    exit_code("xtask", &outcome)
+    exit_code(&outcome)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod workflows;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use harness::exit_code;
+use harness::terminal::exit_code;
 
 /// Development tasks.
 #[derive(Debug, Parser)]
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Task::E2e(arguments) => member::run("verify", Some("e2e"), &arguments),
         Task::Ci => ci::main(),
     };
-    exit_code("xtask", &outcome)
+    exit_code(&outcome)
 }
 
 #[cfg(test)]
