@@ -44,6 +44,7 @@ mod certificates;
 pub mod crds;
 mod error;
 mod lock;
+mod namespace;
 mod node;
 pub mod packages;
 mod process;
@@ -54,9 +55,10 @@ mod server;
 pub use access::Access;
 pub use assets::{AssetsError, Program};
 pub use error::TestbedError;
+pub use namespace::TestNamespace;
 pub use node::{ClusterOptions, NodeCluster};
 pub use registry::Registry;
-pub use server::{ApiServer, Options, TestNamespace, User};
+pub use server::{ApiServer, Options, User};
 
 /// The last `lines` lines of a text file; what cannot be read is told in their place, as this is for error messages.
 #[must_use]

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, ServiceAccount};
 use kube::api::{Api, ObjectMeta, PostParams};
-use kube::core::NamespaceResourceScope;
 use tokio::net::{TcpSocket, UnixStream};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -20,6 +19,7 @@ use crate::arguments::{ETCD_DATA, ETCD_SOCKET, TOKENS, apiserver_args, etcd_args
 use crate::assets::{self, Program};
 use crate::certificates::Certificates;
 use crate::error::TestbedError;
+use crate::namespace::TestNamespace;
 use crate::process::{DataFolder, ServerProcess};
 use crate::sandbox::Sandbox;
 
@@ -239,7 +239,7 @@ impl ApiServer {
         let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
         let namespace = NamespaceObject { metadata, ..NamespaceObject::default() };
         Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
-        Ok(TestNamespace { name, client })
+        Ok(TestNamespace::new(name, client))
     }
 
     /// Path of a kubectl of the server's version, built if need be.
@@ -318,42 +318,6 @@ impl ApiServer {
 impl fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiServer").field("url", &self.url()).field("folder", &self.folder()).finish_non_exhaustive()
-    }
-}
-
-/// A namespace of a test's own.
-#[derive(Clone)]
-pub struct TestNamespace {
-    name: String,
-    client: kube::Client,
-}
-
-impl TestNamespace {
-    /// The namespace's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The administrator's client that created it, bound to the runtime that created it.
-    #[must_use]
-    pub fn client(&self) -> kube::Client {
-        self.client.clone()
-    }
-
-    /// Objects of one kind in this namespace, as the administrator sees them.
-    #[must_use]
-    pub fn api<K>(&self) -> Api<K>
-    where
-        K: kube::Resource<Scope = NamespaceResourceScope, DynamicType: Default>,
-    {
-        Api::namespaced(self.client(), &self.name)
-    }
-}
-
-impl fmt::Debug for TestNamespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TestNamespace").field(&self.name).finish()
     }
 }
 
