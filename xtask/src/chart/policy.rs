@@ -34,7 +34,7 @@ pub async fn check(helm: &Helm, server: &ApiServer) -> anyhow::Result<()> {
     // The policy works a moment after it was accepted.
     let refused = || async {
         Ok(match flush(server, FLUSHER_OF_ONE, "orders").await? {
-            Err(answer) if answer.contains("needs the right to it: verb flush") => Ok(()),
+            Err(answer) if answer.contains("needs the verb flush on redisclusterrefs") => Ok(()),
             Err(answer) => Err(answer),
             Ok(()) => Err("it is accepted".to_owned()),
         })
