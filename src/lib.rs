@@ -3,12 +3,15 @@
 //! Dependencies point one way: `cli → operator → controllers → {inventory → cloud, runtime} → api`; `docs/architecture.md` has the map.
 
 pub mod api;
+mod backoff;
 pub mod cli;
 pub mod cloud;
 pub mod controllers;
+mod digest;
 pub mod inventory;
 pub mod metrics;
-pub mod operator;
+mod object_key;
+mod operator;
 pub mod packing;
-pub mod runtime;
+mod runtime;
 pub mod text;

@@ -5,28 +5,32 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use serde_json::{Value, json};
 
 use super::run::EndpointArgs;
+use crate::api::Provider;
 use crate::api::shared::DEFAULT_KAKAO_REGION;
-use crate::cloud::kakao::KakaoCredentials;
-use crate::cloud::ncp::NcpCredentials;
-use crate::cloud::{HttpCore, Provider, Row};
-use crate::inventory::Source;
-use crate::inventory::picture::Picture;
+use crate::cloud::{Credentials, HttpCore, Row};
+use crate::inventory::instance::Instance;
+use crate::inventory::{Access, CloudClient, Location};
 
-/// The cloud to look into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Cloud {
-    /// KakaoCloud
-    Kakaocloud,
-    /// NAVER Cloud Platform
-    Ncp,
+impl ValueEnum for Provider {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::KakaoCloud, Self::Ncp]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::KakaoCloud => PossibleValue::new("kakaocloud").help("KakaoCloud"),
+            Self::Ncp => PossibleValue::new("ncp").help("NAVER Cloud Platform"),
+        })
+    }
 }
 
 /// How to show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
+enum OutputFormat {
     /// One line for each Redis
     Table,
     /// A RedisClusterRef for each Redis
@@ -37,12 +41,12 @@ enum Output {
 /// a Secret: KAKAOCLOUD_APPLICATION_CREDENTIAL_ID and KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET, or KAKAOCLOUD_TOKEN;
 /// NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct DiscoverArgs {
     #[command(flatten)]
     endpoints: EndpointArgs,
     /// Cloud to look into [default: the one the environment has a credential for]
     #[arg(long, env = "MRO_PROVIDER", value_enum)]
-    provider: Option<Cloud>,
+    provider: Option<Provider>,
     /// KakaoCloud region
     #[arg(long, env = "MRO_REGION", default_value = DEFAULT_KAKAO_REGION)]
     region: String,
@@ -50,42 +54,37 @@ pub struct Args {
     #[arg(long, env = "MRO_SITE", default_value = "Public")]
     site: String,
     /// How to show it
-    #[arg(short, long, env = "MRO_OUTPUT", value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(short, long, env = "MRO_OUTPUT", value_enum, default_value_t = OutputFormat::Table)]
+    output: OutputFormat,
     /// Secret the printed RedisClusterRefs name [default: kakaocloud or ncp]
     #[arg(long, env = "MRO_SECRET", value_name = "NAME")]
     secret: Option<String>,
 }
 
-pub(super) async fn main(args: Args) -> Result<(), String> {
+pub(super) async fn main(args: DiscoverArgs) -> Result<(), String> {
     let environment = environment();
-    let cloud = choose(args.provider, &environment)?;
+    let provider = choose(args.provider, &environment)?;
     let core = HttpCore::new(args.endpoints.resolve()?, Arc::new(())).map_err(|error| error.to_string())?;
-    let source = match cloud {
-        Cloud::Kakaocloud => {
-            let credentials = KakaoCredentials::from_secret(&environment).map_err(|error| unsuitable(&error))?;
-            Source::kakao(&core, &args.region, credentials)
-        }
-        Cloud::Ncp => {
-            let credentials = NcpCredentials::from_secret(&environment).map_err(|error| unsuitable(&error))?;
-            Source::ncp(&core, &args.site, credentials)
-        }
+    let location = match provider {
+        Provider::KakaoCloud => Location::KakaoCloud { region: &args.region },
+        Provider::Ncp => Location::NcpClassic { site: &args.site },
     };
-    let source = source.map_err(|error| error.to_string())?;
-    let mut pictures = Vec::new();
-    for row in source.list(&|row| row).await.map_err(|error| error.to_string())? {
+    let credentials = Credentials::from_secret(provider, &environment).map_err(|error| unsuitable(&error))?;
+    let client = CloudClient::connect(&core, &Access::new(location, credentials)).map_err(|error| error.to_string())?;
+    let mut instances = Vec::new();
+    for row in client.list(&|row| row).await.map_err(|error| error.to_string())? {
         match row {
-            Row::Read(picture) => pictures.push(picture),
+            Row::Read(instance) => instances.push(instance),
             Row::Unreadable(entry) => {
                 let which = entry.id.or(entry.name).unwrap_or_else(|| "without ID".to_owned());
                 super::warn(&format!("an entry is left out ({which}): {}", entry.error));
             }
         }
     }
-    pictures.sort_by(|a, b| (&a.cluster.name, &a.cluster.id).cmp(&(&b.cluster.name, &b.cluster.id)));
+    instances.sort_by(|a, b| (&a.cluster.name, &a.cluster.id).cmp(&(&b.cluster.name, &b.cluster.id)));
     match args.output {
-        Output::Table => super::print(&table(&pictures)),
-        Output::Yaml => super::print(&yaml(source.provider(), &args, &pictures)?),
+        OutputFormat::Table => super::print(&table(&instances)),
+        OutputFormat::Yaml => super::print(&yaml(client.provider(), &args, &instances)?),
     }
 }
 
@@ -101,12 +100,12 @@ fn environment() -> BTreeMap<String, Vec<u8>> {
     KEYS.iter().filter_map(|key| Some(((*key).to_owned(), std::env::var(key).ok()?.into_bytes()))).collect()
 }
 
-fn choose(asked: Option<Cloud>, environment: &BTreeMap<String, Vec<u8>>) -> Result<Cloud, String> {
+fn choose(asked: Option<Provider>, environment: &BTreeMap<String, Vec<u8>>) -> Result<Provider, String> {
     let has = |prefix: &str| environment.keys().any(|key| key.starts_with(prefix));
     match (asked, has("KAKAOCLOUD_"), has("NCLOUD_")) {
         (Some(cloud), _, _) => Ok(cloud),
-        (None, true, false) => Ok(Cloud::Kakaocloud),
-        (None, false, true) => Ok(Cloud::Ncp),
+        (None, true, false) => Ok(Provider::KakaoCloud),
+        (None, false, true) => Ok(Provider::Ncp),
         (None, true, true) => {
             Err("the environment has credentials for both clouds: choose one with --provider".to_owned())
         }
@@ -120,10 +119,10 @@ fn unsuitable(error: &crate::cloud::CredentialError) -> String {
     error.to_string().replace("the Secret", "the environment").replace("of the environment", "in the environment")
 }
 
-fn table(pictures: &[Picture]) -> String {
+fn table(instances: &[Instance]) -> String {
     let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let mut rows = vec![["NAME", "ID", "STATE", "MODE", "VERSION", "PARAMETERS", "ENDPOINT"].map(str::to_owned)];
-    rows.extend(pictures.iter().map(|Picture { state, cluster, .. }| {
+    rows.extend(instances.iter().map(|Instance { state, cluster, .. }| {
         [
             word(&cluster.name),
             word(&cluster.id),
@@ -145,10 +144,10 @@ fn table(pictures: &[Picture]) -> String {
     text
 }
 
-fn yaml(provider: Provider, args: &Args, pictures: &[Picture]) -> Result<String, String> {
+fn yaml(provider: Provider, args: &DiscoverArgs, instances: &[Instance]) -> Result<String, String> {
     let mut text = String::new();
     let mut taken = std::collections::HashSet::new();
-    for Picture { cluster, .. } in pictures {
+    for Instance { cluster, .. } in instances {
         let Some(id) = &cluster.id else { continue };
         let mut name = object_name(cluster.name.as_deref().unwrap_or(id));
         if !taken.insert(name.clone()) {
@@ -162,7 +161,7 @@ fn yaml(provider: Provider, args: &Args, pictures: &[Picture]) -> Result<String,
     Ok(text)
 }
 
-fn reference(provider: Provider, args: &Args, id: &str, name: &str) -> Value {
+fn reference(provider: Provider, args: &DiscoverArgs, id: &str, name: &str) -> Value {
     let secret = |default: &str| json!({ "name": args.secret.as_deref().unwrap_or(default) });
     let spec = match provider {
         Provider::KakaoCloud => json!({ "kakaoCloud": {
@@ -203,10 +202,10 @@ mod tests {
     #[test]
     fn the_cloud_follows_from_the_credential() {
         let of = |keys: &[&str]| keys.iter().map(|key| ((*key).to_owned(), vec![])).collect::<BTreeMap<_, _>>();
-        assert_eq!(choose(None, &of(&["NCLOUD_ACCESS_KEY"])), Ok(Cloud::Ncp));
-        assert_eq!(choose(None, &of(&["KAKAOCLOUD_TOKEN"])), Ok(Cloud::Kakaocloud));
+        assert_eq!(choose(None, &of(&["NCLOUD_ACCESS_KEY"])), Ok(Provider::Ncp));
+        assert_eq!(choose(None, &of(&["KAKAOCLOUD_TOKEN"])), Ok(Provider::KakaoCloud));
         assert!(choose(None, &of(&["KAKAOCLOUD_TOKEN", "NCLOUD_ACCESS_KEY"])).unwrap_err().contains("--provider"));
         assert!(choose(None, &of(&[])).unwrap_err().starts_with("no credential"));
-        assert_eq!(choose(Some(Cloud::Ncp), &of(&[])), Ok(Cloud::Ncp));
+        assert_eq!(choose(Some(Provider::Ncp), &of(&[])), Ok(Provider::Ncp));
     }
 }
