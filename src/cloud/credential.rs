@@ -1,7 +1,8 @@
 //! Checks on credentials before they are used: a bad key is a clear error here, not a puzzling 401 later.
 
 use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
+
+use crate::digest;
 
 /// Why a credential cannot be used. Names the key of the Secret, never its value.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -72,14 +73,7 @@ pub(super) fn check_secret(key: &'static str, value: &SecretString) -> Result<()
 
 /// SHA-256 over the parts of a credential, in hex: equal for equal credentials. Meant for maps in memory; not for display.
 pub(super) fn fingerprint(parts: &[&SecretString]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        let bytes = part.expose_secret().as_bytes();
-        // The length keeps ("ab", "c") and ("a", "bc") apart.
-        hash.update((bytes.len() as u64).to_be_bytes());
-        hash.update(bytes);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest::hex(parts.iter().map(|part| part.expose_secret()))
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// What the pages show.
 #[derive(Clone)]
-pub struct AdminPages {
+pub(crate) struct AdminPages {
     ctx: Arc<Context>,
     watches: Arc<Watches>,
     readiness: Arc<Readiness>,
@@ -41,13 +41,13 @@ pub struct AdminPages {
 
 impl AdminPages {
     /// Pages about this operator.
-    pub fn new(ctx: Arc<Context>, watches: Arc<Watches>, readiness: Arc<Readiness>) -> Self {
+    pub(crate) fn new(ctx: Arc<Context>, watches: Arc<Watches>, readiness: Arc<Readiness>) -> Self {
         Self { ctx, watches, readiness, sending: Arc::default() }
     }
 }
 
 /// The running admin server.
-pub struct AdminServer {
+pub(crate) struct AdminServer {
     /// Where it listens. If port 0 was asked for, this has the port that was free.
     pub addr: SocketAddr,
     task: JoinHandle<()>,
@@ -55,7 +55,7 @@ pub struct AdminServer {
 
 impl AdminServer {
     /// Waits for the end after `shutdown`. Open requests are answered, but a client that never finishes is not waited for.
-    pub async fn stopped(mut self) {
+    pub(crate) async fn stopped(mut self) {
         match tokio::time::timeout(CLOSE_WITHIN, &mut self.task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, "the admin server ended badly"),
@@ -68,7 +68,7 @@ impl AdminServer {
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn serve(
+pub(crate) async fn serve(
     addr: SocketAddr,
     pages: AdminPages,
     connections: usize,

@@ -8,15 +8,15 @@ use tracing::info;
 use super::namespaces;
 use super::readiness::Readiness;
 use crate::controllers::context::Context;
-use crate::controllers::credentials::SecretKey;
 use crate::controllers::kind::Kinds;
+use crate::controllers::secrets::SecretKey;
 use crate::runtime::watches::Watches;
 
 /// How often the kinds and the inventory are swept: expired flush claims, subscriptions of objects whose deletion nobody saw.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// What the chores are about.
-pub struct Chores {
+pub(super) struct Chores {
     /// What the controllers share.
     pub ctx: Arc<Context>,
     /// All kinds.
@@ -31,7 +31,7 @@ pub struct Chores {
 
 impl Chores {
     /// Does them all. It never ends.
-    pub async fn run(self) {
+    pub(super) async fn run(self) {
         let work = async {
             for kind in self.kinds.iter() {
                 kind.known().await;

@@ -23,7 +23,7 @@ const WATCH_MARGIN: Duration = Duration::from_secs(10);
 
 /// How long an answer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub(super) struct Limit {
     /// Until its head has come.
     head: Duration,
     /// Until its body has ended.
@@ -54,7 +54,7 @@ fn is_collection(path: &str) -> bool {
 
 /// The API server took too long.
 #[derive(Debug, thiserror::Error)]
-pub enum Silence {
+pub(super) enum Silence {
     /// Nothing came.
     #[error("the API server did not answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
@@ -65,7 +65,7 @@ pub enum Silence {
 
 /// Puts [`Deadlines`] around a service.
 #[derive(Clone, Copy, Debug)]
-pub struct DeadlineLayer(fn(&Method, &Uri) -> Limit);
+pub(super) struct DeadlineLayer(fn(&Method, &Uri) -> Limit);
 
 impl Default for DeadlineLayer {
     fn default() -> Self {
@@ -84,7 +84,7 @@ impl<S> Layer<S> for DeadlineLayer {
 /// Ends requests and answers that take too long, and their connection with them: HTTP/1.1 cannot use a connection again whose answer
 /// was not read to its end.
 #[derive(Clone, Debug)]
-pub struct Deadlines<S> {
+pub(super) struct Deadlines<S> {
     inner: S,
     limit: fn(&Method, &Uri) -> Limit,
 }
@@ -117,7 +117,7 @@ where
 }
 
 /// A body that fails when it did not end in time.
-pub struct TimedBody<B> {
+pub(super) struct TimedBody<B> {
     inner: Option<Pin<Box<B>>>,
     end: Pin<Box<Sleep>>,
     limit: Duration,

@@ -38,7 +38,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
 const IDLE: Duration = Duration::from_secs(5);
 
 /// The cluster that the kubeconfig or the pod's service account names.
-pub struct KubeCluster {
+pub(super) struct KubeCluster {
     config: Config,
 }
 
@@ -47,7 +47,7 @@ impl KubeCluster {
     ///
     /// # Errors
     /// When there is neither a kubeconfig nor a service account, or a proxy is configured.
-    pub async fn infer() -> Result<Self, OperatorError> {
+    pub(super) async fn infer() -> Result<Self, OperatorError> {
         let config = Config::infer().await.map_err(|error| no_cluster(&error))?;
         if let Some(proxy) = config.proxy_url.as_ref().and_then(|proxy| proxy.host()) {
             return Err(OperatorError::NoCluster(format!(
@@ -59,7 +59,7 @@ impl KubeCluster {
     }
 
     /// The default namespace.
-    pub fn namespace(&self) -> &str {
+    pub(super) fn namespace(&self) -> &str {
         &self.config.default_namespace
     }
 
@@ -67,7 +67,7 @@ impl KubeCluster {
     ///
     /// # Errors
     /// When the certificates or the credential of the kubeconfig cannot be used.
-    pub fn client(&self, leadership: Leadership) -> Result<Client, OperatorError> {
+    pub(super) fn client(&self, leadership: Leadership) -> Result<Client, OperatorError> {
         let failed = |error: kube::Error| no_cluster(&error);
         let https = self.config.rustls_https_connector_with_connector(connector()).map_err(failed)?;
         let connections = HttpClient::builder(TokioExecutor::new())

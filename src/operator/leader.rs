@@ -18,14 +18,14 @@ use crate::api::FIELD_MANAGER;
 use crate::controllers::context::Settings;
 
 /// Name of the Lease, in the operator's namespace.
-pub const LEASE: &str = "managed-redis-operator";
+pub(crate) const LEASE: &str = "managed-redis-operator";
 /// The Lease is released within this time, or left to expire.
 const RELEASE_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is logged that the Lease cannot be read or written.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// This process's part in the election.
-pub struct Candidate {
+pub(crate) struct Candidate {
     leases: Api<Lease>,
     namespace: String,
     election: Election,
@@ -37,7 +37,7 @@ pub struct Candidate {
 
 impl Candidate {
     /// A candidate that has not won yet. `client` is for the Lease alone, so that no other request delays it.
-    pub fn new(client: &Client, settings: &Settings, leadership: Leadership) -> Self {
+    pub(crate) fn new(client: &Client, settings: &Settings, leadership: Leadership) -> Self {
         Self {
             leases: Api::namespaced(client.clone(), &settings.operator_namespace),
             namespace: settings.operator_namespace.clone(),
@@ -52,7 +52,7 @@ impl Candidate {
     ///
     /// # Errors
     /// When the API server refuses to let this process read or write the Lease.
-    pub async fn lead(&mut self, shutdown: &CancellationToken) -> Result<bool, OperatorError> {
+    pub(crate) async fn lead(&mut self, shutdown: &CancellationToken) -> Result<bool, OperatorError> {
         info!(lease = LEASE, "waiting to lead");
         while self.election.leads_until().is_none() {
             let holder = self.election.holder().map(str::to_owned);
@@ -71,7 +71,7 @@ impl Candidate {
     }
 
     /// Renews the Lease, and resolves when this process must not work any more.
-    pub async fn lost(&mut self) -> Loss {
+    pub(crate) async fn lost(&mut self) -> Loss {
         loop {
             // A refusal does not end leadership before its time.
             if let Ok(Some(loss)) = self.advance().await {
@@ -161,7 +161,7 @@ impl Candidate {
     }
 
     /// Releases the Lease, so that another replica need not wait until it expires.
-    pub async fn release(&mut self) {
+    pub(crate) async fn release(&mut self) {
         self.leadership.set(None);
         match tokio::time::timeout(RELEASE_WITHIN, self.try_to_release()).await {
             Ok(Ok(true)) => debug!("lease released"),

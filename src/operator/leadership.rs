@@ -8,7 +8,7 @@ use http::Method;
 /// Until when this process may change objects. The election extends it, and the client of the controllers checks it before each
 /// write, so that a process that was paused for too long writes nothing when it continues.
 #[derive(Clone, Debug)]
-pub struct Leadership(Arc<Mutex<Until>>);
+pub(crate) struct Leadership(Arc<Mutex<Until>>);
 
 #[derive(Clone, Copy, Debug)]
 enum Until {
@@ -20,21 +20,21 @@ enum Until {
 /// A write was not sent, because this process does not lead.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("this replica does not lead (any more), so nothing is written")]
-pub struct NotLeading;
+pub(crate) struct NotLeading;
 
 impl Leadership {
     /// Without leader election: writing is always allowed.
-    pub fn unconditional() -> Self {
+    pub(crate) fn unconditional() -> Self {
         Self(Arc::new(Mutex::new(Until::Always)))
     }
 
     /// Nothing may be written before the election is won.
-    pub fn to_be_won() -> Self {
+    pub(crate) fn to_be_won() -> Self {
         Self(Arc::new(Mutex::new(Until::Never)))
     }
 
     /// Leadership lasts until this time; none ends it.
-    pub fn set(&self, until: Option<Instant>) {
+    pub(crate) fn set(&self, until: Option<Instant>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until.map_or(Until::Never, Until::Time);
     }
 
@@ -42,7 +42,7 @@ impl Leadership {
     ///
     /// # Errors
     /// When it may not be sent.
-    pub fn check(&self, method: &Method, now: Instant) -> Result<(), NotLeading> {
+    pub(crate) fn check(&self, method: &Method, now: Instant) -> Result<(), NotLeading> {
         let leads = match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Until::Always => true,
             Until::Never => false,

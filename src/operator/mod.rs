@@ -1,17 +1,17 @@
 //! Wiring: from a typed configuration to a running operator, and back to rest.
 
-pub mod admin;
+pub(crate) mod admin;
 mod chores;
 mod deadline;
 mod election;
 mod kube_client;
-pub mod leader;
+pub(crate) mod leader;
 mod leadership;
-pub mod namespaces;
-pub mod open_files;
-pub mod readiness;
-pub mod serve;
-pub mod telemetry;
+pub(crate) mod namespaces;
+pub(crate) mod open_files;
+pub(crate) mod readiness;
+pub(crate) mod serve;
+pub(crate) mod telemetry;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ const GRACE: Duration = Duration::from_secs(8);
 
 /// Everything `run` needs, resolved from flags.
 #[derive(Clone, Debug)]
-pub struct OperatorConfig {
+pub(crate) struct OperatorConfig {
     /// How the clouds are reached.
     pub cloud: CloudSettings,
     /// How objects are reconciled. `operator_namespace` is filled in from the client if empty.
@@ -55,7 +55,7 @@ pub struct OperatorConfig {
 
 /// Why the operator could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
-pub enum OperatorError {
+pub(crate) enum OperatorError {
     /// Neither a kubeconfig nor a pod's service account.
     #[error("no Kubernetes cluster to work with: {0}")]
     NoCluster(String),
@@ -85,7 +85,7 @@ pub enum OperatorError {
 ///
 /// # Errors
 /// When it cannot start, or must not go on.
-pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
+pub(crate) async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone())?;
     let cluster = KubeCluster::infer().await?;
@@ -98,7 +98,7 @@ pub async fn run(mut config: OperatorConfig) -> Result<(), OperatorError> {
     let lease_client = cluster.client(Leadership::unconditional())?;
     let candidate = config.leader_election.then(|| Candidate::new(&lease_client, &config.settings, leadership));
     let metrics = Arc::new(Metrics::new());
-    let core = Arc::new(HttpCore::new(config.cloud.clone(), Arc::clone(&metrics) as _)?);
+    let core = HttpCore::new(config.cloud.clone(), Arc::clone(&metrics) as _)?;
     let settings = config.settings.clone();
     let machinery = Machinery::new(client, metrics, settings.identity.clone(), settings.workers);
     let (ctx, kinds, controllers) = kinds::register(&machinery, core, settings, shutdown.clone());

@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(300);
 
 /// Checks now and then, and logs what has changed. `is_empty` says whether no object of a namespace is known: only then it may not
 /// exist.
-pub async fn watch_over(client: &Client, namespaces: &[String], is_empty: impl Fn(&str) -> bool) {
+pub(crate) async fn watch_over(client: &Client, namespaces: &[String], is_empty: impl Fn(&str) -> bool) {
     let mut every = tokio::time::interval(LOOK_EVERY);
     let mut told = BTreeSet::new();
     loop {

@@ -13,7 +13,7 @@ const OTHERS: u64 = 256;
 
 /// How the files are shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileBudget {
+pub(crate) struct FileBudget {
     /// Connections to the admin server.
     pub admin: usize,
     /// Watches.
@@ -22,7 +22,7 @@ pub struct FileBudget {
 
 impl FileBudget {
     /// The budget of this many files; none if there is no limit.
-    pub fn of(limit: Option<u64>) -> Self {
+    pub(crate) fn of(limit: Option<u64>) -> Self {
         let limit = limit.unwrap_or(u64::MAX);
         let watches = limit - (limit / 2).min(OTHERS);
         let admin = (limit / 8).clamp(1, ADMIN);
@@ -47,7 +47,7 @@ impl FileBudget {
 }
 
 /// Raises the limit as far as it is allowed, and warns if that is not enough.
-pub fn prepare(watches: &Watches, kinds: usize, namespaces: usize) -> FileBudget {
+pub(crate) fn prepare(watches: &Watches, kinds: usize, namespaces: usize) -> FileBudget {
     let limit = raise();
     let budget = FileBudget::of(limit);
     if let Some(sentence) = limit.and_then(|limit| budget.shortage(limit, kinds, namespaces)) {

@@ -37,7 +37,7 @@ struct Progress {
 
 /// What /readyz tells.
 #[derive(Debug)]
-pub struct Readiness(Mutex<Progress>);
+pub(crate) struct Readiness(Mutex<Progress>);
 
 impl Default for Readiness {
     /// Waits for the objects of every kind that has a CRD, so that a kind nobody watches is never taken for ready.
@@ -57,22 +57,22 @@ impl Readiness {
     }
 
     /// Another replica leads; this one is ready to take over.
-    pub fn stand_by(&self) {
+    pub(crate) fn stand_by(&self) {
         self.set(Stage::StandBy);
     }
 
     /// This replica leads now, and lists all objects first.
-    pub fn lead(&self) {
+    pub(crate) fn lead(&self) {
         self.set(Stage::Working);
     }
 
     /// All objects of a kind have been listed once.
-    pub fn kind_is_known(&self, kind: &str) {
+    pub(crate) fn kind_is_known(&self, kind: &str) {
         self.progress().unknown.remove(kind);
     }
 
     /// Whether to answer 200, and the sentence to answer with. `watches` says whether the watches work.
-    pub fn tell(&self, watches: WatchSummary) -> (bool, String) {
+    pub(crate) fn tell(&self, watches: WatchSummary) -> (bool, String) {
         let progress = self.progress();
         match &progress.stage {
             Stage::Connecting => (false, "connecting to the Kubernetes API".to_owned()),
@@ -93,7 +93,7 @@ impl Readiness {
 }
 
 /// Waits until the API server serves all kinds; false if `shutdown` came first.
-pub async fn wait_for_crds(client: &Client, readiness: &Readiness, shutdown: &CancellationToken) -> bool {
+pub(crate) async fn wait_for_crds(client: &Client, readiness: &Readiness, shutdown: &CancellationToken) -> bool {
     let mut checks = 0;
     loop {
         let stage = match missing(client).await {

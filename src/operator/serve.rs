@@ -23,7 +23,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// The bounds of the server.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Concurrent connections. A further one ends another.
     pub connections: usize,
     /// How long a client may take to send the head of its request.
@@ -33,7 +33,7 @@ pub struct Limits {
 }
 
 /// Serves until `shutdown`. Requests that are being answered then are finished.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
     let connections = Arc::new(Mutex::new(OpenConnections::new(limits.connections)));
     let service = TowerToHyperService::new(router);
     let mut running = JoinSet::new();

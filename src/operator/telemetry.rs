@@ -12,7 +12,7 @@ use crate::text;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -23,7 +23,7 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// A sentence, if the filter cannot be parsed.
-pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
+pub(crate) fn init(format: LogFormat, filter: &str) -> Result<(), String> {
     let builder = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => {

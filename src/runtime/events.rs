@@ -101,7 +101,7 @@ async fn publish(recorder: &Recorder, about: &ObjectReference, note: &Note) {
 }
 
 /// The event for a change of the Ready condition, if it changed.
-pub fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Note> {
+pub(crate) fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Note> {
     let now = conditions::find(after, READY)?;
     let same = conditions::find(before, READY).is_some_and(|was| was.status == now.status && was.reason == now.reason);
     let warning = conditions::find(after, conditions::STALLED).is_some();

@@ -21,7 +21,7 @@ use crate::api::{RECONCILE_REQUESTED_AT, echoed};
 /// the operator's time at ten thousand references. This one reads the text once, and a second time only if the object cannot be
 /// read.
 #[derive(Clone, Debug)]
-pub struct Guarded<K>(pub Result<K, ObjectMeta>);
+pub(crate) struct Guarded<K>(pub Result<K, ObjectMeta>);
 
 impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -6,22 +6,22 @@
 //! [`trigger`] sends an object back into its queue; [`status`] writes a status, within its [`write_limit`]; [`events`] publishes
 //! events; [`guard`] and [`stored`] keep what one object holds from costing the others.
 
-pub mod events;
-pub mod guard;
+pub(crate) mod events;
+pub(crate) mod guard;
 mod invalid;
-pub mod machinery;
-pub mod queue;
-pub mod reconcile;
-pub mod requeue;
-pub mod runner;
-pub mod status;
-pub mod store;
-pub mod stored;
-pub mod trigger;
-pub mod watch;
-pub mod watch_failure;
-pub mod watch_health;
-pub mod watch_time;
-pub mod watches;
-pub mod workers;
-pub mod write_limit;
+pub(crate) mod machinery;
+pub(crate) mod queue;
+pub(crate) mod reconcile;
+pub(crate) mod requeue;
+pub(crate) mod runner;
+pub(crate) mod status;
+pub(crate) mod store;
+pub(crate) mod stored;
+pub(crate) mod trigger;
+pub(crate) mod watch;
+pub(crate) mod watch_failure;
+pub(crate) mod watch_health;
+pub(crate) mod watch_time;
+pub(crate) mod watches;
+pub(crate) mod workers;
+pub(crate) mod write_limit;

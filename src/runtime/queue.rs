@@ -30,7 +30,7 @@ struct QueueSlot {
 
 /// The objects of one kind that will be reconciled, now or later.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(crate) struct Queue {
     slots: HashMap<ObjectKey, QueueSlot>,
     interactive: VecDeque<ObjectKey>,
     periodic: VecDeque<ObjectKey>,
@@ -39,7 +39,7 @@ pub struct Queue {
 
 impl Queue {
     /// Reconciles the object soon.
-    pub fn push(&mut self, key: &ObjectKey, lane: QueueLane) {
+    pub(crate) fn push(&mut self, key: &ObjectKey, lane: QueueLane) {
         let slot = self.slots.entry(key.clone()).or_default();
         slot.gone = false;
         if let Some(due) = slot.due.take() {
@@ -55,7 +55,7 @@ impl Queue {
     }
 
     /// The next object. It counts as being reconciled until [`Queue::done`] or [`Queue::failed`].
-    pub fn pop(&mut self, now: Instant) -> Option<ObjectKey> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<ObjectKey> {
         while let Some((_, key)) = self.later.first().filter(|(due, _)| *due <= now).cloned() {
             self.push(&key, QueueLane::Periodic);
         }
@@ -74,7 +74,7 @@ impl Queue {
     }
 
     /// A reconcile has ended well. The object is reconciled again at `again`, if nothing happens before.
-    pub fn done(&mut self, key: &ObjectKey, again: Instant) {
+    pub(crate) fn done(&mut self, key: &ObjectKey, again: Instant) {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.failures = 0;
             self.ended(key, again);
@@ -83,7 +83,7 @@ impl Queue {
 
     /// A reconcile has failed. The object is reconciled again at the time that `again` gives for so many failures in a row.
     /// Returns their number.
-    pub fn failed(&mut self, key: &ObjectKey, again: impl FnOnce(u32) -> Instant) -> u32 {
+    pub(crate) fn failed(&mut self, key: &ObjectKey, again: impl FnOnce(u32) -> Instant) -> u32 {
         let Some(slot) = self.slots.get_mut(key) else { return 1 };
         slot.failures = slot.failures.saturating_add(1);
         let failures = slot.failures;
@@ -105,7 +105,7 @@ impl Queue {
     }
 
     /// The object is gone. A new one of the same name waits until the reconcile under way ends.
-    pub fn remove(&mut self, key: &ObjectKey) {
+    pub(crate) fn remove(&mut self, key: &ObjectKey) {
         if let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.running) {
             (slot.waiting, slot.gone, slot.failures) = (None, true, 0);
             return;
@@ -116,7 +116,7 @@ impl Queue {
     }
 
     /// When the next object becomes due.
-    pub fn next_due(&self) -> Option<Instant> {
+    pub(crate) fn next_due(&self) -> Option<Instant> {
         self.later.first().map(|(due, _)| *due)
     }
 

@@ -68,7 +68,7 @@ impl<K: Reconcile> Objects<K> {
 }
 
 /// The controller of one kind.
-pub struct Controller<K: Reconcile> {
+pub(crate) struct Controller<K: Reconcile> {
     parts: Arc<ControllerParts<K>>,
     triggered: TriggerStream,
 }
@@ -92,13 +92,13 @@ struct Reconciled {
 
 impl<K: Reconcile> Controller<K> {
     /// A controller that does not run yet.
-    pub fn new(machinery: Machinery, objects: Objects<K>, ctx: Arc<K::Context>) -> Self {
+    pub(crate) fn new(machinery: Machinery, objects: Objects<K>, ctx: Arc<K::Context>) -> Self {
         let Objects { store, events, triggered, .. } = objects;
         Self { parts: Arc::new(ControllerParts { machinery, store, events, ctx }), triggered }
     }
 
     /// Runs until `shutdown`. Reconciles under way are finished first.
-    pub async fn run(self, scope: Scope, shutdown: CancellationToken) {
+    pub(crate) async fn run(self, scope: Scope, shutdown: CancellationToken) {
         let Self { parts, mut triggered } = self;
         let (mut caches, mut watched) = parts.watch(&scope);
         let mut queue = Queue::default();

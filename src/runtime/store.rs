@@ -67,7 +67,7 @@ pub struct Oldest {
 
 /// What a watch brought.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// The object is new, or another version of it came.
     Changed {
         /// Which.
@@ -162,7 +162,7 @@ impl<K: Watched> Store<K> {
 }
 
 /// Applies the events of one watch to the store.
-pub struct WatchCache<K> {
+pub(crate) struct WatchCache<K> {
     /// The namespace it watches; none for all of them.
     namespace: Option<String>,
     /// What the list under way has brought so far. Only the complete list says which objects are gone.
@@ -172,12 +172,12 @@ pub struct WatchCache<K> {
 
 impl<K: Watched> WatchCache<K> {
     /// For a watch that has not begun yet.
-    pub fn new(namespace: Option<String>) -> Self {
+    pub(crate) fn new(namespace: Option<String>) -> Self {
         Self { namespace, listed: HashMap::new(), is_filled: false }
     }
 
     /// Applies an event and returns what it changed. A relist reports only objects whose resourceVersion changed.
-    pub fn take_in(&mut self, objects: &Store<K>, event: Event<Guarded<K>>) -> Vec<Change> {
+    pub(crate) fn take_in(&mut self, objects: &Store<K>, event: Event<Guarded<K>>) -> Vec<Change> {
         match event {
             Event::Init => self.listed.clear(),
             Event::InitApply(object) => {
@@ -223,7 +223,7 @@ impl<K: Watched> WatchCache<K> {
     }
 
     /// The first list of this watch is complete, or refused: the store does not wait for it any more.
-    pub fn is_not_awaited(&mut self, objects: &Store<K>) {
+    pub(crate) fn is_not_awaited(&mut self, objects: &Store<K>) {
         if !std::mem::replace(&mut self.is_filled, true) {
             objects.unfilled.send_modify(|left| *left = left.map(|left| left.saturating_sub(1)));
         }

@@ -18,7 +18,7 @@ impl<K> Clone for Trigger<K> {
 }
 
 /// The other end of a [`Trigger`].
-pub type TriggerStream = UnboundedReceiver<(ObjectKey, QueueLane)>;
+pub(crate) type TriggerStream = UnboundedReceiver<(ObjectKey, QueueLane)>;
 
 impl<K> Trigger<K> {
     /// A trigger and its stream.

@@ -76,10 +76,10 @@ const REPORTED_FROM: u32 = 2;
 
 /// The API server has refused to list the objects for a while, so the store should not wait for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListRefused;
+pub(crate) struct ListRefused;
 
 /// What a watch brings.
-pub type WatchItem<K> = Result<Event<Guarded<K>>, ListRefused>;
+pub(crate) type WatchItem<K> = Result<Event<Guarded<K>>, ListRefused>;
 
 /// A list under way.
 struct Listing<K> {
@@ -129,7 +129,7 @@ struct Watch<K> {
 
 /// The changes of the objects of a kind, beginning with a list of them. The stream never ends. Each watch may last `lasts_seconds`,
 /// or up to a tenth less.
-pub fn events<K: Watched + Debug>(
+pub(crate) fn events<K: Watched + Debug>(
     api: Api<Guarded<K>>,
     labels: Option<String>,
     id: WatchId,

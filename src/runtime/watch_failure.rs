@@ -5,15 +5,15 @@ use std::time::Duration;
 use super::watch_health::{WatchAttempt, WatchFailure};
 
 /// The longest wait between two attempts.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(20);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// The same if the API server refuses access, which only a person can change.
-pub const LONGEST_WAIT_REFUSED: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_WAIT_REFUSED: Duration = Duration::from_secs(60);
 /// Characters after which a message is cut.
 const MESSAGE_LENGTH: usize = 400;
 
 /// Why a list or a watch failed.
 #[derive(Debug, thiserror::Error)]
-pub enum WatchError {
+pub(crate) enum WatchError {
     /// The request failed.
     #[error("{}", causes(.0))]
     Kube(kube::Error),
@@ -30,7 +30,7 @@ pub enum WatchError {
 
 impl WatchError {
     /// The HTTP status of the API server's answer, or 0.
-    pub fn code(&self) -> u16 {
+    pub(crate) fn code(&self) -> u16 {
         match self {
             Self::Kube(kube::Error::Api(status)) => status.code,
             _ => 0,
@@ -39,7 +39,7 @@ impl WatchError {
 }
 
 /// The failure in words, with what to do about it.
-pub fn failure(attempt: WatchAttempt, resource: &str, is_namespaced: bool, error: &WatchError) -> WatchFailure {
+pub(crate) fn failure(attempt: WatchAttempt, resource: &str, is_namespaced: bool, error: &WatchError) -> WatchFailure {
     let message = match error {
         WatchError::Kube(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
         WatchError::Kube(kube::Error::Api(status)) => format!("the API server answered with status {}", status.code),

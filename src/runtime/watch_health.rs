@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 /// A watch that has failed for this long makes the process not ready. A restart of the API server takes much less.
-pub const TOLERATED: Duration = Duration::from_secs(120);
+pub(crate) const TOLERATED: Duration = Duration::from_secs(120);
 /// How often a warning about one kind is logged.
 const REMIND_EVERY: Duration = Duration::from_secs(60);
 /// Namespaces that are named in one sentence. The others are counted.
@@ -15,7 +15,7 @@ const NAMED: usize = 3;
 
 /// One watch: a kind, in one namespace or in all of them (none).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WatchId {
+pub(crate) struct WatchId {
     /// The kind, as in metrics.
     pub kind: &'static str,
     /// The namespace.
@@ -24,7 +24,7 @@ pub struct WatchId {
 
 /// What was attempted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WatchAttempt {
+pub(crate) enum WatchAttempt {
     /// A list of all objects.
     List,
     /// A watch that begins at the version of the list.
@@ -33,7 +33,7 @@ pub enum WatchAttempt {
 
 impl WatchAttempt {
     /// The verb of RBAC.
-    pub fn verb(self) -> &'static str {
+    pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::List => "list",
             Self::Watch => "watch",
@@ -43,7 +43,7 @@ impl WatchAttempt {
 
 /// Why a watch fails. Watches of a kind with the same attempt and code are reported in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WatchFailure {
+pub(crate) struct WatchFailure {
     /// What was attempted.
     pub attempt: WatchAttempt,
     /// Resource, as in RBAC, such as `redisclusterrefs`.
@@ -58,7 +58,7 @@ pub struct WatchFailure {
 
 impl WatchFailure {
     /// Whether the API server refused the request, which only a person can change.
-    pub fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.code, 401 | 403)
     }
 
@@ -72,7 +72,7 @@ impl WatchFailure {
 }
 
 /// The namespaces in words. Of many, only some are named.
-pub fn places(namespaces: &[Option<&str>]) -> String {
+pub(crate) fn places(namespaces: &[Option<&str>]) -> String {
     let named: Vec<&str> = namespaces.iter().filter_map(|namespace| *namespace).collect();
     let Some((first, rest)) = named.split_first() else { return "all namespaces".to_owned() };
     if rest.is_empty() {
@@ -111,7 +111,7 @@ pub enum WatchSummary {
 
 /// What is to be logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogLine {
+pub(crate) enum LogLine {
     /// Watches fail.
     Warning(String),
     /// All watches of a kind work again, after a warning.
@@ -131,7 +131,7 @@ pub struct WatchNumbers {
 
 /// The health of all watches of the process.
 #[derive(Debug, Default)]
-pub struct HealthBoard {
+pub(crate) struct HealthBoard {
     watches: BTreeMap<WatchId, WatchHealth>,
     /// When a warning about a kind was last logged, as long as its watches fail.
     warned: BTreeMap<&'static str, Instant>,
@@ -141,38 +141,38 @@ pub struct HealthBoard {
 
 impl HealthBoard {
     /// A watch is about to begin.
-    pub fn begin(&mut self, id: WatchId, now: Instant) {
+    pub(crate) fn begin(&mut self, id: WatchId, now: Instant) {
         self.watches.insert(id, WatchHealth { was_up: false, is_held_up: false, heard: now, failing: None });
     }
 
     /// A watch cannot begin, because of what [`HealthBoard::hold_up`] says.
-    pub fn waits(&mut self, id: &WatchId) {
+    pub(crate) fn waits(&mut self, id: &WatchId) {
         if let Some(health) = self.watches.get_mut(id) {
             health.is_held_up = true;
         }
     }
 
     /// Something keeps some watches from beginning, for as long as the process runs.
-    pub fn hold_up(&mut self, sentence: String) {
+    pub(crate) fn hold_up(&mut self, sentence: String) {
         self.held_up = Some(sentence);
     }
 
     /// The API server sent something: a page of a list, an event or a bookmark.
-    pub fn heard(&mut self, id: &WatchId, now: Instant) {
+    pub(crate) fn heard(&mut self, id: &WatchId, now: Instant) {
         if let Some(health) = self.watches.get_mut(id) {
             (health.heard, health.is_held_up) = (now, false);
         }
     }
 
     /// A watch is up: the objects were listed, the watch was accepted, and it lasted.
-    pub fn up(&mut self, id: &WatchId, now: Instant) {
+    pub(crate) fn up(&mut self, id: &WatchId, now: Instant) {
         if let Some(health) = self.watches.get_mut(id) {
             *health = WatchHealth { was_up: true, is_held_up: false, heard: now, failing: None };
         }
     }
 
     /// An attempt failed. Returns for how long all attempts of this watch have failed.
-    pub fn failed(&mut self, id: &WatchId, failure: WatchFailure, now: Instant) -> Duration {
+    pub(crate) fn failed(&mut self, id: &WatchId, failure: WatchFailure, now: Instant) -> Duration {
         let Some(health) = self.watches.get_mut(id) else { return Duration::ZERO };
         let since = health.failing.as_ref().map_or(now, |(since, _)| *since);
         health.failing = Some((since, failure));
@@ -180,7 +180,7 @@ impl HealthBoard {
     }
 
     /// Whether the watches work, apart from failures that may pass.
-    pub fn summary(&self, now: Instant) -> WatchSummary {
+    pub(crate) fn summary(&self, now: Instant) -> WatchSummary {
         if let Some(sentence) = &self.held_up {
             return WatchSummary::Failing(sentence.clone());
         }
@@ -202,7 +202,7 @@ impl HealthBoard {
     }
 
     /// What to log now: one warning per kind and minute, as long as one of its watches fails.
-    pub fn lines(&mut self, now: Instant) -> Vec<LogLine> {
+    pub(crate) fn lines(&mut self, now: Instant) -> Vec<LogLine> {
         let failing = self.sentences(|health| health.failing.is_some());
         let mut lines: Vec<LogLine> = self
             .warned
@@ -222,7 +222,7 @@ impl HealthBoard {
     }
 
     /// For metrics: each kind that is watched.
-    pub fn numbers(&self, now: Instant) -> Vec<WatchNumbers> {
+    pub(crate) fn numbers(&self, now: Instant) -> Vec<WatchNumbers> {
         let mut kinds: BTreeMap<&'static str, WatchNumbers> = BTreeMap::new();
         for (WatchId { kind, .. }, health) in &self.watches {
             let of_kind = kinds.entry(kind).or_insert(WatchNumbers { kind, failing: 0, silent: Duration::ZERO });

@@ -11,7 +11,7 @@ const LONGEST: u32 = 290;
 
 /// `timeoutSeconds` of the watches of a kind, if there are `parts` of them. The next watch goes on where the last one ended, from the
 /// API server's watch cache, without a list.
-pub fn seconds(parts: usize) -> u32 {
+pub(crate) fn seconds(parts: usize) -> u32 {
     let parts = u32::try_from(parts).unwrap_or(u32::MAX);
     parts.saturating_mul(SECONDS_FOR_EACH).clamp(SECONDS, LONGEST)
 }

@@ -7,7 +7,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The workers of one controller.
 #[derive(Debug)]
-pub struct Workers {
+pub(crate) struct Workers {
     free: Arc<Semaphore>,
     left: Arc<Notify>,
 }
@@ -21,18 +21,18 @@ pub struct Worker {
 
 impl Workers {
     /// This many workers.
-    pub fn new(count: u16) -> Self {
+    pub(crate) fn new(count: u16) -> Self {
         Self { free: Arc::new(Semaphore::new(usize::from(count))), left: Arc::default() }
     }
 
     /// A free worker, if there is one.
-    pub fn take(&self) -> Option<Worker> {
+    pub(crate) fn take(&self) -> Option<Worker> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
         Some(Worker { _permit: permit, left: Arc::clone(&self.left) })
     }
 
     /// Waits until a reconcile has left its worker before its end.
-    pub async fn one_is_left(&self) {
+    pub(crate) async fn one_is_left(&self) {
         self.left.notified().await;
     }
 }

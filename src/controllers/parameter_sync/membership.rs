@@ -258,7 +258,7 @@ mod tests {
     use super::*;
     use crate::api::{Provider, Reason};
     use crate::controllers::problem::Problem;
-    use crate::inventory::Want;
+    use crate::inventory::Query;
 
     fn key(name: &str) -> ObjectKey {
         ObjectKey::new("shop", name)
@@ -317,7 +317,7 @@ mod tests {
         let changed = |summary| membership.reference_changed(&key("a"), 0, || summary);
         assert!(changed(Some(ReferenceSummary::NotSupported(Provider::Ncp))).is_empty(), "a heartbeat");
         let suspended = ReferenceSummary::Kakao {
-            query: Want::Id("1".into()),
+            query: Query::Id("1".into()),
             id: None,
             name: None,
             is_suspended: true,

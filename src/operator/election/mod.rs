@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 /// A Lease that did not change for this long has lost its holder.
-pub const LEASE_DURATION: Duration = Duration::from_secs(15);
+pub(super) const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// Leadership ends this long after the last successful renewal was sent. The 5 s less than [`LEASE_DURATION`] let work under way
 /// finish, and allow for clocks of different speed.
-pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often the leader renews.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often a standby reads the Lease: a released one is taken within this time.
@@ -28,7 +28,7 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The fields of a Lease that matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeaseRecord {
+pub(super) struct LeaseRecord {
     /// `holderIdentity`; none if it was released.
     pub holder: Option<String>,
     /// `leaseDurationSeconds`.
@@ -51,7 +51,7 @@ impl LeaseRecord {
 
 /// A request to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaseRequest {
+pub(super) enum LeaseRequest {
     /// Read the Lease.
     Read,
     /// Create the Lease.
@@ -67,7 +67,7 @@ pub enum LeaseRequest {
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaseAnswer {
+pub(super) enum LeaseAnswer {
     /// The Lease as it stands now: read, created or updated.
     Lease {
         /// What it says.
@@ -85,7 +85,7 @@ pub enum LeaseAnswer {
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ElectionStep {
+pub(super) enum ElectionStep {
     /// Send the request, wait until this time at the latest, and report to [`Election::answered`].
     Ask(LeaseRequest, Instant),
     /// Do nothing until this time.
@@ -96,7 +96,7 @@ pub enum ElectionStep {
 
 /// Why leadership ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Loss {
+pub(crate) enum Loss {
     /// No renewal succeeded in time.
     #[error("the Lease could not be renewed for {} s", RENEW_DEADLINE.as_secs())]
     NotRenewed,
@@ -127,7 +127,7 @@ enum NextRequest {
 
 /// One process's part in the election.
 #[derive(Clone, Debug)]
-pub struct Election {
+pub(super) struct Election {
     identity: String,
     seen: Option<SeenLease>,
     next: NextRequest,
@@ -139,22 +139,22 @@ pub struct Election {
 
 impl Election {
     /// For a process with this identity, which no other process has or had.
-    pub fn new(identity: String) -> Self {
+    pub(super) fn new(identity: String) -> Self {
         Self { identity, seen: None, next: NextRequest::Read, not_before: None, leads_until: None, loss: None }
     }
 
     /// Until when this process leads unless it renews; none if it does not lead.
-    pub fn leads_until(&self) -> Option<Instant> {
+    pub(super) fn leads_until(&self) -> Option<Instant> {
         if self.loss.is_some() { None } else { self.leads_until }
     }
 
     /// The holder of the Lease, as last seen.
-    pub fn holder(&self) -> Option<&str> {
+    pub(super) fn holder(&self) -> Option<&str> {
         self.seen.as_ref()?.record.holder.as_deref()
     }
 
     /// What to do at `now`. `clock` is the time of the day to write into the Lease, for people and for other programs.
-    pub fn step(&self, now: Instant, clock: Timestamp) -> ElectionStep {
+    pub(super) fn step(&self, now: Instant, clock: Timestamp) -> ElectionStep {
         if let Some(loss) = &self.loss {
             return ElectionStep::Lost(loss.clone());
         }
@@ -198,7 +198,7 @@ impl Election {
     }
 
     /// Takes in what came of a request that was sent at `sent`.
-    pub fn answered(&mut self, request: &LeaseRequest, answer: LeaseAnswer, sent: Instant, now: Instant) {
+    pub(super) fn answered(&mut self, request: &LeaseRequest, answer: LeaseAnswer, sent: Instant, now: Instant) {
         match (request, answer) {
             // A creation that is answered with "not found" lacks the namespace.
             (_, LeaseAnswer::Unknown) | (LeaseRequest::Create(_), LeaseAnswer::Absent) => {
@@ -268,7 +268,7 @@ impl Election {
     }
 
     /// The request that releases the Lease; none if this process does not hold it.
-    pub fn release(&self) -> Option<LeaseRequest> {
+    pub(super) fn release(&self) -> Option<LeaseRequest> {
         let seen = self.seen.as_ref().filter(|seen| self.is_mine(&seen.record))?;
         let record = LeaseRecord { transitions: seen.record.transitions, ..LeaseRecord::default() };
         Some(LeaseRequest::Update { version: seen.version.clone(), record })
