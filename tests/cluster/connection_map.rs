@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::wait::{await_condition, conditions::is_deleted};
 use managed_redis_operator::api::RedisClusterRef;
-use managed_redis_operator::controllers::cluster_ref::config_map::STALE_SINCE;
+use managed_redis_operator::controllers::cluster_ref::config_map::object::STALE_SINCE;
 use serde_json::{Value, json};
 
 use crate::harness::{BOUND, Env, condition, kakao, ncp};

@@ -1,7 +1,8 @@
 //! RedisClusterRef: what its status shows.
 
 use fake_cloud::{
-    BackupSchedule, CreatedAtStyle, Fault, FaultKind, IdRef, KakaoCluster, NcpInstance, Operation, SubnetAssignment,
+    BackupSchedule, CreatedAtStyle, Fault, FaultKind, IdRef, KakaoCluster, NcpBehaviour, NcpInstance, Operation,
+    SubnetAssignment,
 };
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::{Value, json};
@@ -140,6 +141,11 @@ async fn an_ncp_instance_is_shown_whole() {
         access_control_group_list: vec![json!({
             "accessControlGroupConfigurationNo": "93310", "accessControlGroupName": "cart-acg"
         })],
+        needs_reboot: true,
+        behaviour: NcpBehaviour {
+            overrides: [("rebootScheduleTime".to_owned(), json!("2026-06-01T04:00:00+0900"))].into_iter().collect(),
+            ..NcpBehaviour::default()
+        },
         ..NcpInstance::highly_available("882744", "cart-cache")
     };
     env.clouds().add_ncp_instance(instance).unwrap();
@@ -166,6 +172,10 @@ async fn an_ncp_instance_is_shown_whole() {
             "license": "BSD",
             "createdAt": "2026-05-06T07:08:09Z",
             "parameterGroup": { "id": "417", "name": "cart-config" },
+            "zone": "KR-2",
+            "needsReboot": true,
+            "configNeedsReboot": false,
+            "rebootScheduledAt": "2026-05-31T19:00:00Z",
             "nodes": [
                 {
                     "id": "8827441", "name": "cart-cache-001", "role": "Master", "state": "running",

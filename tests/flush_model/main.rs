@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use managed_redis_operator::api::flush_request::FlushPhase;
-use managed_redis_operator::controllers::flush_request::{Effect, Snapshot};
+use managed_redis_operator::controllers::flush_request::{Effect, StoredRequest};
 use stateright::{Checker, HasDiscoveries, Property};
 
 use step::{Action, Fate, flush, misled};
@@ -245,7 +245,7 @@ impl Model {
                 self.go_on(world, worker, Some(busy));
             }
             Action::Land { flight } => match world.flights.remove(flight) {
-                Flight::Object { slot, on, next, .. } => drop(self.put(world, slot, on, Snapshot::clone(&next))),
+                Flight::Object { slot, on, next, .. } => drop(self.put(world, slot, on, StoredRequest::clone(&next))),
                 Flight::Claim(held) => drop(self.create_claim(world, held)),
                 Flight::Flush { uid } => flush(world, uid),
             },
@@ -287,9 +287,9 @@ impl Model {
         world.workers.sort_by_key(|process| process.as_ref().map(Process::print));
     }
 
-    fn edit(&self, world: &mut World, slot: usize, edit: impl FnOnce(&mut Snapshot)) {
+    fn edit(&self, world: &mut World, slot: usize, edit: impl FnOnce(&mut StoredRequest)) {
         if let Some(current) = &world.slots[slot].current {
-            let mut next = Snapshot::clone(&current.snapshot);
+            let mut next = StoredRequest::clone(&current.snapshot);
             edit(&mut next);
             world.store(slot, next);
         }

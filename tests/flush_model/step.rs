@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use managed_redis_operator::api::Reason;
 use managed_redis_operator::api::cluster_ref::NcpSite;
 use managed_redis_operator::api::conditions::{self, READY};
 use managed_redis_operator::api::flush_request::FlushPhase;
-use managed_redis_operator::controllers::flush_request::session::OwnAttempt;
+use managed_redis_operator::cloud::{CloudError, ErrorKind, Executed, FlushReceipt, ObservedCache, Provider};
 use managed_redis_operator::controllers::flush_request::{
-    Claim, ClaimView, CloudView, Effect, FailureKind, FlushReply, HeldClaim, Holder, Instance, Others, Reference,
-    Report, SendError, SendOutcome, Session, Snapshot, Target, plan,
+    Claim, Effect, EffectReport, HeldClaim, Holder, ObservedCaches, ObservedClaim, ObservedReference, Others,
+    OwnAttempt, SendOutcome, Session, StoredRequest, TargetCache, plan,
 };
+use managed_redis_operator::object_key::ObjectKey;
 
 use crate::world::{Flight, INSTANCE, Version, Worker, World};
 use crate::{Flaw, Model};
@@ -65,12 +67,12 @@ pub enum Action {
     LosePhase { slot: usize, to: Option<FlushPhase> },
 }
 
-pub fn target() -> Target {
-    Target { site: NcpSite::Public, instance_no: INSTANCE.to_owned(), service_name: None }
+pub fn target() -> TargetCache {
+    TargetCache { site: NcpSite::Public, instance_no: INSTANCE.to_owned(), name: None }
 }
 
-fn elsewhere() -> Target {
-    Target { instance_no: "815".to_owned(), ..target() }
+fn elsewhere() -> TargetCache {
+    TargetCache { instance_no: "815".to_owned(), ..target() }
 }
 
 impl Model {
@@ -80,11 +82,11 @@ impl Model {
         loop {
             let effect = plan(&worker.session, world.clock(worker.paused));
             let report = match &effect {
-                Effect::ReadReference => Report::Reference(Reference::Target(target())),
-                Effect::ReadCloud(_) => Report::Cloud(list(world)),
-                Effect::ReadOthers(_) => Report::Others(others(world, worker.slot)),
-                Effect::GiveUp(_) => Report::Nothing,
-                Effect::WriteStatus(write) if write.status.phase == Some(FlushPhase::Sending) => return effect,
+                Effect::ReadReference => EffectReport::Reference(ObservedReference::Target(target())),
+                Effect::ReadCloud(_) => EffectReport::Cloud(list(world)),
+                Effect::ReadOthers(_) => EffectReport::Others(others(world, worker.slot)),
+                Effect::GiveUp(_) => EffectReport::Nothing,
+                Effect::BeginAttempt(_) => return effect,
                 _ => {
                     worker.session.fresh_attempt_id.clear();
                     return effect;
@@ -100,7 +102,7 @@ impl Model {
         use Fate::{AnswerLost, Dropped, Late, RefusedForGood, RefusedForNow, Stale, Works};
         match effect {
             Effect::Send { .. } => &[Works, AnswerLost, Dropped, Late, RefusedForNow, RefusedForGood],
-            Effect::WriteStatus(_) | Effect::AddFinalizer | Effect::RemoveFinalizer(_) => {
+            Effect::BeginAttempt(_) | Effect::WriteStatus(_) | Effect::AddFinalizer | Effect::RemoveFinalizer(_) => {
                 &[Works, AnswerLost, Dropped, Late]
             }
             Effect::CreateClaim(_) => &[Works, AnswerLost, Dropped, Late, RefusedForNow],
@@ -125,7 +127,7 @@ impl Model {
     }
 
     /// A version as the process sees it.
-    fn shown(&self, snapshot: &Snapshot) -> Snapshot {
+    fn shown(&self, snapshot: &StoredRequest) -> StoredRequest {
         let mut snapshot = snapshot.clone();
         if self.flaw == Flaw::FinalPhases && snapshot.phase().is_terminal() {
             snapshot.status.phase = Some(FlushPhase::Pending);
@@ -145,37 +147,39 @@ impl Model {
         let report = match effect {
             Effect::Wait(_) | Effect::Done | Effect::Delete => return None,
             Effect::ReadObject => match (&world.slots[worker.slot].current, fate) {
-                (None, _) => Report::Gone,
+                (None, _) => EffectReport::Gone,
                 (Some(_), Fate::Stale) if world.slots[worker.slot].earlier.is_empty() => return Some(worker),
                 (Some(current), _) => {
                     let earlier = world.slots[worker.slot].earlier.first();
                     let version = if fate == Fate::Stale { earlier.unwrap_or(current) } else { current };
                     worker.version = version.number;
-                    Report::Object(Box::new(self.shown(&version.snapshot)))
+                    EffectReport::Object(Box::new(self.shown(&version.snapshot)))
                 }
             },
-            Effect::ReadClaim(_) => Report::Claim(match fate {
+            Effect::ReadClaim(_) => EffectReport::Claim(match fate {
                 Fate::Stale if world.claim.is_none() && world.claim_before.is_some() => {
                     world.claim_read_stale = true;
                     view(world.claim_before.as_ref())
                 }
-                Fate::RefusedForNow => ClaimView::Failed("forbidden".to_owned()),
-                _ if self.flaw == Flaw::Claim => ClaimView::Absent,
+                Fate::RefusedForNow => ObservedClaim::Failed("forbidden".to_owned()),
+                _ if self.flaw == Flaw::Claim => ObservedClaim::Absent,
                 Fate::Stale => view(world.claim_before.as_ref()),
                 _ => view(world.claim.as_ref()),
             }),
-            Effect::ReadHolder(claim) => Report::Holder(claim.clone(), self.holder(world, claim, fate)),
+            Effect::ReadHolder(claim) => EffectReport::Holder(claim.clone(), self.holder(world, claim, fate)),
             Effect::AddFinalizer => self.write(world, &mut worker, fate, |object| object.finalizer = true),
             Effect::RemoveFinalizer(_) => self.write(world, &mut worker, fate, |object| object.finalizer = false),
-            Effect::WriteStatus(write) => {
+            Effect::BeginAttempt(write) | Effect::WriteStatus(write) => {
                 self.write(world, &mut worker, fate, |object| object.status = write.status.clone())
             }
             Effect::CreateClaim(claim) => self.claim(world, claim, fate),
             Effect::ReleaseClaim(claim) => self.release(world, claim, fate),
             Effect::Send { .. } => self.send(world, &worker, fate),
-            Effect::ReadReference | Effect::ReadCloud(_) | Effect::ReadOthers(_) | Effect::GiveUp(_) => Report::Nothing,
+            Effect::ReadReference | Effect::ReadCloud(_) | Effect::ReadOthers(_) | Effect::GiveUp(_) => {
+                EffectReport::Nothing
+            }
         };
-        let claim = (self.flaw == Flaw::ClaimNotReadAgain && matches!(report, Report::Holder(..)))
+        let claim = (self.flaw == Flaw::ClaimNotReadAgain && matches!(report, EffectReport::Holder(..)))
             .then(|| worker.session.claim.clone());
         worker.session.absorb(report);
         if let Some(claim) = claim {
@@ -199,30 +203,36 @@ impl Model {
         Holder::of(claim, version.map(|version| &*version.snapshot))
     }
 
-    fn write(&self, world: &mut World, worker: &mut Worker, fate: Fate, edit: impl FnOnce(&mut Snapshot)) -> Report {
+    fn write(
+        &self,
+        world: &mut World,
+        worker: &mut Worker,
+        fate: Fate,
+        edit: impl FnOnce(&mut StoredRequest),
+    ) -> EffectReport {
         let mut next = worker.session.object.clone();
         edit(&mut next);
         let (slot, on) = (worker.slot, worker.version);
         match fate {
-            Fate::Dropped => Report::ObjectUncertain,
+            Fate::Dropped => EffectReport::ObjectUncertain,
             Fate::Late => {
                 world.flights.push(Flight::Object { slot, on, next: Arc::new(next) });
-                Report::ObjectUncertain
+                EffectReport::ObjectUncertain
             }
             _ => match self.put(world, slot, on, next) {
-                Put::Refused => Report::ObjectUncertain,
-                Put::Gone => Report::Gone,
-                Put::Stored(_) if fate == Fate::AnswerLost => Report::ObjectUncertain,
+                Put::Refused => EffectReport::ObjectUncertain,
+                Put::Gone => EffectReport::Gone,
+                Put::Stored(_) if fate == Fate::AnswerLost => EffectReport::ObjectUncertain,
                 Put::Stored(version) => {
                     worker.version = version.number;
-                    Report::Object(Box::new(Snapshot::clone(&version.snapshot)))
+                    EffectReport::Object(Box::new(StoredRequest::clone(&version.snapshot)))
                 }
             },
         }
     }
 
     /// The API server's side of a write: it takes it only on the version that it was made from.
-    pub fn put(&self, world: &mut World, slot: usize, on: u8, mut next: Snapshot) -> Put {
+    pub fn put(&self, world: &mut World, slot: usize, on: u8, mut next: StoredRequest) -> Put {
         let Some(current) = &world.slots[slot].current else { return Put::Gone };
         if current.snapshot.uid != next.uid || (current.number != on && self.flaw != Flaw::ResourceVersion) {
             return Put::Refused;
@@ -232,7 +242,7 @@ impl Model {
         let before = current.snapshot.phase();
         let ready = conditions::find(&next.status.conditions, READY);
         world.refused_in_vain |= !before.is_terminal()
-            && ready.is_some_and(|ready| ready.reason == "AlreadyExecuted")
+            && ready.and_then(Reason::of) == Some(Reason::AlreadyExecuted)
             && !world.may_have_flushed();
         world.final_phase_left |= before.is_terminal() && next.phase() != before;
         world.retried |= before == FlushPhase::Pending
@@ -241,7 +251,7 @@ impl Model {
         world.store(slot, next).map_or(Put::Gone, Put::Stored)
     }
 
-    fn claim(&self, world: &mut World, claim: &Claim, fate: Fate) -> Report {
+    fn claim(&self, world: &mut World, claim: &Claim, fate: Fate) -> EffectReport {
         let held = Arc::new(HeldClaim {
             lease_name: claim.key.lease_name(),
             lease_uid: world.unused_lease(),
@@ -252,15 +262,15 @@ impl Model {
             claimed_at: None,
         });
         match fate {
-            Fate::RefusedForNow => Report::Claim(ClaimView::Failed("forbidden".to_owned())),
-            Fate::Dropped => Report::ClaimUncertain,
+            Fate::RefusedForNow => EffectReport::Claim(ObservedClaim::Failed("forbidden".to_owned())),
+            Fate::Dropped => EffectReport::ClaimUncertain,
             Fate::Late => {
                 world.flights.push(Flight::Claim(held));
-                Report::ClaimUncertain
+                EffectReport::ClaimUncertain
             }
-            _ if !self.create_claim(world, held.clone()) => Report::ClaimUncertain,
-            Fate::AnswerLost => Report::ClaimUncertain,
-            _ => Report::Claim(view(Some(&held))),
+            _ if !self.create_claim(world, held.clone()) => EffectReport::ClaimUncertain,
+            Fate::AnswerLost => EffectReport::ClaimUncertain,
+            _ => EffectReport::Claim(view(Some(&held))),
         }
     }
 
@@ -273,7 +283,7 @@ impl Model {
         true
     }
 
-    fn release(&self, world: &mut World, claim: &HeldClaim, fate: Fate) -> Report {
+    fn release(&self, world: &mut World, claim: &HeldClaim, fate: Fate) -> EffectReport {
         if matches!(fate, Fate::Works | Fate::AnswerLost)
             && (self.flaw == Flaw::ReleasePrecondition
                 || world.claim.as_ref().is_some_and(|held| held.lease_uid == claim.lease_uid))
@@ -281,13 +291,13 @@ impl Model {
             world.claim_before = world.claim.take();
         }
         match fate {
-            Fate::Works => Report::Released,
-            Fate::RefusedForNow => Report::Claim(ClaimView::Failed("forbidden".to_owned())),
-            _ => Report::ClaimUncertain,
+            Fate::Works => EffectReport::Released,
+            Fate::RefusedForNow => EffectReport::Claim(ObservedClaim::Failed("forbidden".to_owned())),
+            _ => EffectReport::ClaimUncertain,
         }
     }
 
-    fn send(&self, world: &mut World, worker: &Worker, fate: Fate) -> Report {
+    fn send(&self, world: &mut World, worker: &Worker, fate: Fate) -> EffectReport {
         let session = &worker.session;
         let attempt = session.object.attempt_id();
         world.sent_without_claim |=
@@ -298,14 +308,14 @@ impl Model {
             Fate::Late => world.flights.push(Flight::Flush { uid }),
             _ => {}
         }
-        Report::Sent(match fate {
+        EffectReport::Sent(match fate {
             Fate::Works => {
-                SendOutcome::Replied(FlushReply { return_code: Some("0".to_owned()), ..FlushReply::default() })
+                SendOutcome::Answered(FlushReceipt { return_code: Some("0".to_owned()), ..FlushReceipt::default() })
             }
-            Fate::RefusedForNow => failed(FailureKind::RateLimited, false),
-            Fate::RefusedForGood => failed(FailureKind::BadRequest, false),
-            _ if self.flaw == Flaw::Latch => return Report::Nothing,
-            _ => failed(FailureKind::Unavailable, true),
+            Fate::RefusedForNow => failed(ErrorKind::RateLimited, false),
+            Fate::RefusedForGood => failed(ErrorKind::BadRequest, false),
+            _ if self.flaw == Flaw::Latch => return EffectReport::Nothing,
+            _ => failed(ErrorKind::Unavailable, true),
         })
     }
 }
@@ -323,10 +333,12 @@ pub fn flush(world: &mut World, uid: String) {
     world.settling = true;
 }
 
-fn failed(kind: FailureKind, maybe_executed: bool) -> SendOutcome {
-    SendOutcome::Failed(SendError {
+fn failed(kind: ErrorKind, maybe_executed: bool) -> SendOutcome {
+    SendOutcome::Failed(CloudError {
+        provider: Provider::Ncp,
+        operation: "flushCloudDBInstance",
         kind,
-        maybe_executed,
+        executed: if maybe_executed { Executed::Unknown } else { Executed::No },
         http_status: None,
         code: None,
         message: "as told".to_owned(),
@@ -335,17 +347,13 @@ fn failed(kind: FailureKind, maybe_executed: bool) -> SendOutcome {
     })
 }
 
-fn view(claim: Option<&Arc<HeldClaim>>) -> ClaimView {
-    claim.map_or(ClaimView::Absent, |claim| ClaimView::Present(HeldClaim::clone(claim)))
+fn view(claim: Option<&Arc<HeldClaim>>) -> ObservedClaim {
+    claim.map_or(ObservedClaim::Absent, |claim| ObservedClaim::Present(HeldClaim::clone(claim)))
 }
 
-fn list(world: &World) -> CloudView {
+fn list(world: &World) -> ObservedCaches {
     let state = if world.settling { "settingup" } else { "running" };
-    CloudView::Instances(vec![Instance {
-        instance_no: INSTANCE.to_owned(),
-        service_name: None,
-        state: state.to_owned(),
-    }])
+    ObservedCaches::Caches(vec![ObservedCache { number: INSTANCE.to_owned(), name: None, state: state.to_owned() }])
 }
 
 fn others(world: &World, slot: usize) -> Others {
@@ -353,9 +361,9 @@ fn others(world: &World, slot: usize) -> Others {
         let phase = other.current.as_ref().map(|version| version.snapshot.phase());
         matches!(phase, Some(FlushPhase::Sending | FlushPhase::Accepted))
     });
-    if busy { Others::Busy("shop/other".to_owned()) } else { Others::Free }
+    if busy { Others::Busy(ObjectKey::new("shop", "other")) } else { Others::Free }
 }
 
-pub fn misled(missing: bool) -> Reference {
-    if missing { Reference::Missing } else { Reference::Target(elsewhere()) }
+pub fn misled(missing: bool) -> ObservedReference {
+    if missing { ObservedReference::Missing } else { ObservedReference::Target(elsewhere()) }
 }

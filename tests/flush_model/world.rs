@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use managed_redis_operator::api::conditions::{self, READY};
 use managed_redis_operator::api::flush_request::{FlushPhase, RedisFlushRequestSpec, RedisFlushRequestStatus};
 use managed_redis_operator::api::shared::LocalRef;
-use managed_redis_operator::controllers::flush_request::{Clock, Effect, HeldClaim, Session, Snapshot};
+use managed_redis_operator::controllers::flush_request::{Effect, HeldClaim, PlanTime, Session, StoredRequest};
 
 pub const INSTANCE: &str = "4711";
 pub const REQUEST_ID: &str = "spring-sale";
@@ -25,12 +25,12 @@ const EPOCH: i64 = 1_790_000_000;
 #[derive(Clone, Debug)]
 pub struct Version {
     pub number: u8,
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: Arc<StoredRequest>,
     print: u64,
 }
 
 impl Version {
-    fn new(number: u8, snapshot: Snapshot) -> Self {
+    fn new(number: u8, snapshot: StoredRequest) -> Self {
         let print = print(|hasher| hash_snapshot(&snapshot, hasher));
         Self { number, snapshot: Arc::new(snapshot), print }
     }
@@ -77,7 +77,7 @@ impl Process {
         let print = print(|hasher| {
             worker.hash(hasher);
             std::mem::discriminant(&effect).hash(hasher);
-            if let Effect::WriteStatus(write) = &effect {
+            if let Effect::WriteStatus(write) | Effect::BeginAttempt(write) = &effect {
                 hash_status(&write.status, true, hasher);
             }
         });
@@ -104,7 +104,7 @@ fn print(hash: impl FnOnce(&mut DefaultHasher)) -> u64 {
 /// Something that left a process and arrives later, or never.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Flight {
-    Object { slot: usize, on: u8, next: Arc<Snapshot> },
+    Object { slot: usize, on: u8, next: Arc<StoredRequest> },
     Claim(Arc<HeldClaim>),
     Flush { uid: String },
 }
@@ -155,8 +155,8 @@ pub fn time(stage: usize) -> Timestamp {
     Timestamp::from_second(EPOCH + STAGES[stage]).unwrap()
 }
 
-pub fn fresh_object(slot: usize, uid: &str, stage: usize) -> Snapshot {
-    Snapshot {
+pub fn fresh_object(slot: usize, uid: &str, stage: usize) -> StoredRequest {
+    StoredRequest {
         namespace: "shop".to_owned(),
         name: format!("flush-{slot}"),
         uid: uid.to_owned(),
@@ -207,9 +207,9 @@ impl World {
         time(self.stage)
     }
 
-    pub fn clock(&self, paused: bool) -> Clock {
+    pub fn clock(&self, paused: bool) -> PlanTime {
         let since_attempt_began = Duration::from_secs(if paused { 21 } else { 1 });
-        Clock { now: self.now(), since_attempt_began }
+        PlanTime { now: self.now(), since_attempt_began }
     }
 
     pub fn create(&mut self, slot: usize) {
@@ -221,7 +221,7 @@ impl World {
     }
 
     /// Stores a new version of an object, or removes it if it is being deleted and nothing holds it any more.
-    pub fn store(&mut self, slot: usize, snapshot: Snapshot) -> Option<Version> {
+    pub fn store(&mut self, slot: usize, snapshot: StoredRequest) -> Option<Version> {
         let number = self.unused_version(slot);
         let before = self.slots[slot].current.take()?;
         self.slots[slot].earlier.insert(0, before);
@@ -284,7 +284,7 @@ impl World {
 
     fn claims(&self) -> impl Iterator<Item = &HeldClaim> {
         let in_sessions = self.workers.iter().flatten().filter_map(|process| match &process.worker.session.claim {
-            managed_redis_operator::controllers::flush_request::ClaimView::Present(claim) => Some(claim),
+            managed_redis_operator::controllers::flush_request::ObservedClaim::Present(claim) => Some(claim),
             _ => None,
         });
         let in_flight = self.flights.iter().filter_map(|flight| match flight {
@@ -294,7 +294,7 @@ impl World {
         self.claim.iter().chain(&self.claim_before).map(|claim| &**claim).chain(in_sessions).chain(in_flight)
     }
 
-    fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
+    fn snapshots(&self) -> impl Iterator<Item = &StoredRequest> {
         let stored = self.slots.iter().flat_map(|slot| slot.current.iter().chain(&slot.earlier));
         let in_sessions = self.workers.iter().flatten().map(|process| &process.worker.session.object);
         let in_flight = self.flights.iter().filter_map(|flight| match flight {
@@ -304,7 +304,7 @@ impl World {
         stored.map(|version| &*version.snapshot).chain(in_sessions).chain(in_flight)
     }
 
-    pub fn phases(&self) -> impl Iterator<Item = (FlushPhase, &Snapshot)> {
+    pub fn phases(&self) -> impl Iterator<Item = (FlushPhase, &StoredRequest)> {
         self.slots.iter().flat_map(|slot| &slot.current).map(|version| (version.snapshot.phase(), &*version.snapshot))
     }
 
@@ -326,7 +326,7 @@ impl World {
 
 /// Hashes what the plan decides by, which depends on the phase. The rest (the message of a verdict, the cloud's answer, the
 /// conditions but for the reason of Ready) is only ever copied or shown: worlds that differ in it alone are one.
-pub fn hash_snapshot(snapshot: &Snapshot, state: &mut impl Hasher) {
+pub fn hash_snapshot(snapshot: &StoredRequest, state: &mut impl Hasher) {
     (&snapshot.uid, snapshot.created_at, snapshot.deleted_at, snapshot.finalizer).hash(state);
     hash_status(&snapshot.status, snapshot.finalizer, state);
 }

@@ -3,8 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::config_map::writes::ConfigMapWrites;
 use super::follower::Follower;
-use super::map_writes::MapWrites;
 use crate::api::RedisClusterRef;
 use crate::controllers::context::Context;
 use crate::runtime::events::EventQueue;
@@ -25,7 +25,7 @@ pub struct ReferenceContext {
     /// Bounds status writes that nobody asked for.
     pub write_limit: WriteLimit,
     /// Writes of ConfigMaps under way.
-    pub map_writes: Arc<MapWrites>,
+    pub config_map_writes: Arc<ConfigMapWrites>,
     /// The kinds that follow references.
     pub followers: Vec<Arc<dyn Follower>>,
 }
@@ -39,7 +39,7 @@ impl ReferenceContext {
             trigger: objects.trigger.clone(),
             events: objects.events.clone(),
             write_limit: WriteLimit::default(),
-            map_writes: Arc::default(),
+            config_map_writes: Arc::default(),
             followers,
         }
     }

@@ -1,31 +1,31 @@
 //! What the plan of a reference looks at. Values only.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::cluster_ref::{ClusterStatus, EngineStatus, RedisClusterRefSpec, RedisClusterRefStatus};
+use super::config_map::state::ConfigMapState;
+use crate::api::cluster_ref::{RedisClusterRefSpec, RedisClusterRefStatus};
 use crate::controllers::problem::Problem;
 use crate::inventory::Observation;
 
 /// Everything a plan looks at.
 #[derive(Debug)]
 pub struct Input<'a> {
-    /// What is wanted.
+    /// The spec.
     pub spec: &'a RedisClusterRefSpec,
     /// The object's metadata.generation.
     pub generation: i64,
     /// The reconcile-requested-at annotation.
     pub requested_at: Option<String>,
-    /// The status as it stands.
+    /// The status as it is stored.
     pub previous: &'a RedisClusterRefStatus,
-    /// What there is to see.
-    pub view: View,
-    /// The ConfigMap the spec names, as it stands.
+    /// What is known of the Redis.
+    pub cloud: CloudObservation,
+    /// What is known of the ConfigMap that the spec names.
     pub config_map: ConfigMapState,
     /// Whether the ConfigMap that an earlier spec named could not be deleted, so that it has to be tried again.
-    pub renamed_remains: bool,
+    pub obsolete_remains: bool,
     /// How often an unchanged status is written again, for its lastObservedTime.
     pub heartbeat: Duration,
     /// Where in each heartbeat this object has its turn, so that those of many objects are spread evenly.
@@ -34,56 +34,23 @@ pub struct Input<'a> {
     pub now: Timestamp,
 }
 
-/// What there is to see.
+/// What is known of the Redis.
 #[derive(Debug)]
-pub enum View {
-    /// The spec says not to look.
+pub enum CloudObservation {
+    /// The spec says not to read the cloud.
     Suspended,
     /// The cloud could not even be asked.
     Blocked(Problem),
-    /// What the inventory has.
-    Seen(Observation),
+    /// What the inventory knows.
+    Read(Observation),
 }
 
-/// The ConfigMap of `spec.connectionConfigMap`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigMapState {
-    /// None is wanted.
-    NotWanted,
-    /// There is none of that name.
-    Absent,
-    /// It belongs to this object.
-    Owned {
-        /// Its data.
-        data: BTreeMap<String, String>,
-        /// Whether it carries the stale annotation.
-        stale: bool,
-        /// Whether its owner and its marks are as they should be; else it came back from a backup, say.
-        intact: bool,
-    },
-    /// Somebody else's.
-    NotOwned,
-    /// The operator was told to leave ConfigMaps alone, so nobody looked.
-    Disabled,
-    /// It cannot be read or written.
-    Failed(MapProblem),
-}
-
-/// Why a ConfigMap cannot be read or written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MapProblem {
-    /// What happened, what it means.
-    pub message: String,
-    /// Whether it waits for somebody (a quota, a policy), or heals by itself.
-    pub needs_a_person: bool,
-    /// When to try again.
-    pub again: Duration,
-}
-
-/// The last known picture, fresh or from the status.
-pub(super) struct Picture {
-    pub(super) state: Option<String>,
-    pub(super) cluster: Option<ClusterStatus>,
-    pub(super) engine: Option<EngineStatus>,
-    pub(super) read_at: Option<Timestamp>,
+impl CloudObservation {
+    /// The inventory's part, if the inventory was asked.
+    pub(super) fn read(&self) -> Option<&Observation> {
+        match self {
+            Self::Read(observation) => Some(observation),
+            Self::Suspended | Self::Blocked(_) => None,
+        }
+    }
 }

@@ -1,255 +1,79 @@
-//! From what was observed to what is reported: the whole status of a RedisClusterRef and what becomes of its ConfigMap.
+//! From what was observed to what is done: the next status of a reference, what becomes of its ConfigMap, and when to look
+//! again. Pure.
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use jiff::Timestamp;
 
-use super::input::Picture;
-pub use super::input::{ConfigMapState, Input, MapProblem, View};
-use super::map_plan;
-pub use super::map_plan::ConfigMapWrite;
-use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus, RedisClusterRefSpec, RedisClusterRefStatus};
-use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SYNCED};
+use super::config_map::state::{ConfigMapState, ConfigMapWrite};
+use super::config_map_plan;
+use super::input::{CloudObservation, Input};
+use super::last_known::LastKnown;
+use super::status::{self, STALE_INTERVALS};
+use crate::api::cluster_ref::RedisClusterRefStatus;
+use crate::api::conditions;
 use crate::api::shared::whole_seconds;
-use crate::api::{Reason, Target};
-use crate::cloud::words::{StateMeaning, state_meaning};
-use crate::controllers::problem::Problem;
-use crate::inventory::{Observation, Sight};
 use crate::runtime::requeue;
-use crate::text::one_line;
-
-/// Longest word or name of a cloud in a sentence, in characters.
-const MAX_WORD_CHARS: usize = 64;
-/// After so many intervals without a good read, the picture is stale.
-const STALE_INTERVALS: u32 = 3;
 
 /// What to do.
 #[derive(Debug)]
 pub struct Plan {
-    /// The whole status to stand.
+    /// The whole status to report.
     pub status: RedisClusterRefStatus,
-    /// The ConfigMap to apply, if it has to change.
+    /// What to write into the ConfigMap that the spec names, if it has to change.
     pub config_map: Option<ConfigMapWrite>,
+    /// The ConfigMap that an earlier spec named, which is to be deleted.
+    pub obsolete_config_map: Option<String>,
     /// When to look again, if nothing happens before.
     pub requeue_after: Duration,
 }
 
 /// The whole decision.
 pub fn plan(input: &Input<'_>) -> Plan {
-    let interval = Duration::from(input.spec.poll_interval);
-    let picture = picture(input);
-    let mut desired = judge(input, &picture, interval);
-    let config_map = map_plan::plan(input, &picture, &mut desired);
-    let handled = match &input.view {
-        View::Seen(observation) if !observation.forced_read_done => input.previous.last_handled_reconcile_at.clone(),
-        _ => input.requested_at.clone().or_else(|| input.previous.last_handled_reconcile_at.clone()),
-    };
+    let known = LastKnown::of(input);
+    let config_map = config_map_plan::plan(input, &known);
+    let desired = status::conditions(input, &known, config_map.problem);
     let mut status = RedisClusterRefStatus {
         observed_generation: Some(input.generation),
-        last_handled_reconcile_at: handled,
-        last_observed_time: picture.read_at.map(whole_seconds),
+        last_handled_reconcile_at: last_handled(input),
+        last_observed_time: known.read_at.map(whole_seconds),
         conditions: conditions::merge(&input.previous.conditions, desired, input.generation, input.now),
         provider: input.spec.target().ok().map(|target| target.provider().as_str().to_owned()),
-        state: picture.state,
-        cluster: picture.cluster,
-        engine: picture.engine,
-        connection_config_map: match &input.config_map {
-            // What was made before is still there, and has to be remembered.
-            _ if input.renamed_remains => input.previous.connection_config_map.clone(),
-            ConfigMapState::Disabled => input.previous.connection_config_map.clone(),
-            _ => input.spec.connection_config_map.as_ref().map(|wanted| wanted.name.clone()),
-        },
+        state: known.state,
+        cluster: known.cluster,
+        engine: known.engine,
+        connection_config_map: remembered_config_map(input),
     };
     keep_observed_time(&mut status, input);
-    let requeue_after = look_again(input, &status, interval);
-    Plan { status, config_map, requeue_after }
+    let requeue_after = requeue_after(input, &status);
+    Plan { status, config_map: config_map.write, obsolete_config_map: obsolete_config_map(input), requeue_after }
 }
 
-fn picture(input: &Input<'_>) -> Picture {
-    if let View::Seen(Observation { sight: Sight::Found(found), engine, .. }) = &input.view {
-        let mut cluster = found.cluster();
-        if found.parameters_read_at.is_none() && cluster.parameter_group.is_none() {
-            cluster.parameter_group = known_group(input.previous, &cluster);
-        }
-        return Picture {
-            state: found.state().map(str::to_owned),
-            cluster: Some(cluster),
-            engine: engine.as_deref().cloned(),
-            read_at: Some(found.read_at),
-        };
-    }
-    let gone = matches!(
-        &input.view,
-        View::Seen(Observation { sight: Sight::Absent | Sight::Ambiguous(_) | Sight::Members(_), .. })
-    );
-    if gone || !describes_target(input.spec, input.previous) {
-        return Picture { state: None, cluster: None, engine: None, read_at: None };
-    }
-    Picture {
-        state: input.previous.state.clone(),
-        cluster: input.previous.cluster.clone(),
-        engine: input.previous.engine.clone(),
-        read_at: input.previous.last_observed_time.as_ref().map(|time| time.0),
+/// The annotation is echoed once the read that it asks for was made; where nothing can be read, at once.
+fn last_handled(input: &Input<'_>) -> Option<String> {
+    let before = || input.previous.last_handled_reconcile_at.clone();
+    match input.cloud.read() {
+        Some(observation) if !observation.refresh_done => before(),
+        _ => input.requested_at.clone().or_else(before),
     }
 }
 
-/// The parameter group that the status has of this cluster: until it is read, as after a restart, what was read before stays.
-fn known_group(previous: &RedisClusterRefStatus, cluster: &ClusterStatus) -> Option<ParameterGroupStatus> {
-    let known = previous.cluster.as_ref().filter(|known| known.id.is_some() && known.id == cluster.id)?;
-    known.parameter_group.clone()
+fn wanted_config_map<'a>(input: &Input<'a>) -> Option<&'a str> {
+    input.spec.connection_config_map.as_ref().map(|wanted| wanted.name.as_str())
 }
 
-/// Whether the picture in the status is one of the target the spec names now.
-fn describes_target(spec: &RedisClusterRefSpec, status: &RedisClusterRefStatus) -> bool {
-    let Some(cluster) = &status.cluster else { return false };
-    let Ok(target) = spec.target() else { return false };
-    status.provider.as_deref() == Some(target.provider().as_str()) && target.query().selects(cluster)
-}
-
-fn judge(input: &Input<'_>, picture: &Picture, interval: Duration) -> Vec<DesiredCondition> {
-    match &input.view {
-        View::Suspended => suspended(input.previous, picture),
-        View::Blocked(problem) => troubled(input, picture, problem, interval),
-        View::Seen(observation) => {
-            let problem = observation.problem.as_deref().map(Problem::from);
-            let target = input.spec.target().map(Target::describe).unwrap_or_default();
-            match (&observation.sight, problem) {
-                (_, Some(problem)) => troubled(input, picture, &problem, interval),
-                (Sight::Found(_), None) => by_state(picture.state.as_deref()),
-                (Sight::Absent, None) => stalled(&Problem::new(
-                    Reason::ClusterNotFound,
-                    format!("the cloud has no {target}; it is looked for again every {}", words(interval)),
-                )),
-                (Sight::Ambiguous(ids), None) => stalled(&Problem::new(
-                    Reason::AmbiguousName,
-                    format!("{} clusters are a {target}: refer to one of them by ID ({})", ids.len(), few(ids)),
-                )),
-                (Sight::NotYet | Sight::Members(_), None) => waiting(picture),
-            }
-        }
+/// The name that the status remembers, so that the ConfigMap is deleted when the spec names another.
+fn remembered_config_map(input: &Input<'_>) -> Option<String> {
+    if input.obsolete_remains || input.config_map == ConfigMapState::Disabled {
+        return input.previous.connection_config_map.clone();
     }
+    wanted_config_map(input).map(str::to_owned)
 }
 
-/// No read has come back yet: what stood goes on standing.
-fn waiting(picture: &Picture) -> Vec<DesiredCondition> {
-    let mut desired = match &picture.cluster {
-        Some(_) => by_state(picture.state.as_deref()),
-        None => vec![DesiredCondition::new(
-            READY,
-            ConditionStatus::Unknown,
-            Reason::Observing,
-            "the cloud is being read for the first time",
-        )],
-    };
-    desired.retain(|condition| condition.type_ != SYNCED && condition.type_ != RECONCILING);
-    desired.push(DesiredCondition::new(SYNCED, ConditionStatus::Unknown, Reason::Observing, "the cloud is being read"));
-    desired.push(DesiredCondition::new(
-        RECONCILING,
-        ConditionStatus::True,
-        Reason::Observing,
-        "the cloud is being read",
-    ));
-    desired
-}
-
-fn by_state(state: Option<&str>) -> Vec<DesiredCondition> {
-    let word = &one_line(state.unwrap_or_default(), MAX_WORD_CHARS);
-    let mut desired = vec![DesiredCondition::new(
-        SYNCED,
-        ConditionStatus::True,
-        Reason::ObserveSucceeded,
-        "the cloud was read with success",
-    )];
-    let ready = match state_meaning(word) {
-        StateMeaning::Serving => {
-            DesiredCondition::new(READY, ConditionStatus::True, Reason::Running, format!("the cloud says {word}"))
-        }
-        StateMeaning::Transitional => {
-            let message = format!("the cloud says {word}; waiting until it is running");
-            desired.push(DesiredCondition::new(
-                RECONCILING,
-                ConditionStatus::True,
-                Reason::Progressing,
-                message.clone(),
-            ));
-            DesiredCondition::new(READY, ConditionStatus::False, Reason::Progressing, message)
-        }
-        StateMeaning::Down => {
-            DesiredCondition::new(READY, ConditionStatus::False, Reason::NotRunning, format!("the cloud says {word}"))
-        }
-        StateMeaning::Unknown if word.is_empty() => DesiredCondition::new(
-            READY,
-            ConditionStatus::Unknown,
-            Reason::UnknownState,
-            "the cloud names no state for this Redis",
-        ),
-        StateMeaning::Unknown => DesiredCondition::new(
-            READY,
-            ConditionStatus::Unknown,
-            Reason::UnknownState,
-            format!("the cloud says {word}, a state this version of the operator does not know"),
-        ),
-    };
-    desired.push(ready);
-    desired
-}
-
-/// The last talk failed: what needs a person is Stalled, what heals by itself keeps the picture until that is stale.
-fn troubled(input: &Input<'_>, picture: &Picture, problem: &Problem, interval: Duration) -> Vec<DesiredCondition> {
-    if problem.needs_a_person {
-        return stalled(problem);
-    }
-    let synced = DesiredCondition::new(SYNCED, ConditionStatus::False, problem.reason, problem.message.clone());
-    let stale_after = SignedDuration::try_from(interval * STALE_INTERVALS).unwrap_or(SignedDuration::MAX);
-    let Some(read_at) = picture.read_at.filter(|_| picture.cluster.is_some()) else {
-        return vec![
-            DesiredCondition::new(READY, ConditionStatus::Unknown, problem.reason, problem.message.clone()),
-            DesiredCondition::new(RECONCILING, ConditionStatus::True, problem.reason, "the cloud is asked again"),
-            synced,
-        ];
-    };
-    if input.now.duration_since(read_at) > stale_after {
-        let message = format!("last seen at {}, since then: {}", whole_seconds(read_at).0, problem.message);
-        return vec![
-            DesiredCondition::new(READY, ConditionStatus::Unknown, Reason::ObservationStale, message),
-            DesiredCondition::new(
-                RECONCILING,
-                ConditionStatus::True,
-                Reason::ObservationStale,
-                "the cloud is asked again",
-            ),
-            synced,
-        ];
-    }
-    let mut desired = by_state(picture.state.as_deref());
-    desired.retain(|condition| condition.type_ != SYNCED);
-    desired.push(synced);
-    desired
-}
-
-fn stalled(problem: &Problem) -> Vec<DesiredCondition> {
-    vec![
-        DesiredCondition::new(READY, ConditionStatus::False, problem.reason, problem.message.clone()),
-        DesiredCondition::new(STALLED, ConditionStatus::True, problem.reason, problem.message.clone()),
-        DesiredCondition::new(SYNCED, ConditionStatus::False, problem.reason, problem.message.clone()),
-    ]
-}
-
-/// Reading stopped on purpose: Ready stands as it was last known, unless that was of another target.
-fn suspended(previous: &RedisClusterRefStatus, picture: &Picture) -> Vec<DesiredCondition> {
-    let note = "reading is suspended by spec.suspend; the picture is that of lastObservedTime";
-    let of_another = previous.cluster.is_some() && picture.cluster.is_none();
-    let ready = match conditions::find(&previous.conditions, READY).filter(|_| !of_another) {
-        Some(Condition { status, .. }) if status == "True" => {
-            DesiredCondition::new(READY, ConditionStatus::True, Reason::Suspended, note)
-        }
-        Some(Condition { status, .. }) if status == "False" => {
-            DesiredCondition::new(READY, ConditionStatus::False, Reason::Suspended, note)
-        }
-        _ => DesiredCondition::new(READY, ConditionStatus::Unknown, Reason::Suspended, note),
-    };
-    vec![ready, DesiredCondition::new(SYNCED, ConditionStatus::False, Reason::Suspended, note)]
+fn obsolete_config_map(input: &Input<'_>) -> Option<String> {
+    let before = input.previous.connection_config_map.as_deref()?;
+    let is_obsolete = input.config_map != ConfigMapState::Disabled && Some(before) != wanted_config_map(input);
+    is_obsolete.then(|| before.to_owned())
 }
 
 /// An unchanged status keeps its lastObservedTime until the object's next turn, so that it need not be written.
@@ -267,55 +91,49 @@ fn keep_observed_time(status: &mut RedisClusterRefStatus, input: &Input<'_>) {
 
 /// Counts the object's turns, one a heartbeat, up to a time.
 fn turn(input: &Input<'_>, time: Timestamp) -> i64 {
-    (time.as_second() + whole(input.phase)).div_euclid(whole(input.heartbeat).max(1))
+    (time.as_second() + seconds(input.phase)).div_euclid(seconds(input.heartbeat).max(1))
 }
 
 /// Until the object's turn after `last`.
 fn until_next_turn(input: &Input<'_>, last: Timestamp) -> Duration {
-    let heartbeat = whole(input.heartbeat).max(1);
-    let at = (turn(input, last) + 1).saturating_mul(heartbeat) - whole(input.phase);
+    let heartbeat = seconds(input.heartbeat).max(1);
+    let at = (turn(input, last) + 1).saturating_mul(heartbeat) - seconds(input.phase);
     Duration::from_secs(u64::try_from(at - input.now.as_second()).unwrap_or(0))
 }
 
-fn whole(duration: Duration) -> i64 {
+fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX / 4)
 }
 
-/// When to look again, if nothing happens before. The inventory wakes the object when the cloud changes; what remains is what
-/// comes with time alone.
-fn look_again(input: &Input<'_>, status: &RedisClusterRefStatus, interval: Duration) -> Duration {
-    let mut wait = if input.renamed_remains { interval } else { requeue::WHEN_CHANGED };
+/// When to look again, if nothing happens before. The inventory triggers the object when the cloud changes; what remains is
+/// what comes with time alone.
+fn requeue_after(input: &Input<'_>, status: &RedisClusterRefStatus) -> Duration {
+    let interval = Duration::from(input.spec.poll_interval);
+    let mut wait = if input.obsolete_remains { interval } else { requeue::WHEN_CHANGED };
     if let ConfigMapState::Failed(problem) = &input.config_map {
         wait = wait.min(problem.again);
     }
-    let View::Seen(observation) = &input.view else {
-        return if matches!(input.view, View::Suspended) { wait } else { wait.min(interval) };
+    let observation = match &input.cloud {
+        CloudObservation::Suspended => return wait,
+        CloudObservation::Blocked(_) => return wait.min(interval),
+        CloudObservation::Read(observation) => observation,
     };
-    // The picture grows stale, or its time is to be told again: after the turn, once a read has come that is newer.
-    if let Some(seen) = &status.last_observed_time {
-        wait = wait.min(match &observation.problem {
-            None => until_next_turn(input, seen.0) + interval.mul_f64(1.1),
-            Some(_) => {
-                let stale = interval * STALE_INTERVALS + Duration::from_secs(1);
-                let age = Duration::try_from(input.now.duration_since(seen.0)).unwrap_or_default();
-                if age > stale { requeue::WHEN_CHANGED } else { stale - age }
-            }
+    if let Some(read_at) = &status.last_observed_time {
+        wait = wait.min(match observation.problem {
+            // The time of the read is to be reported again: after the turn, once a newer read has come.
+            None => until_next_turn(input, read_at.0) + interval.mul_f64(1.1),
+            Some(_) => until_stale(input, read_at.0, interval),
         });
     }
-    // Nobody tells of a ConfigMap that somebody else has changed or deleted.
-    if input.spec.connection_config_map.is_some() { wait.min(interval) } else { wait }
+    // There is no watch on ConfigMaps, so one that was changed or deleted is found by looking.
+    if wanted_config_map(input).is_some() { wait.min(interval) } else { wait }
 }
 
-fn few(ids: &[String]) -> String {
-    let mut few: Vec<String> = ids.iter().take(3).map(|id| one_line(id, MAX_WORD_CHARS)).collect();
-    if ids.len() > few.len() {
-        few.push("…".to_owned());
-    }
-    few.join(", ")
-}
-
-fn words(interval: Duration) -> String {
-    crate::api::shared::Duration::from(interval).to_string()
+/// Until what was read at `read_at` is stale; if it is, until something changes.
+fn until_stale(input: &Input<'_>, read_at: Timestamp, interval: Duration) -> Duration {
+    let stale_after = interval * STALE_INTERVALS + Duration::from_secs(1);
+    let age = Duration::try_from(input.now.duration_since(read_at)).unwrap_or_default();
+    if age > stale_after { requeue::WHEN_CHANGED } else { stale_after - age }
 }
 
 #[cfg(test)]

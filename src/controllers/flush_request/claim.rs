@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::request::StoredRequest;
+use crate::api::cluster_ref::NcpSite;
+use crate::digest;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use sha2::{Digest as _, Sha256};
-
-use crate::api::cluster_ref::NcpSite;
-use crate::api::flush_request::RedisFlushRequestStatus;
-
-use super::session::Snapshot;
 
 /// Label that marks a Lease as a claim; its value is [`CLAIM_KIND`].
 pub const CLAIM_LABEL: &str = "managedredis.dev/claim";
@@ -30,13 +27,29 @@ const TARGET: &str = "managedredis.dev/target";
 /// Hexadecimal digits of the hash in a claim's name: with the prefix 63 characters, so that the name also fits a label.
 const HASH_DIGITS: usize = 57;
 
-/// What a claim is on: one request ID and one instance.
+/// What one flush empties, and what "at most once" is about. It is named by what never changes.
+///
+/// Of NCP Classic it is a whole instance. Of a cloud that empties an instance shard by shard it would be one shard.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ClaimKey {
+pub struct FlushUnit {
     /// Site of the instance; instance numbers are unique within one.
     pub site: NcpSite,
-    /// `cloudDBInstanceNo` of the instance.
+    /// Number of the instance.
     pub instance_no: String,
+}
+
+impl FlushUnit {
+    /// The parts that tell it from every other unit. They never change: claims outlive operators.
+    fn parts(&self) -> [&str; 2] {
+        [self.site.as_str(), &self.instance_no]
+    }
+}
+
+/// What a claim is on: one request ID and what it flushes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimKey {
+    /// What is flushed.
+    pub unit: FlushUnit,
     /// `spec.requestID`, or its default.
     pub request_id: String,
 }
@@ -45,12 +58,7 @@ impl ClaimKey {
     /// Name of the Lease: `flush-` and a SHA-256 over the parts, each with its length, so that no two keys share a text.
     #[must_use]
     pub fn lease_name(&self) -> String {
-        let mut hash = Sha256::new();
-        for part in [self.site.as_str(), &self.instance_no, &self.request_id] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        let mut digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut digits = digest::hex(self.unit.parts().into_iter().chain([self.request_id.as_str()]));
         digits.truncate(HASH_DIGITS);
         format!("{CLAIM_KIND}-{digits}")
     }
@@ -80,7 +88,7 @@ impl Claim {
     #[must_use]
     pub fn to_lease(&self, operator_namespace: &str) -> Lease {
         let labels = [(CLAIM_LABEL, CLAIM_KIND), (REQUEST_UID_LABEL, self.request_uid.as_str())];
-        let target = format!("ncp/{}/{}", self.key.site.as_str(), self.key.instance_no);
+        let target = format!("ncp/{}", self.key.unit.parts().join("/"));
         let annotations = [
             (REQUEST_NAMESPACE, self.namespace.as_str()),
             (REQUEST_NAME, self.name.as_str()),
@@ -110,8 +118,8 @@ fn owned(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-/// A claim as it stands in the API server. What a Lease does not say is empty, which equals no UID and no attempt: a Lease
-/// that this operator did not write can block a flush, but never permit one.
+/// A claim as the API server has it. What a Lease does not say is empty, and that equals no UID and no attempt: a Lease that
+/// this operator did not write can block a flush, but never permit one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HeldClaim {
     /// Name of the Lease.
@@ -163,10 +171,10 @@ impl HeldClaim {
         self.is_of(request_uid) && !attempt_id.is_empty() && self.attempt_id == attempt_id
     }
 
-    /// Whether its request says of exactly its attempt that it was not executed, so that it may be released at once. The plan
-    /// does that; the sweep makes up for it where the plan could not (no access, a creation that came through late).
+    /// Whether its request says that exactly its attempt was not executed, so that it may be released at once. The plan releases
+    /// it; the sweep does so where the plan could not (no access, a creation that arrived late).
     #[must_use]
-    pub fn is_unused(&self, request: &Snapshot) -> bool {
+    pub fn is_unused(&self, request: &StoredRequest) -> bool {
         self.is_for(&request.uid, request.attempt_not_executed())
     }
 }
@@ -184,10 +192,6 @@ pub fn expired(claim: &HeldClaim, now: Timestamp, retention: Duration, request_s
 /// Whether a request still needs its claim: it is not final, or it is final but its deadline has not passed, so that a
 /// status that got lost would make it start anew.
 #[must_use]
-pub fn still_open(request: &Snapshot, now: Timestamp) -> bool {
-    !is_final(&request.status) || now < request.deadline().at
-}
-
-fn is_final(status: &RedisFlushRequestStatus) -> bool {
-    status.phase.is_some_and(crate::api::flush_request::FlushPhase::is_terminal)
+pub fn still_open(request: &StoredRequest, now: Timestamp) -> bool {
+    !request.phase().is_terminal() || now < request.deadline().at
 }

@@ -3,9 +3,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::sends::Sends;
-use super::slots::Slots;
-use super::targets::Targets;
+use super::sends::SendPermits;
+use super::slots::FlushSlots;
+use super::targets::BusyTargets;
 use crate::api::RedisFlushRequest;
 use crate::api::flush_request::FlushPhase;
 use crate::controllers::context::Context;
@@ -24,11 +24,11 @@ pub struct FlushContext {
     /// Publishes events about flush requests.
     pub events: EventQueue,
     /// Which flush request is at which target.
-    pub flush_targets: Targets,
-    /// Which flush requests talk with a cloud now.
-    pub flush_slots: Slots,
+    pub flush_targets: BusyTargets,
+    /// Which flush requests read from a cloud now.
+    pub flush_slots: FlushSlots,
     /// The flushes under way, by connection.
-    pub flush_sends: Sends,
+    pub flush_sends: SendPermits,
 }
 
 impl FlushContext {
@@ -40,9 +40,9 @@ impl FlushContext {
             flush_requests: Arc::clone(&objects.store),
             trigger: objects.trigger.clone(),
             events: objects.events.clone(),
-            flush_targets: Targets::default(),
-            flush_slots: Slots::new(objects.trigger.clone()),
-            flush_sends: Sends::default(),
+            flush_targets: BusyTargets::default(),
+            flush_slots: FlushSlots::new(objects.trigger.clone()),
+            flush_sends: SendPermits::default(),
         }
     }
 }

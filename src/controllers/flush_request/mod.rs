@@ -14,13 +14,18 @@
 //! [`Effect`]; `tests/flush_model` checks that very function against crashes, overlapping leaders and lost answers.
 
 pub mod claim;
+mod claim_store;
 pub mod context;
+pub mod effect;
 mod executor;
+pub mod facts;
+mod messages;
 pub mod outcome;
 pub mod plan;
 mod reconcile;
+mod reference;
+pub mod request;
 pub mod sends;
-pub mod sentences;
 pub mod session;
 pub mod slots;
 pub mod status;
@@ -30,13 +35,10 @@ pub mod targets;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Claim, ClaimKey, HeldClaim};
-pub use outcome::{FailureKind, FlushReply, NotSent, SendError, SendOutcome};
-pub use plan::{Effect, plan};
-pub use session::{
-    ClaimView, Clock, CloudView, Holder, Instance, Others, Reference, Report, Session, Snapshot, Target,
-};
-pub use status::{Note, StatusWrite};
-
-/// Holds a request in the API server from its first attempt until its verdict is written and its claim is settled.
-pub const FINALIZER: &str = "managedredis.dev/flush";
+pub use claim::{Claim, ClaimKey, FlushUnit, HeldClaim};
+pub use effect::{Effect, EffectReport, StatusWrite};
+pub use facts::{Holder, ObservedCaches, ObservedClaim, ObservedReference, Others, OwnAttempt, PlanTime, TargetCache};
+pub use outcome::{NotSent, SendOutcome};
+pub use plan::plan;
+pub use request::{FINALIZER, StoredRequest};
+pub use session::Session;

@@ -2,102 +2,17 @@
 
 use std::time::Duration;
 
+use crate::api::Reason;
 use crate::api::flush_request::FlushResponse;
+use crate::cloud::{CloudError, ErrorKind, Executed, FlushReceipt};
 
-/// The return code of success, of the flush as of every NCP operation.
-const SUCCESS: &str = "0";
+/// Characters of one text of the cloud that a status keeps. A status that grows too large cannot be written, and a verdict that
+/// cannot be written is lost.
+const MAX_TEXT_CHARS: usize = 300;
 
-/// Kind of a failed call; the words of the cloud layer's errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FailureKind {
-    /// The cloud does not accept the key or the signature.
-    CredentialsRejected,
-    /// The credential may not do this.
-    PermissionDenied,
-    /// The instance does not exist.
-    NotFound,
-    /// Too many requests.
-    RateLimited,
-    /// Another operation runs on the instance.
-    Busy,
-    /// The cloud refuses the request as it is.
-    BadRequest,
-    /// No connection, a timeout, a reset, or an HTTP 5xx.
-    Unavailable,
-    /// An answer that is not what the API documents.
-    UnexpectedResponse,
-}
-
-impl FailureKind {
-    /// The reason of conditions and events.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CredentialsRejected => "CredentialsRejected",
-            Self::PermissionDenied => "PermissionDenied",
-            Self::NotFound => "InstanceNotFound",
-            Self::RateLimited => "RateLimited",
-            Self::Busy => "TargetBusy",
-            Self::BadRequest => "BadRequest",
-            Self::Unavailable => "CloudUnavailable",
-            Self::UnexpectedResponse => "UnexpectedResponse",
-        }
-    }
-
-    /// Whether the same flush may work a moment later, given that it was not executed.
-    fn is_transient(self) -> bool {
-        match self {
-            Self::RateLimited | Self::Busy | Self::Unavailable => true,
-            Self::CredentialsRejected
-            | Self::PermissionDenied
-            | Self::NotFound
-            | Self::BadRequest
-            | Self::UnexpectedResponse => false,
-        }
-    }
-}
-
-/// A flush that the cloud answered with a well-formed response.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct FlushReply {
-    /// HTTP status.
-    pub http_status: Option<u16>,
-    /// The cloud's ID of the request.
-    pub trace_id: Option<String>,
-    /// `returnCode`; "0" is success.
-    pub return_code: Option<String>,
-    /// `returnMessage`.
-    pub return_message: Option<String>,
-    /// `totalRows`.
-    pub total_rows: Option<i32>,
-    /// State of the instance, if the answer lists it.
-    pub state: Option<String>,
-}
-
-impl FlushReply {
-    /// Whether the cloud accepted the flush.
-    fn is_success(&self) -> bool {
-        self.return_code.as_deref() == Some(SUCCESS)
-    }
-}
-
-/// A flush that failed, in the cloud layer's terms.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SendError {
-    /// What kind of failure.
-    pub kind: FailureKind,
-    /// Whether the cloud may have acted on it nevertheless: false only if it is proven that it did not.
-    pub maybe_executed: bool,
-    /// HTTP status; none without an answer.
-    pub http_status: Option<u16>,
-    /// The cloud's error code.
-    pub code: Option<String>,
-    /// What happened, one line without secrets.
-    pub message: String,
-    /// The cloud's ID of the request.
-    pub trace_id: Option<String>,
-    /// How long the cloud asked to wait.
-    pub retry_after: Option<Duration>,
+/// A text of the cloud, cut to the length that a status keeps.
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().take(MAX_TEXT_CHARS).collect()
 }
 
 /// Why a process that was about to send did not.
@@ -113,7 +28,7 @@ pub enum NotSent {
     DeadlinePassed,
     /// The request was deleted in between.
     Deleted,
-    /// The reference leads to another instance now, or to none.
+    /// The reference leads to another cache now, or to none.
     ReferenceChanged,
     /// The claim could not be created or read.
     ClaimUnavailable(String),
@@ -124,12 +39,21 @@ pub enum NotSent {
 /// What the one send of an attempt came to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SendOutcome {
-    /// Nothing left this process.
+    /// The process decided not to send.
     NotSent(NotSent),
-    /// The cloud answered.
-    Replied(FlushReply),
-    /// The cloud refused, or there is no answer to rely on.
-    Failed(SendError),
+    /// There was no client of the cloud to send with.
+    NoClient {
+        /// What kind of problem that is.
+        kind: ErrorKind,
+        /// The problem, as a sentence.
+        message: String,
+    },
+    /// The send began, and its answer is not known.
+    NoAnswer,
+    /// The cloud answered in the documented form.
+    Answered(FlushReceipt),
+    /// The call failed; the error says whether the flush may have been executed.
+    Failed(CloudError),
 }
 
 /// What follows from a [`SendOutcome`].
@@ -145,50 +69,58 @@ pub enum Consequence {
     Unknown,
 }
 
-impl SendOutcome {
-    /// The outcome that stands from the moment a send begins until its answer is known.
-    #[must_use]
-    pub fn without_answer() -> Self {
-        Self::Failed(SendError {
-            kind: FailureKind::Unavailable,
-            maybe_executed: true,
-            http_status: None,
-            code: None,
-            message: "the call did not come back".to_owned(),
-            trace_id: None,
-            retry_after: None,
-        })
+impl From<Result<FlushReceipt, CloudError>> for SendOutcome {
+    fn from(result: Result<FlushReceipt, CloudError>) -> Self {
+        let short = |text: Option<String>| text.as_deref().map(shortened);
+        match result {
+            Ok(receipt) => Self::Answered(FlushReceipt {
+                trace_id: short(receipt.trace_id),
+                return_code: short(receipt.return_code),
+                return_message: short(receipt.return_message),
+                state: short(receipt.state),
+                ..receipt
+            }),
+            Err(error) => Self::Failed(CloudError {
+                code: short(error.code),
+                message: shortened(&error.message),
+                trace_id: short(error.trace_id),
+                ..error
+            }),
+        }
     }
+}
 
-    /// What follows: success only for return code 0, another attempt or a refusal only with proof, else [`Consequence::Unknown`].
+impl SendOutcome {
+    /// What follows: success only for a receipt that says so, another attempt or a refusal only with proof, else
+    /// [`Consequence::Unknown`].
     #[must_use]
     pub fn consequence(&self) -> Consequence {
         match self {
             Self::NotSent(_) => Consequence::TryAgain(Duration::ZERO),
-            Self::Replied(reply) if reply.is_success() => Consequence::Accepted,
-            Self::Failed(error) if !error.maybe_executed && error.kind.is_transient() => {
-                Consequence::TryAgain(error.retry_after.unwrap_or_default())
-            }
-            Self::Failed(error) if !error.maybe_executed => Consequence::Refused,
-            Self::Replied(_) | Self::Failed(_) => Consequence::Unknown,
+            Self::NoClient { kind, .. } => not_executed(*kind, None),
+            Self::Answered(receipt) if receipt.is_accepted() => Consequence::Accepted,
+            Self::Failed(error) if error.executed == Executed::No => not_executed(error.kind, error.retry_after),
+            Self::NoAnswer | Self::Answered(_) | Self::Failed(_) => Consequence::Unknown,
         }
     }
 
     /// The reason of conditions and events.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::NotSent(NotSent::Paused) => "ProcessPaused",
-            Self::NotSent(NotSent::Stopping) => "OperatorStopping",
-            Self::NotSent(NotSent::Queued) => "Queued",
-            Self::NotSent(NotSent::DeadlinePassed) => "DeadlinePassed",
-            Self::NotSent(NotSent::Deleted) => "Deleted",
-            Self::NotSent(NotSent::ReferenceChanged) => "ReferenceChanged",
-            Self::NotSent(NotSent::ClaimUnavailable(_)) => "ClaimUnavailable",
-            Self::NotSent(NotSent::ClaimedByAnother(_)) => "ClaimHeld",
-            Self::Replied(reply) if reply.is_success() => "Accepted",
-            Self::Replied(_) => "UnexpectedResponse",
-            Self::Failed(error) => error.kind.as_str(),
+            Self::NotSent(NotSent::Paused) => Reason::ProcessPaused,
+            Self::NotSent(NotSent::Stopping) => Reason::OperatorStopping,
+            Self::NotSent(NotSent::Queued) => Reason::Queued,
+            Self::NotSent(NotSent::DeadlinePassed) => Reason::DeadlinePassed,
+            Self::NotSent(NotSent::Deleted) => Reason::Deleted,
+            Self::NotSent(NotSent::ReferenceChanged) => Reason::ReferenceChanged,
+            Self::NotSent(NotSent::ClaimUnavailable(_)) => Reason::ClaimUnavailable,
+            Self::NotSent(NotSent::ClaimedByAnother(_)) => Reason::ClaimHeld,
+            Self::Answered(receipt) if receipt.is_accepted() => Reason::Accepted,
+            Self::Answered(_) => Reason::UnexpectedResponse,
+            Self::NoClient { kind, .. } => reason_of(*kind),
+            Self::NoAnswer => reason_of(ErrorKind::Unavailable),
+            Self::Failed(error) => reason_of(error.kind),
         }
     }
 
@@ -196,13 +128,13 @@ impl SendOutcome {
     #[must_use]
     pub fn response(&self) -> Option<FlushResponse> {
         let response = match self {
-            Self::NotSent(_) => FlushResponse::default(),
-            Self::Replied(reply) => FlushResponse {
-                http_status: reply.http_status.map(i32::from),
-                trace_id: reply.trace_id.clone(),
-                return_code: reply.return_code.clone(),
-                return_message: reply.return_message.clone(),
-                total_rows: reply.total_rows,
+            Self::NotSent(_) | Self::NoClient { .. } | Self::NoAnswer => FlushResponse::default(),
+            Self::Answered(receipt) => FlushResponse {
+                http_status: receipt.http_status.map(i32::from),
+                trace_id: receipt.trace_id.clone(),
+                return_code: receipt.return_code.clone(),
+                return_message: receipt.return_message.clone(),
+                total_rows: receipt.total_rows,
             },
             Self::Failed(error) => FlushResponse {
                 http_status: error.http_status.map(i32::from),
@@ -213,5 +145,67 @@ impl SendOutcome {
             },
         };
         (response != FlushResponse::default()).then_some(response)
+    }
+}
+
+/// What follows from a failure that is proven not to have executed the flush: the same flush may work a moment later, or never.
+fn not_executed(kind: ErrorKind, retry_after: Option<Duration>) -> Consequence {
+    match kind {
+        ErrorKind::RateLimited | ErrorKind::Busy | ErrorKind::Unavailable => {
+            Consequence::TryAgain(retry_after.unwrap_or_default())
+        }
+        ErrorKind::CredentialsRejected
+        | ErrorKind::PermissionDenied
+        | ErrorKind::NotFound
+        | ErrorKind::BadRequest
+        | ErrorKind::UnexpectedResponse => Consequence::Refused,
+    }
+}
+
+/// The reason of a failed flush.
+pub(super) fn reason_of(kind: ErrorKind) -> Reason {
+    match kind {
+        ErrorKind::CredentialsRejected => Reason::CredentialsRejected,
+        ErrorKind::PermissionDenied => Reason::PermissionDenied,
+        ErrorKind::NotFound => Reason::InstanceNotFound,
+        ErrorKind::RateLimited => Reason::RateLimited,
+        ErrorKind::Busy => Reason::TargetBusy,
+        ErrorKind::BadRequest => Reason::BadRequest,
+        ErrorKind::Unavailable => Reason::CloudUnavailable,
+        ErrorKind::UnexpectedResponse => Reason::UnexpectedResponse,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::Provider;
+
+    #[test]
+    fn no_text_of_the_cloud_makes_a_status_too_large() {
+        let long = "가".repeat(100_000);
+        let receipt = FlushReceipt {
+            http_status: Some(200),
+            trace_id: Some(long.clone()),
+            return_code: Some(long.clone()),
+            return_message: Some(long.clone()),
+            total_rows: Some(i32::MAX),
+            state: Some(long.clone()),
+        };
+        let stored = serde_json::to_string(&SendOutcome::from(Ok(receipt)).response()).unwrap();
+        assert!(stored.len() < 4096, "{} bytes", stored.len());
+        let error = CloudError {
+            provider: Provider::Ncp,
+            operation: "flushCloudDBInstance",
+            kind: ErrorKind::Busy,
+            executed: Executed::No,
+            http_status: Some(400),
+            code: Some(long.clone()),
+            message: long.clone(),
+            trace_id: Some(long),
+            retry_after: None,
+        };
+        let stored = serde_json::to_string(&SendOutcome::from(Err(error)).response()).unwrap();
+        assert!(stored.len() < 4096, "{} bytes", stored.len());
     }
 }

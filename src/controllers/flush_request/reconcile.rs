@@ -1,4 +1,5 @@
-//! The loop: ask the plan for one effect, do it, tell the plan, until there is nothing to do.
+//! The reconcile: observe, plan, act, report, requeue. Plan and act alternate: the plan names one effect, the executor does it,
+//! the session takes in what came of it, until there is nothing to do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,13 @@ use jiff::Timestamp;
 use kube::api::Api;
 use tracing::{error, warn};
 
-use super::FINALIZER;
 use super::context::FlushContext;
-use super::executor::{Executor, request_key};
-use super::plan::{Effect, plan};
-use super::session::{Clock, Report, Session, Snapshot};
+use super::effect::{Effect, EffectReport};
+use super::executor::Executor;
+use super::facts::PlanTime;
+use super::plan::plan;
+use super::request::{FINALIZER, StoredRequest};
+use super::session::Session;
 use super::sweep::expired_claims;
 use crate::api::RedisFlushRequest;
 use crate::api::flush_request::FlushPhase;
@@ -23,7 +26,7 @@ use crate::runtime::requeue;
 use crate::runtime::stored::Watched;
 use crate::runtime::workers::Worker;
 
-/// More effects than any request needs in one reconcile; beyond it something goes in circles.
+/// More effects than any request needs in one reconcile. To reach it is a bug.
 const MAX_EFFECTS: usize = 200;
 
 /// Between two tries to write down the answer to a flush.
@@ -39,35 +42,24 @@ impl Reconcile for RedisFlushRequest {
     type Context = FlushContext;
 
     async fn reconcile(self: Arc<Self>, ctx: Arc<FlushContext>, worker: Worker) -> Result<Outcome, ReconcileError> {
-        let namespace = self.metadata.namespace.clone().unwrap_or_default();
-        let name = self.metadata.name.clone().unwrap_or_default();
-        let mut in_queue = InQueue { ctx: &ctx, namespace: &namespace, name: &name, stays: false };
-        let me = request_key(&namespace, &name);
-        // The cache only says that there is something to look at; what is decided on is read fresh.
-        let api: Api<RedisFlushRequest> = Api::namespaced(ctx.client.clone(), &namespace);
-        let Some(current) = api.get_opt(&name).await? else {
-            ctx.flush_targets.give_back(&me);
+        let key = ObjectKey::of(&self.metadata);
+        let mut place = QueuePlace { ctx: &ctx, key: &key, is_kept: false };
+        let Some(mut run) = FlushRun::observe(&ctx, &key, worker).await? else {
+            ctx.flush_targets.give_back(&key);
             return Ok(Outcome::settled(requeue::WHEN_CHANGED));
         };
-        let Some(snapshot) = Snapshot::of(&current) else { return Ok(Outcome::settled(requeue::WHEN_CHANGED)) };
-        let session = Session::new(snapshot, attempt_id(), ctx.settings.identity.clone());
-        let mut run = Run { executor: Executor::new(Arc::clone(&ctx), current, worker), session, wrote: false };
-        let result = run.drive().await;
-        in_queue.stays = run.executor.queued;
-        if let Err(ReconcileError::Refused(sentence)) = &result {
-            run.executor.announce_refusal(sentence);
-        }
-        run.executor.publish_notes();
+        let requeue_after = run.plan_and_act().await;
+        place.is_kept = run.executor.queued;
+        run.report(requeue_after.as_ref().err());
         if !run.is_flushing() {
-            ctx.flush_targets.give_back(&me);
+            ctx.flush_targets.give_back(&key);
         }
-        result
+        requeue_after.map(|after| run.requeue(after))
     }
 
     fn forget(ctx: &FlushContext, key: &ObjectKey) {
-        let (namespace, name) = (key.namespace(), key.name());
-        ctx.flush_targets.give_back(&request_key(namespace, name));
-        ctx.flush_slots.leave(namespace, name);
+        ctx.flush_targets.give_back(key);
+        ctx.flush_slots.leave(key);
     }
 }
 
@@ -91,76 +83,103 @@ impl Follower for FlushContext {
     }
 }
 
-/// The place of a request among those that wait for a slot: given up, however its reconcile ends, unless it says that it waits.
-struct InQueue<'a> {
+/// The place of a request among those that wait for a slot. However its reconcile ends, the place is given up unless the request
+/// still waits.
+struct QueuePlace<'a> {
     ctx: &'a FlushContext,
-    namespace: &'a str,
-    name: &'a str,
-    stays: bool,
+    key: &'a ObjectKey,
+    is_kept: bool,
 }
 
-impl Drop for InQueue<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
-        if !self.stays {
-            self.ctx.flush_slots.leave(self.namespace, self.name);
+        if !self.is_kept {
+            self.ctx.flush_slots.leave(self.key);
         }
     }
 }
 
-struct Run {
+/// One reconcile of one request.
+struct FlushRun {
     executor: Executor,
     session: Session,
     wrote: bool,
 }
 
-impl Run {
-    async fn drive(&mut self) -> Result<Outcome, ReconcileError> {
-        for _ in 0..MAX_EFFECTS {
-            let since_attempt_began = self.executor.attempt_began.map(|began| began.elapsed()).unwrap_or_default();
-            let effect = plan(&self.session, Clock { now: Timestamp::now(), since_attempt_began });
-            match effect {
-                Effect::Wait(wait) => return Ok(self.outcome(wait)),
-                Effect::Done => return Ok(self.outcome(requeue::WHEN_CHANGED)),
-                Effect::WriteStatus(_) | Effect::AddFinalizer | Effect::RemoveFinalizer(_) => self.wrote = true,
-                _ => {}
-            }
-            self.session.begin(&effect);
-            self.executor.flushing(self.is_flushing() || begins_to_send(&effect));
-            let report = match self.executor.carry_out(&self.session, &effect).await {
-                Err(error) if !self.session.holds_answer() => return Err(error),
-                Err(error) => {
-                    warn!(%error, "the answer to the flush is not written down yet; trying again");
-                    Report::ObjectUncertain
-                }
-                Ok(report) => report,
-            };
-            // An API server that is away for a moment must not turn an answer into Unknown.
-            if report == Report::ObjectUncertain && self.session.holds_answer() {
-                tokio::time::sleep(BETWEEN_WRITES).await;
-            }
-            self.session.absorb(report);
-            self.executor.flushing(self.is_flushing());
-            if self.session.object.phase() != FlushPhase::Sending {
-                self.executor.publish_notes();
-            }
-        }
-        error!("a flush request went in circles; this is a bug of the operator");
-        Ok(self.outcome(requeue::after_failures(u32::MAX)))
+impl FlushRun {
+    /// Reads the request from the API server: the store only says that there is something to look at. None if it is gone.
+    async fn observe(ctx: &Arc<FlushContext>, key: &ObjectKey, worker: Worker) -> Result<Option<Self>, ReconcileError> {
+        let api: Api<RedisFlushRequest> = Api::namespaced(ctx.client.clone(), key.namespace());
+        let Some(current) = api.get_opt(key.name()).await? else { return Ok(None) };
+        let Some(request) = StoredRequest::of(&current) else { return Ok(None) };
+        let session = Session::new(request, attempt_id(), ctx.settings.identity.clone());
+        let executor = Executor::new(Arc::clone(ctx), current, worker);
+        Ok(Some(Self { executor, session, wrote: false }))
     }
 
-    /// Whether the request is at its target, as far as this reconcile knows.
+    /// Does one effect after the other, as the plan names them. Says when to look again.
+    async fn plan_and_act(&mut self) -> Result<Duration, ReconcileError> {
+        for _ in 0..MAX_EFFECTS {
+            let since_attempt_began = self.executor.attempt_began.map(|began| began.elapsed()).unwrap_or_default();
+            match plan(&self.session, PlanTime { now: Timestamp::now(), since_attempt_began }) {
+                Effect::Wait(wait) => return Ok(wait),
+                Effect::Done => return Ok(requeue::WHEN_CHANGED),
+                effect => self.act(&effect).await?,
+            }
+        }
+        error!("a flush request has too many effects in one reconcile; this is a bug of the operator");
+        Ok(requeue::after_failures(u32::MAX))
+    }
+
+    async fn act(&mut self, effect: &Effect) -> Result<(), ReconcileError> {
+        self.wrote |= writes_request(effect);
+        self.session.begin(effect);
+        // Once the attempt may be begun, it cannot be told from outside whether a flush is under way.
+        self.executor.set_flushing(self.is_flushing() || matches!(effect, Effect::BeginAttempt(_)));
+        let report = match self.executor.carry_out(&self.session, effect).await {
+            Err(error) if !self.session.holds_answer() => return Err(error),
+            Err(error) => {
+                warn!(%error, "the answer to the flush is not written down yet; trying again");
+                EffectReport::ObjectUncertain
+            }
+            Ok(report) => report,
+        };
+        // An API server that is away for a moment must not turn an answer into Unknown.
+        if report == EffectReport::ObjectUncertain && self.session.holds_answer() {
+            tokio::time::sleep(BETWEEN_WRITES).await;
+        }
+        self.session.absorb(report);
+        self.executor.set_flushing(self.is_flushing());
+        if self.session.object.phase() != FlushPhase::Sending {
+            self.executor.publish_notes();
+        }
+        Ok(())
+    }
+
+    /// Publishes the events that are left, and why the reconcile failed if no status can say it.
+    fn report(&mut self, error: Option<&ReconcileError>) {
+        if let Some(ReconcileError::Refused(sentence)) = error {
+            self.executor.announce_refusal(sentence);
+        }
+        self.executor.publish_notes();
+    }
+
+    fn requeue(&self, after: Duration) -> Outcome {
+        if self.wrote { Outcome::applied(after) } else { Outcome::settled(after) }
+    }
+
+    /// Whether a flush of this request is under way, as far as this reconcile knows.
     fn is_flushing(&self) -> bool {
         !self.session.gone && matches!(self.session.object.phase(), FlushPhase::Sending | FlushPhase::Accepted)
     }
-
-    fn outcome(&self, requeue_after: Duration) -> Outcome {
-        if self.wrote { Outcome::applied(requeue_after) } else { Outcome::settled(requeue_after) }
-    }
 }
 
-/// Whether this is the write of Sending, after which nobody knows from outside whether a flush is under way.
-fn begins_to_send(effect: &Effect) -> bool {
-    matches!(effect, Effect::WriteStatus(write) if write.status.phase == Some(FlushPhase::Sending))
+/// Whether an effect writes the request, for the outcome in the metrics.
+fn writes_request(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::BeginAttempt(_) | Effect::WriteStatus(_) | Effect::AddFinalizer | Effect::RemoveFinalizer(_)
+    )
 }
 
 /// 128 random bits: no two attempts ever share an ID.

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// As many as a connection has mutations under way. Beyond that it would hold a flush back by itself, after the last look at the
-/// time, and for as long as the others take.
+/// As many as the mutations that a connection has under way. The connection would hold back a further flush by itself, after the
+/// last look at the time and for as long as the others take.
 const AT_ONCE: usize = 2;
 
-/// The flushes under way, by connection.
+/// The permits to send, by connection.
 #[derive(Debug, Default)]
-pub struct Sends(Mutex<HashMap<String, Weak<Semaphore>>>);
+pub struct SendPermits(Mutex<HashMap<String, Weak<Semaphore>>>);
 
-impl Sends {
-    /// The right to send now, dropped when the answer is there; none if it did not come free in time.
+impl SendPermits {
+    /// The permit to send now, to be dropped when the answer has come; none if no permit came free in time.
     pub async fn take(&self, connection: &str, within: Duration) -> Option<OwnedSemaphorePermit> {
         let semaphore = self.of(connection);
         tokio::time::timeout(within, semaphore.acquire_owned()).await.ok()?.ok()
@@ -39,16 +39,16 @@ mod tests {
 
     #[tokio::test]
     async fn two_at_once_of_a_connection_and_no_waiting_beyond_the_bound() {
-        let sends = Sends::default();
-        let first = sends.take("c-1", Duration::ZERO).await.unwrap();
-        let second = sends.take("c-1", Duration::ZERO).await.unwrap();
-        assert!(sends.take("c-1", Duration::ZERO).await.is_none());
-        let other = sends.take("c-2", Duration::ZERO).await;
+        let permits = SendPermits::default();
+        let first = permits.take("c-1", Duration::ZERO).await.unwrap();
+        let second = permits.take("c-1", Duration::ZERO).await.unwrap();
+        assert!(permits.take("c-1", Duration::ZERO).await.is_none());
+        let other = permits.take("c-2", Duration::ZERO).await;
         assert!(other.is_some(), "another connection");
         drop(first);
-        assert!(sends.take("c-1", Duration::ZERO).await.is_some());
+        assert!(permits.take("c-1", Duration::ZERO).await.is_some());
         drop((second, other));
-        drop(sends.take("c-3", Duration::ZERO).await);
-        assert_eq!(sends.0.lock().unwrap().len(), 1, "connections that send nothing are forgotten");
+        drop(permits.take("c-3", Duration::ZERO).await);
+        assert_eq!(permits.0.lock().unwrap().len(), 1, "connections that send nothing are forgotten");
     }
 }

@@ -1,9 +1,9 @@
-//! Which flush requests talk with a cloud now.
+//! How many flush requests read from a cloud at once.
 //!
-//! A request that waits for a cloud has left its worker, so that a cloud that hangs holds up no other flush. What bounds those
-//! requests instead are slots: some for each namespace, of these fewer for one connection, and fewer still for one instance.
-//! The requests beyond them wait in their order, without a task or a connection of their own, and are woken when it is their
-//! turn. No namespace ever waits for another.
+//! A request that waits for a cloud has left its worker, so that a cloud that hangs holds up no other flush. Slots bound these
+//! requests instead: some for each namespace, of these fewer for one connection, and fewer still for one instance. The other
+//! requests wait in order, without a task or a connection of their own, and are reconciled when a slot is free. No namespace
+//! ever waits for another.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,16 @@ use crate::api::RedisFlushRequest;
 use crate::object_key::ObjectKey;
 use crate::runtime::trigger::Trigger;
 
-/// Requests of one namespace that talk with clouds at once.
+/// Requests of one namespace that read from clouds at once.
 const OF_A_NAMESPACE: usize = 16;
 /// Requests of these at one site with one Secret: as many as the reads that a connection has under way at once.
 const OF_A_CONNECTION: usize = 4;
 /// Requests of these about one instance, so that one that hangs leaves room for its neighbours.
 const OF_AN_INSTANCE: usize = 2;
 
-/// What a request talks about.
+/// What a request reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
+pub struct SlotSubject {
     /// Site of the instance.
     pub site: &'static str,
     /// Name of the Secret with the credential.
@@ -33,37 +33,38 @@ pub struct Subject {
 /// The requests of one namespace.
 #[derive(Debug, Default)]
 struct Tenant {
-    talking: Vec<Arc<Subject>>,
+    reading: Vec<Arc<SlotSubject>>,
     /// By name, in the order in which they came. A request stays until it has a slot or needs none any more.
-    waiting: VecDeque<(String, Arc<Subject>)>,
+    waiting: VecDeque<(String, Arc<SlotSubject>)>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SlotTable {
     tenants: Mutex<HashMap<String, Tenant>>,
-    waker: Trigger<RedisFlushRequest>,
+    trigger: Trigger<RedisFlushRequest>,
 }
 
 /// The slots of all namespaces.
 #[derive(Clone, Debug)]
-pub struct Slots(Arc<Shared>);
+pub struct FlushSlots(Arc<SlotTable>);
 
-/// The slot of one request; dropped when it has nothing more to ask, which wakes who is next.
+/// The slot of one request. Dropping it triggers the reconcile of the next.
 #[derive(Debug)]
-pub struct Slot {
-    shared: Arc<Shared>,
+pub struct FlushSlot {
+    table: Arc<SlotTable>,
     namespace: String,
-    subject: Arc<Subject>,
+    subject: Arc<SlotSubject>,
 }
 
-impl Slots {
-    /// Nobody waits yet; `waker` wakes who is next.
-    pub fn new(waker: Trigger<RedisFlushRequest>) -> Self {
-        Self(Arc::new(Shared { tenants: Mutex::default(), waker }))
+impl FlushSlots {
+    /// No request waits yet; `trigger` starts the reconcile of the next.
+    pub fn new(trigger: Trigger<RedisFlushRequest>) -> Self {
+        Self(Arc::new(SlotTable { tenants: Mutex::default(), trigger }))
     }
 
-    /// A slot for a request, or none: then it is woken when it can try again.
-    pub fn take(&self, namespace: &str, name: &str, subject: Subject) -> Option<Slot> {
+    /// A slot for a request, or none: then its reconcile is triggered when it can try again.
+    pub fn take(&self, request: &ObjectKey, subject: SlotSubject) -> Option<FlushSlot> {
+        let (namespace, name) = (request.namespace(), request.name());
         let subject = Arc::new(subject);
         let mut tenants = self.0.lock();
         let tenant = tenants.entry(namespace.to_owned()).or_default();
@@ -75,21 +76,21 @@ impl Slots {
             return None;
         }
         tenant.waiting.retain(|(waiting, _)| waiting != name);
-        tenant.talking.push(Arc::clone(&subject));
-        Some(Slot { shared: Arc::clone(&self.0), namespace: namespace.to_owned(), subject })
+        tenant.reading.push(Arc::clone(&subject));
+        Some(FlushSlot { table: Arc::clone(&self.0), namespace: namespace.to_owned(), subject })
     }
 
-    /// A request waits for no slot any more.
-    pub fn leave(&self, namespace: &str, name: &str) {
-        self.0.change(namespace, |tenant| tenant.waiting.retain(|(waiting, _)| waiting != name));
+    /// The request does not wait for a slot any more.
+    pub fn leave(&self, request: &ObjectKey) {
+        self.0.change(request.namespace(), |tenant| tenant.waiting.retain(|(waiting, _)| waiting != request.name()));
     }
 }
 
 impl Tenant {
-    /// Those that wait and whose turn it is, in order, and the slots that are then taken. Who is woken keeps its place for as
-    /// long as it takes to come, so that nobody who comes later overtakes it.
-    fn next(&self, until: Option<&str>) -> (Vec<&str>, Vec<Arc<Subject>>) {
-        let (mut next, mut taken) = (Vec::new(), self.talking.clone());
+    /// The waiting requests whose turn it is, in order, and the slots that are then taken. A triggered request keeps its place
+    /// until its reconcile runs, so that no later one overtakes it.
+    fn next(&self, until: Option<&str>) -> (Vec<&str>, Vec<Arc<SlotSubject>>) {
+        let (mut next, mut taken) = (Vec::new(), self.reading.clone());
         for (name, subject) in &self.waiting {
             if taken.len() >= OF_A_NAMESPACE || until == Some(name.as_str()) {
                 break;
@@ -102,38 +103,38 @@ impl Tenant {
         (next, taken)
     }
 
-    fn may_go(&self, name: &str, subject: &Subject) -> bool {
+    fn may_go(&self, name: &str, subject: &SlotSubject) -> bool {
         fits(&self.next(Some(name)).1, subject)
     }
 }
 
 /// Whether there is a slot beside those that are taken.
-fn fits(taken: &[Arc<Subject>], subject: &Subject) -> bool {
+fn fits(taken: &[Arc<SlotSubject>], subject: &SlotSubject) -> bool {
     let of_connection = taken.iter().filter(|other| (other.site, &other.secret) == (subject.site, &subject.secret));
     let of_instance = taken.iter().filter(|other| other.as_ref() == subject);
     taken.len() < OF_A_NAMESPACE && of_connection.count() < OF_A_CONNECTION && of_instance.count() < OF_AN_INSTANCE
 }
 
-impl Drop for Slot {
+impl Drop for FlushSlot {
     fn drop(&mut self) {
-        self.shared.change(&self.namespace, |tenant| {
-            if let Some(mine) = tenant.talking.iter().position(|subject| Arc::ptr_eq(subject, &self.subject)) {
-                tenant.talking.swap_remove(mine);
+        self.table.change(&self.namespace, |tenant| {
+            if let Some(mine) = tenant.reading.iter().position(|subject| Arc::ptr_eq(subject, &self.subject)) {
+                tenant.reading.swap_remove(mine);
             }
         });
     }
 }
 
-impl Shared {
-    /// Changes the requests of a namespace and wakes those whose turn has come.
+impl SlotTable {
+    /// Changes the requests of a namespace and triggers those whose turn has come.
     fn change(&self, namespace: &str, change: impl FnOnce(&mut Tenant)) {
         let mut tenants = self.lock();
         let Some(tenant) = tenants.get_mut(namespace) else { return };
         change(tenant);
         for name in tenant.next(None).0 {
-            self.waker.trigger_requested(ObjectKey::new(namespace, name));
+            self.trigger.trigger_requested(ObjectKey::new(namespace, name));
         }
-        if tenant.talking.is_empty() && tenant.waiting.is_empty() {
+        if tenant.reading.is_empty() && tenant.waiting.is_empty() {
             tenants.remove(namespace);
         }
     }
@@ -151,13 +152,17 @@ mod tests {
     use super::*;
     use crate::runtime::trigger::TriggerStream;
 
-    fn slots() -> (Slots, TriggerStream) {
+    fn slots() -> (FlushSlots, TriggerStream) {
         let (waker, wakes) = Trigger::channel();
-        (Slots::new(waker), wakes)
+        (FlushSlots::new(waker), wakes)
     }
 
-    fn subject(site: &'static str, secret: &str, instance: usize) -> Subject {
-        Subject { site, secret: secret.to_owned(), instance_no: instance.to_string() }
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("shop", name)
+    }
+
+    fn subject(site: &'static str, secret: &str, instance: usize) -> SlotSubject {
+        SlotSubject { site, secret: secret.to_owned(), instance_no: instance.to_string() }
     }
 
     fn woken(wakes: &mut TriggerStream) -> Vec<String> {
@@ -169,7 +174,7 @@ mod tests {
         let (slots, _wakes) = slots();
         let mut held = Vec::new();
         let mut take = |namespace: &str, name: String, subject| {
-            let slot = slots.take(namespace, &name, subject);
+            let slot = slots.take(&ObjectKey::new(namespace, &name), subject);
             let got = slot.is_some();
             held.extend(slot);
             got
@@ -193,21 +198,21 @@ mod tests {
     fn who_waits_goes_in_order_and_nobody_overtakes() {
         let (slots, mut wakes) = slots();
         let about = || subject("Public", "key", 1);
-        let first = slots.take("shop", "a", about()).unwrap();
-        let second = slots.take("shop", "b", about()).unwrap();
+        let first = slots.take(&key("a"), about()).unwrap();
+        let second = slots.take(&key("b"), about()).unwrap();
         for name in ["c", "d", "c"] {
-            assert!(slots.take("shop", name, about()).is_none());
+            assert!(slots.take(&key(name), about()).is_none());
         }
         drop(first);
         assert_eq!(woken(&mut wakes), ["c"]);
-        assert!(slots.take("shop", "d", about()).is_none(), "it is c's turn");
-        assert!(slots.take("shop", "new", about()).is_none(), "it is c's turn");
-        let third = slots.take("shop", "c", about()).unwrap();
+        assert!(slots.take(&key("d"), about()).is_none(), "it is c's turn");
+        assert!(slots.take(&key("new"), about()).is_none(), "it is c's turn");
+        let third = slots.take(&key("c"), about()).unwrap();
         drop(second);
         assert_eq!(woken(&mut wakes), ["d"]);
-        slots.leave("shop", "d");
+        slots.leave(&key("d"));
         assert_eq!(woken(&mut wakes), ["new"], "d needs it no more");
-        slots.leave("shop", "new");
+        slots.leave(&key("new"));
         drop(third);
         assert!(slots.0.lock().is_empty(), "nothing is left behind");
     }
@@ -217,12 +222,12 @@ mod tests {
         #[test]
         fn nobody_is_forgotten(steps in proptest::collection::vec((0usize..3, 0usize..12, 0usize..4), 1..200)) {
             let (slots, mut wakes) = slots();
-            let mut held: HashMap<usize, Slot> = HashMap::new();
+            let mut held: HashMap<usize, FlushSlot> = HashMap::new();
             let mut waiting: std::collections::BTreeSet<usize> = std::collections::BTreeSet::new();
             for (step, who, about) in steps {
                 match step {
                     0 | 1 if !held.contains_key(&who) => {
-                        match slots.take("shop", &who.to_string(), subject("Public", "key", about)) {
+                        match slots.take(&key(&who.to_string()), subject("Public", "key", about)) {
                             Some(slot) => {
                                 waiting.remove(&who);
                                 held.insert(who, slot);
@@ -240,7 +245,7 @@ mod tests {
                 prop_assert!(!woken.is_empty(), "{:?} wait for nothing", waiting);
                 for name in woken {
                     let who: usize = name.parse().unwrap();
-                    if waiting.contains(&who) && slots.take("shop", &name, subject("Public", "key", 0)).is_some() {
+                    if waiting.contains(&who) && slots.take(&key(&name), subject("Public", "key", 0)).is_some() {
                         waiting.remove(&who);
                     }
                 }

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::effect::StatusWrite;
+use super::messages as say;
+use super::outcome::SendOutcome;
+use super::request::StoredRequest;
+use super::session::Session;
+use crate::api::Reason;
 use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SUCCEEDED};
 use crate::api::flush_request::{Attempt, FlushPhase, FlushTarget, RedisFlushRequestStatus};
 use crate::api::shared::whole_seconds;
-
-use super::outcome::SendOutcome;
-use super::plan::{Effect, is_running};
-use super::sentences as say;
-use super::session::{Instance, Session, Snapshot};
+use crate::cloud::{ObservedCache, is_running};
+use crate::runtime::events::Note;
 
 /// Most states that `status.target.statesSeen` keeps; the schema allows no more.
 const MAX_STATES_SEEN: usize = 32;
@@ -20,43 +23,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_m
 /// Longest wait that is taken over from the cloud.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// An event to record with a transition.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Note {
-    /// Whether it is of type Warning, else Normal.
-    pub warning: bool,
-    /// Reason, one word.
-    pub reason: &'static str,
-    /// The sentence.
-    pub note: String,
-}
-
-impl Note {
-    /// An event of type Normal.
-    #[must_use]
-    pub fn normal(reason: &'static str, note: String) -> Self {
-        Self { warning: false, reason, note }
-    }
-
-    /// An event of type Warning.
-    #[must_use]
-    pub fn warning(reason: &'static str, note: String) -> Self {
-        Self { warning: true, reason, note }
-    }
-}
-
-/// A status to write, and the event to record once it is written.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StatusWrite {
-    /// The whole status.
-    pub status: RedisFlushRequestStatus,
-    /// The event, if the write is a transition.
-    pub note: Option<Note>,
-}
-
 /// The next status in the making: the stored one, with what every write brings up to date.
 pub(super) struct Draft<'a> {
-    object: &'a Snapshot,
+    object: &'a StoredRequest,
     now: Timestamp,
     next: RedisFlushRequestStatus,
 }
@@ -70,18 +39,18 @@ impl<'a> Draft<'a> {
         Self { object, now, next }
     }
 
-    /// Takes over what the cloud's list says of the instance.
-    pub(super) fn found(&mut self, instance: &Instance) {
+    /// Takes over what the cloud's list says of the cache.
+    pub(super) fn found(&mut self, cache: &ObservedCache) {
         let target = self.next.target.get_or_insert_with(FlushTarget::default);
-        target.cloud_db_instance_no = Some(instance.instance_no.clone());
-        target.service_name.clone_from(&instance.service_name);
-        target.state = (!instance.state.is_empty()).then(|| instance.state.clone());
+        target.cloud_db_instance_no = Some(cache.number.clone());
+        target.service_name.clone_from(&cache.name);
+        target.state = (!cache.state.is_empty()).then(|| cache.state.clone());
     }
 
     /// The same, and keeps the state as one seen after the flush was accepted.
-    pub(super) fn saw(&mut self, instance: &Instance) {
-        self.found(instance);
-        self.saw_state(&instance.state);
+    pub(super) fn saw(&mut self, cache: &ObservedCache) {
+        self.found(cache);
+        self.saw_state(&cache.state);
     }
 
     fn saw_state(&mut self, state: &str) {
@@ -105,7 +74,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The status in this phase, with the conditions that follow from it.
-    fn into_status(mut self, phase: FlushPhase, reason: &'static str, message: String) -> RedisFlushRequestStatus {
+    fn into_status(mut self, phase: FlushPhase, reason: Reason, message: String) -> RedisFlushRequestStatus {
         let (ready, succeeded) = match phase {
             FlushPhase::Pending | FlushPhase::Sending | FlushPhase::Accepted => {
                 (ConditionStatus::False, ConditionStatus::Unknown)
@@ -122,7 +91,7 @@ impl<'a> Draft<'a> {
         ];
         match phase {
             FlushPhase::Succeeded => {}
-            FlushPhase::Accepted if reason == STALLED_REASON => {
+            FlushPhase::Accepted if reason == Reason::NotRunningAgain => {
                 desired.push(DesiredCondition::new(STALLED, ConditionStatus::True, reason, message.clone()));
             }
             FlushPhase::Pending | FlushPhase::Sending | FlushPhase::Accepted => {
@@ -140,44 +109,42 @@ impl<'a> Draft<'a> {
         self.next
     }
 
-    fn write(self, phase: FlushPhase, reason: &'static str, message: String, note: Note) -> Effect {
-        Effect::WriteStatus(Box::new(StatusWrite {
-            status: self.into_status(phase, reason, message),
-            note: Some(note),
-        }))
+    fn write(self, phase: FlushPhase, reason: Reason, message: String, note: Note) -> StatusWrite {
+        StatusWrite { status: self.into_status(phase, reason, message), note: Some(note) }
     }
 
     /// The same if it says anything new; the event is recorded only for a new reason, not for every new detail.
-    fn write_if_new(self, phase: FlushPhase, reason: &'static str, message: String, note: Note) -> Option<Effect> {
+    fn write_if_new(self, phase: FlushPhase, reason: Reason, message: String, note: Note) -> Option<StatusWrite> {
         let stored = &self.object.status;
-        let said = conditions::find(&stored.conditions, READY).is_some_and(|ready| ready.reason == reason);
+        let said = conditions::find(&stored.conditions, READY).is_some_and(|ready| ready.reason == reason.as_str());
         let status = self.into_status(phase, reason, message);
         let note = (!said).then_some(note);
-        (status != *stored).then(|| Effect::WriteStatus(Box::new(StatusWrite { status, note })))
+        (status != *stored).then_some(StatusWrite { status, note })
     }
 }
 
-const STALLED_REASON: &str = "NotRunningAgain";
+/// An event of type Normal.
+pub(super) fn normal(reason: Reason, message: String) -> Note {
+    Note { warning: false, reason: reason.into(), message }
+}
 
-/// When the flush was sent, as far as the status knows.
-pub(super) fn sent_at(object: &Snapshot) -> Timestamp {
-    let status = &object.status;
-    let attempt = status.attempt.as_ref().map(|attempt| &attempt.started_at);
-    status.sent_time.as_ref().or(attempt).map_or(object.created_at, |time| time.0)
+/// An event of type Warning.
+pub(super) fn warning(reason: Reason, message: String) -> Note {
+    Note { warning: true, reason: reason.into(), message }
 }
 
 /// Pending, and why; none if the status says so already.
-pub(super) fn wait(draft: Draft<'_>, reason: &'static str, message: String) -> Option<Effect> {
-    let note = Note::normal(reason, message.clone());
+pub(super) fn wait(draft: Draft<'_>, reason: Reason, message: String) -> Option<StatusWrite> {
+    let note = normal(reason, message.clone());
     draft.write_if_new(FlushPhase::Pending, reason, message, note)
 }
 
 /// Pending to Sending: the attempt is recorded by the very write that one process alone can win.
-pub(super) fn begin_sending(s: &Session, now: Timestamp, instance: &Instance) -> Effect {
+pub(super) fn begin_attempt(s: &Session, now: Timestamp, cache: &ObservedCache) -> StatusWrite {
     let mut draft = Draft::of(s, now);
-    draft.found(instance);
+    draft.found(cache);
     let started_at = whole_seconds(now);
-    let message = say::sending(instance, &started_at);
+    let message = say::sending(cache, &started_at);
     draft.next.attempt = Some(Attempt {
         id: s.fresh_attempt_id.clone(),
         started_at: started_at.clone(),
@@ -187,38 +154,38 @@ pub(super) fn begin_sending(s: &Session, now: Timestamp, instance: &Instance) ->
     draft.next.sent_time = Some(started_at);
     draft.next.next_attempt_time = None;
     draft.next.response = None;
-    let note = Note::normal("Sending", message.clone());
-    draft.write(FlushPhase::Sending, "Sending", message, note)
+    let note = normal(Reason::Sending, message.clone());
+    draft.write(FlushPhase::Sending, Reason::Sending, message, note)
 }
 
 /// The cloud accepted the flush.
-pub(super) fn accept(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effect {
+pub(super) fn accept(s: &Session, now: Timestamp, outcome: &SendOutcome) -> StatusWrite {
     let mut draft = Draft::of(s, now);
     draft.next.response = outcome.response();
-    if let SendOutcome::Replied(reply) = outcome
-        && let Some(state) = &reply.state
+    if let SendOutcome::Answered(receipt) = outcome
+        && let Some(state) = &receipt.state
     {
         draft.saw_state(state);
     }
     let message = say::accepted(&s.object);
-    let note = Note::normal("Accepted", message.clone());
-    draft.write(FlushPhase::Accepted, "Accepted", message, note)
+    let note = normal(Reason::Accepted, message.clone());
+    draft.write(FlushPhase::Accepted, Reason::Accepted, message, note)
 }
 
 /// Proven not executed and worth another attempt: back to Pending. The attempt stays in the status until the next one.
-pub(super) fn try_again(s: &Session, now: Timestamp, outcome: &SendOutcome, after: Duration) -> Effect {
+pub(super) fn try_again(s: &Session, now: Timestamp, outcome: &SendOutcome, after: Duration) -> StatusWrite {
     let mut draft = Draft::of(s, now);
     let next = whole_seconds(now.checked_add(backoff(&s.object, now, after)).unwrap_or(Timestamp::MAX));
     let message = say::try_again(outcome, &next);
     draft.not_executed(outcome);
     draft.next.sent_time = None;
     draft.next.next_attempt_time = Some(next);
-    let note = Note::warning(outcome.reason(), message.clone());
+    let note = warning(outcome.reason(), message.clone());
     draft.write(FlushPhase::Pending, outcome.reason(), message, note)
 }
 
 /// A quarter of the request's age, within bounds: it grows with every attempt without a count of attempts.
-fn backoff(object: &Snapshot, now: Timestamp, retry_after: Duration) -> Duration {
+fn backoff(object: &StoredRequest, now: Timestamp, retry_after: Duration) -> Duration {
     let age = Duration::try_from(now.duration_since(object.created_at)).unwrap_or_default();
     let (least, most) = BACKOFF;
     // Stored times are cut to whole seconds: one more, so that the cloud is never asked too early.
@@ -226,39 +193,39 @@ fn backoff(object: &Snapshot, now: Timestamp, retry_after: Duration) -> Duration
 }
 
 /// Proven not executed, and another attempt would end the same way.
-pub(super) fn refuse(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effect {
+pub(super) fn refuse(s: &Session, now: Timestamp, outcome: &SendOutcome) -> StatusWrite {
     let mut draft = Draft::of(s, now);
     draft.not_executed(outcome);
     finish(draft, FlushPhase::Failed, outcome.reason(), say::refused(&s.object, outcome))
 }
 
-/// It may have been executed, and nobody can tell.
-pub(super) fn lose(s: &Session, now: Timestamp, outcome: &SendOutcome) -> Effect {
+/// It may have been executed, and that cannot be told.
+pub(super) fn lose(s: &Session, now: Timestamp, outcome: &SendOutcome) -> StatusWrite {
     let mut draft = Draft::of(s, now);
     draft.next.response = outcome.response();
     finish(draft, FlushPhase::Unknown, outcome.reason(), say::lost(&s.object, outcome))
 }
 
-/// The instance runs again.
-pub(super) fn succeed(draft: Draft<'_>) -> Effect {
+/// The cache runs again.
+pub(super) fn succeed(draft: Draft<'_>) -> StatusWrite {
     let states = draft.next.target.as_ref().map(|target| target.states_seen.clone()).unwrap_or_default();
     let message = say::succeeded(draft.object, &states);
-    finish(draft, FlushPhase::Succeeded, "FlushSucceeded", message)
+    finish(draft, FlushPhase::Succeeded, Reason::FlushSucceeded, message)
 }
 
 /// Accepted and not running again yet; none if the status says so already.
-pub(super) fn watch(draft: Draft<'_>, stalled: bool, doubt: &str) -> Option<Effect> {
+pub(super) fn watch(draft: Draft<'_>, stalled: bool, doubt: &str) -> Option<StatusWrite> {
     let message = say::watching(draft.object, doubt, stalled);
     let (reason, note) = if stalled {
-        (STALLED_REASON, Note::warning(STALLED_REASON, message.clone()))
+        (Reason::NotRunningAgain, warning(Reason::NotRunningAgain, message.clone()))
     } else {
-        ("Accepted", Note::normal("Accepted", message.clone()))
+        (Reason::Accepted, normal(Reason::Accepted, message.clone()))
     };
     draft.write_if_new(FlushPhase::Accepted, reason, message, note)
 }
 
 /// A final phase.
-pub(super) fn finish(mut draft: Draft<'_>, phase: FlushPhase, reason: &'static str, message: String) -> Effect {
+pub(super) fn finish(mut draft: Draft<'_>, phase: FlushPhase, reason: Reason, message: String) -> StatusWrite {
     draft.next.finished_time = Some(whole_seconds(draft.now));
     draft.next.next_attempt_time = None;
     let never_sent = matches!(phase, FlushPhase::Rejected | FlushPhase::Expired);
@@ -266,16 +233,16 @@ pub(super) fn finish(mut draft: Draft<'_>, phase: FlushPhase, reason: &'static s
         draft.next.sent_time = None;
     }
     let warning = phase != FlushPhase::Succeeded;
-    let note = Note { warning, reason, note: message.clone() };
+    let note = Note { warning, reason: reason.into(), message: message.clone() };
     draft.write(phase, reason, message, note)
 }
 
 /// Echoes the requested-at annotation on a finished request; none if there is nothing to echo.
-pub(super) fn echo(s: &Session) -> Option<Effect> {
+pub(super) fn echo(s: &Session) -> Option<StatusWrite> {
     let stored = &s.object.status;
     (s.object.requested_at.is_some() && s.object.requested_at != stored.last_handled_reconcile_at).then(|| {
         let status =
             RedisFlushRequestStatus { last_handled_reconcile_at: s.object.requested_at.clone(), ..stored.clone() };
-        Effect::WriteStatus(Box::new(StatusWrite { status, note: None }))
+        StatusWrite { status, note: None }
     })
 }

@@ -1,4 +1,4 @@
-//! Deletes claims whose time is over, and those that are proven unused.
+//! Deletes claims that are old enough, and those that are proven unused.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use kube::api::{Api, ListParams};
 use tracing::{debug, info, warn};
 
 use super::claim::{CLAIM_KIND, CLAIM_LABEL, HeldClaim, expired, still_open};
+use super::claim_store::{self, ClaimantError, claimant, delete_claim};
 use super::context::FlushContext;
-use super::executor::{Unreadable, delete_claim, request_of};
-use super::session::Snapshot;
+use super::request::StoredRequest;
 
 /// Claims read at once.
 const PAGE: u32 = 500;
@@ -23,9 +23,9 @@ const MAX_FAILURES: u32 = 10;
 ///
 /// # Errors
 /// When the claims cannot be listed. A claim whose request cannot be read, or that cannot be deleted, stays and holds up no other;
-/// after some of them in a row the pass ends, for then the API server is the matter.
+/// after some of them in a row the pass ends, because then the API server is the problem.
 pub async fn expired_claims(ctx: &FlushContext) -> Result<(), kube::Error> {
-    let claims: Api<Lease> = Api::namespaced(ctx.client.clone(), &ctx.settings.operator_namespace);
+    let claims = claim_store::claims(&ctx.client, &ctx.settings.operator_namespace);
     let mut params = ListParams::default().labels(&format!("{CLAIM_LABEL}={CLAIM_KIND}")).limit(PAGE);
     loop {
         let page = claims.list(&params).await?;
@@ -48,11 +48,11 @@ pub async fn expired_claims(ctx: &FlushContext) -> Result<(), kube::Error> {
 /// Deletes a claim if it may be deleted; false if that could not be found out or done. Its request is read fresh, and one that
 /// cannot be read keeps its claim.
 async fn settle(ctx: &FlushContext, claims: &Api<Lease>, claim: &HeldClaim) -> bool {
-    let request = match request_of(ctx, claim).await {
+    let request = match claimant(&ctx.client, claim).await {
         Ok(request) => request,
-        // That it cannot be read is that one request's matter.
-        Err(Unreadable::Object) => return true,
-        Err(Unreadable::Api(error)) => {
+        // Only this one request is concerned, so it does not count as a failure.
+        Err(ClaimantError::NotUnderstood) => return true,
+        Err(ClaimantError::Api(error)) => {
             debug!(claim = %claim.lease_name, %error, "the request of a claim cannot be read");
             return matches!(&error, kube::Error::Api(status) if (400..500).contains(&status.code));
         }
@@ -75,7 +75,7 @@ async fn settle(ctx: &FlushContext, claims: &Api<Lease>, claim: &HeldClaim) -> b
 }
 
 /// Whether a claim may be deleted.
-fn may_go(ctx: &FlushContext, claim: &HeldClaim, request: Option<&Snapshot>) -> bool {
+fn may_go(ctx: &FlushContext, claim: &HeldClaim, request: Option<&StoredRequest>) -> bool {
     let now = Timestamp::now();
     let open = request.is_some_and(|request| still_open(request, now));
     let unused = request.is_some_and(|request| claim.is_unused(request));

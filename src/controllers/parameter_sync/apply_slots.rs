@@ -28,23 +28,23 @@ struct SlotTable {
 
 /// The slots of all connections.
 #[derive(Clone, Debug)]
-pub struct ApplySlots(Arc<SlotTable>);
+pub(super) struct ApplySlots(Arc<SlotTable>);
 
 /// The slot of one object at one connection. Dropping it triggers the object that waits longest.
 #[derive(Debug)]
-pub struct ApplySlot {
+pub(super) struct ApplySlot {
     table: Arc<SlotTable>,
     connection: String,
 }
 
 impl ApplySlots {
     /// Slots that are all free; `trigger` is for the objects that wait.
-    pub fn new(trigger: Trigger<RedisParameterSync>) -> Self {
+    pub(super) fn new(trigger: Trigger<RedisParameterSync>) -> Self {
         Self(Arc::new(SlotTable { connections: Mutex::default(), trigger }))
     }
 
     /// A slot at a connection. If none is free, the object waits and is triggered when it can try again.
-    pub fn acquire(&self, connection: &str, key: &ObjectKey) -> Option<ApplySlot> {
+    pub(super) fn acquire(&self, connection: &str, key: &ObjectKey) -> Option<ApplySlot> {
         let mut connections = self.0.lock();
         let slots = connections.entry(connection.to_owned()).or_default();
         let position = slots.waiting.iter().position(|waiting| waiting == key);
@@ -62,7 +62,7 @@ impl ApplySlots {
     }
 
     /// An object waits for no slot any more.
-    pub fn withdraw(&self, key: &ObjectKey) {
+    pub(super) fn withdraw(&self, key: &ObjectKey) {
         let mut connections = self.0.lock();
         for slots in connections.values_mut() {
             slots.waiting.retain(|waiting| waiting != key);

@@ -12,14 +12,14 @@ use crate::object_key::ObjectKey;
 
 /// A RedisParameterSync in the order in which ownership is given: by creation, then by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Claimant {
+pub(super) struct Claimant {
     created: Timestamp,
     key: ObjectKey,
 }
 
 impl Claimant {
     /// The object as it is stored in the API server.
-    pub fn of(sync: &RedisParameterSync) -> Self {
+    pub(super) fn of(sync: &RedisParameterSync) -> Self {
         Self {
             created: sync.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0),
             key: ObjectKey::of(&sync.metadata),
@@ -27,7 +27,7 @@ impl Claimant {
     }
 
     /// Its namespace and name.
-    pub fn key(&self) -> &ObjectKey {
+    pub(super) fn key(&self) -> &ObjectKey {
         &self.key
     }
 }
@@ -41,7 +41,7 @@ impl fmt::Display for Claimant {
 
 /// What one object claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claims {
+pub(super) struct Claims {
     /// IDs of clusters that its credential has read, or is about to read.
     pub clusters: BTreeSet<String>,
     /// IDs of clusters that could not be read in this pass; those that were claimed before stay claimed.
@@ -52,7 +52,7 @@ pub struct Claims {
 
 /// A parameter group all of whose clusters are claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimedGroup {
+pub(super) struct ClaimedGroup {
     /// Label of the connection; empty means every connection.
     pub connection: String,
     /// The group.
@@ -61,7 +61,7 @@ pub struct ClaimedGroup {
 
 /// What the status of an object tells about its claims; read once, after a restart.
 #[derive(Debug)]
-pub struct StoredClaims {
+pub(super) struct StoredClaims {
     /// The object.
     pub claimant: Claimant,
     /// IDs of the clusters that it claimed.
@@ -75,7 +75,7 @@ pub struct StoredClaims {
 
 impl StoredClaims {
     /// What the object's status says.
-    pub fn of(sync: &RedisParameterSync) -> Self {
+    pub(super) fn of(sync: &RedisParameterSync) -> Self {
         let entries = || sync.status.iter().flat_map(|status| &status.clusters);
         let last_requests = entries().filter_map(|entry| Some((entry.id.clone(), entry.last_attempt_time.as_ref()?.0)));
         let was_read = entries().filter(|entry| entry.phase != SyncPhase::NotFound && entry.sync_status.is_some());
@@ -90,7 +90,7 @@ impl StoredClaims {
 }
 
 /// Whether the status of an object counts clusters that it does not show.
-pub fn has_unshown_clusters(sync: &RedisParameterSync) -> bool {
+pub(super) fn has_unshown_clusters(sync: &RedisParameterSync) -> bool {
     sync.status.as_ref().is_some_and(|status| {
         usize::try_from(status.total.unwrap_or(0)).is_ok_and(|total| total > status.clusters.len())
     })

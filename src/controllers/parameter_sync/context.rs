@@ -18,26 +18,26 @@ use crate::runtime::trigger::Trigger;
 pub struct SyncContext {
     shared: Arc<Context>,
     /// The references, as last watched.
-    pub cluster_refs: Arc<Store<RedisClusterRef>>,
+    pub(super) cluster_refs: Arc<Store<RedisClusterRef>>,
     /// The parameter syncs, as last watched.
-    pub parameter_syncs: Arc<Store<RedisParameterSync>>,
+    pub(super) parameter_syncs: Arc<Store<RedisParameterSync>>,
     /// Sends a parameter sync back into the queue.
-    pub trigger: Trigger<RedisParameterSync>,
+    pub(super) trigger: Trigger<RedisParameterSync>,
     /// Publishes events about parameter syncs.
-    pub events: EventQueue,
+    pub(super) events: EventQueue,
     /// Which parameter sync owns which cluster.
-    pub ownership: Ownership,
+    pub(super) ownership: Ownership,
     /// Which references each parameter sync selects.
-    pub membership: Membership,
+    pub(super) membership: Membership,
     /// Triggers parameter syncs when something they depend on has changed.
-    pub reminders: Reminders,
+    pub(super) reminders: Reminders,
     /// Which parameter syncs request applications from a connection now.
-    pub apply_slots: ApplySlots,
+    pub(super) apply_slots: ApplySlots,
 }
 
 impl SyncContext {
     /// A context in which nothing is known yet.
-    pub fn new(
+    pub(crate) fn new(
         shared: Arc<Context>,
         objects: &Objects<RedisParameterSync>,
         cluster_refs: Arc<Store<RedisClusterRef>>,

@@ -52,7 +52,7 @@ pub(super) enum WaitsFor {
 }
 
 /// How far the application of a parameter group is.
-enum Progress {
+enum SyncProgress {
     InSync,
     /// The cloud is working on it; at `stuck_at` that counts as a failure.
     Working {
@@ -94,7 +94,12 @@ pub(super) struct ClusterPlan {
 
 impl ClusterPlan {
     /// The plan after what was observed; a `new_episode` forgets the attempts that were made.
-    pub fn new(cluster: &ObservedCluster, before: Option<&ClusterSync>, new_episode: bool, policy: &Policy) -> Self {
+    pub(super) fn new(
+        cluster: &ObservedCluster,
+        before: Option<&ClusterSync>,
+        new_episode: bool,
+        policy: &Policy,
+    ) -> Self {
         let mut entry =
             before.cloned().unwrap_or_else(|| ClusterSync { id: cluster.id.clone(), ..ClusterSync::default() });
         if cluster.name.is_some() {
@@ -105,19 +110,7 @@ impl ClusterPlan {
             begin_episode(&mut entry);
         }
         note_others(&mut entry, &cluster.others);
-        let mut plan = Self {
-            before: before.cloned(),
-            waits_for: if entry.sync_status.is_some() { WaitsFor::SyncStatus } else { WaitsFor::Read },
-            entry,
-            others: cluster.others.clone(),
-            problem: None,
-            is_read: false,
-            is_due: false,
-            lacks_slot: false,
-            has_failed: false,
-            is_accepted: false,
-            next_look: None,
-        };
+        let mut plan = Self::unobserved(cluster, before, entry);
         match &cluster.observation {
             ClusterObservation::Read(group) => plan.observe(group, policy),
             ClusterObservation::Pending => {}
@@ -133,8 +126,29 @@ impl ClusterPlan {
         plan
     }
 
+    fn unobserved(cluster: &ObservedCluster, before: Option<&ClusterSync>, entry: ClusterSync) -> Self {
+        Self {
+            before: before.cloned(),
+            waits_for: if entry.sync_status.is_some() { WaitsFor::SyncStatus } else { WaitsFor::Read },
+            entry,
+            others: cluster.others.clone(),
+            problem: None,
+            is_read: false,
+            is_due: false,
+            lacks_slot: false,
+            has_failed: false,
+            is_accepted: false,
+            next_look: None,
+        }
+    }
+
     /// The plan for a cluster that was not observed in this pass: it keeps what the status said.
-    pub fn carried_over(entry: &ClusterSync, new_episode: bool, problem: Option<&Problem>, policy: &Policy) -> Self {
+    pub(super) fn carried_over(
+        entry: &ClusterSync,
+        new_episode: bool,
+        problem: Option<&Problem>,
+        policy: &Policy,
+    ) -> Self {
         let cluster = ObservedCluster {
             id: entry.id.clone(),
             name: entry.name.clone(),
@@ -146,25 +160,25 @@ impl ClusterPlan {
     }
 
     /// The name people know the cluster by.
-    pub fn label(&self) -> &str {
+    pub(super) fn label(&self) -> &str {
         self.entry.name.as_deref().unwrap_or(&self.entry.id)
     }
 
     /// Whether it was given up for lack of a parameter group.
-    pub fn is_not_supported(&self) -> bool {
+    pub(super) fn is_not_supported(&self) -> bool {
         let code = self.entry.last_error.as_ref().and_then(|error| error.code.as_deref());
         self.entry.phase == SyncPhase::GaveUp && code.and_then(|code| code.parse().ok()) == Some(Reason::NotSupported)
     }
 
     /// Counts an attempt, before the cloud is asked.
-    pub fn count_attempt(&mut self, now: Timestamp) {
+    pub(super) fn count_attempt(&mut self, now: Timestamp) {
         self.is_due = false;
         self.waits_for = WaitsFor::SyncStatus;
         count_attempt(&mut self.entry, now);
     }
 
     /// What the cloud answered to the attempt that was counted.
-    pub fn record(&mut self, result: &ApplyResult, policy: &Policy) {
+    pub(super) fn record(&mut self, result: &ApplyResult, policy: &Policy) {
         // The answer came now: what was read before it says nothing about the attempt.
         self.entry.last_attempt_time = Some(whole_seconds(policy.now));
         match result {
@@ -211,19 +225,19 @@ impl ClusterPlan {
             return;
         }
         match self.progress(group, policy) {
-            Progress::InSync => {
+            SyncProgress::InSync => {
                 forget_attempts(&mut self.entry);
                 self.entry.phase = SyncPhase::InSync;
             }
             _ if self.entry.phase == SyncPhase::GaveUp && policy.is_exhausted(&self.entry) => {}
-            Progress::Working { stuck_at } => {
+            SyncProgress::Working { stuck_at } => {
                 self.next_look = Some(stuck_at);
                 if !is_attempt_open(&self.entry) {
                     self.entry.phase = SyncPhase::Waiting;
                 }
             }
-            Progress::Unsettled { settled_at } => self.next_look = Some(settled_at),
-            Progress::Failing { message } => self.fail(group, &message, policy),
+            SyncProgress::Unsettled { settled_at } => self.next_look = Some(settled_at),
+            SyncProgress::Failing { message } => self.fail(group, &message, policy),
         }
     }
 
@@ -265,11 +279,11 @@ impl ClusterPlan {
         entry.sync_status.clone_from(&group.sync_status);
     }
 
-    fn progress(&self, group: &GroupObservation, policy: &Policy) -> Progress {
+    fn progress(&self, group: &GroupObservation, policy: &Policy) -> SyncProgress {
         let word = group.sync_status.as_deref();
         let status = parsed(word);
         if status == Some(SyncStatus::InSync) {
-            return Progress::InSync;
+            return SyncProgress::InSync;
         }
         let since = self.entry.sync_status_since.as_ref().map_or(group.observed_at, |time| time.0);
         let last = self.entry.last_attempt_time.as_ref().map_or(Timestamp::MIN, |time| time.0);
@@ -278,17 +292,17 @@ impl ClusterPlan {
         let word = word.unwrap_or("absent");
         if !status.is_some_and(|status| policy.retries(&status)) {
             return if is_stuck {
-                Progress::Failing { message: messages::stuck(word, since) }
+                SyncProgress::Failing { message: messages::stuck(word, since) }
             } else {
-                Progress::Working { stuck_at }
+                SyncProgress::Working { stuck_at }
             };
         }
         let settled_at = after(last, policy.settle());
         let is_settled = group.is_running() && (since > last || group.observed_at >= settled_at);
         if is_attempt_open(&self.entry) && !is_settled && !is_stuck {
-            return Progress::Unsettled { settled_at };
+            return SyncProgress::Unsettled { settled_at };
         }
-        Progress::Failing { message: messages::still_failing(word, self.entry.attempts) }
+        SyncProgress::Failing { message: messages::still_failing(word, self.entry.attempts) }
     }
 
     /// The cluster needs the application: now, later, or never again.

@@ -11,7 +11,7 @@ use crate::controllers::problem::Problem;
 
 /// Everything a plan looks at.
 #[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
+pub(super) struct Input<'a> {
     /// The spec.
     pub spec: &'a RedisParameterSyncSpec,
     /// `metadata.generation`; another one begins a new episode for every cluster.
@@ -38,7 +38,7 @@ pub struct Input<'a> {
 
 /// One cluster that the spec means.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ObservedCluster {
+pub(super) struct ObservedCluster {
     /// ID of the cluster or instance set; of a reference that has none yet, the reference's name.
     pub id: String,
     /// Name of the cluster, if known.
@@ -53,7 +53,7 @@ pub struct ObservedCluster {
 
 /// What other RedisParameterSyncs have to do with a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OtherSyncs {
+pub(super) struct OtherSyncs {
     /// The older object that applies the parameter group, as `<namespace>/<name>`; this one only watches the cluster then.
     pub owner: Option<String>,
     /// When another object last requested the application.
@@ -62,7 +62,7 @@ pub struct OtherSyncs {
 
 /// What was observed of one cluster.
 #[derive(Clone, Debug, PartialEq)]
-pub enum ClusterObservation {
+pub(super) enum ClusterObservation {
     /// The cloud described it.
     Read(GroupObservation),
     /// It was not read yet; what the status says of it stays.
@@ -83,7 +83,7 @@ pub enum ClusterObservation {
 
 /// One answer of the cloud about one cluster and its parameter group.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GroupObservation {
+pub(super) struct GroupObservation {
     /// State of the cluster in the provider's word (KakaoCloud `status`).
     pub state: Option<String>,
     /// ID of its parameter group (KakaoCloud `parameterGroupId`).
@@ -99,14 +99,14 @@ pub struct GroupObservation {
 impl GroupObservation {
     /// Whether the cluster is Running. Stricter than whether it serves: no application is requested in a state such as
     /// `Running(…)`, whose meaning is not documented.
-    pub fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.state.as_deref().is_some_and(|state| state.trim().eq_ignore_ascii_case("Running"))
     }
 }
 
 /// Why it is not known which clusters the spec means.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Unresolved {
+pub(super) enum Unresolved {
     /// The operator has not read the references or the cloud's list yet; the status stays as it is.
     Pending,
     /// The spec means no cluster: the reference or the group's clusters do not exist, or the selector matches nothing.
@@ -117,7 +117,7 @@ pub enum Unresolved {
 
 /// What the cloud answered to one request for application.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ApplyResult {
+pub(super) enum ApplyResult {
     /// 2xx: it was accepted; the result shows in the sync status.
     Accepted,
     /// 409: another operation is under way. Not an attempt.

@@ -40,7 +40,7 @@ pub(super) enum NotReady {
 
 impl NotReady {
     /// What one cluster contributes. What passes by itself does not matter as long as the cluster is In-Sync.
-    pub fn of(cluster: &ClusterPlan) -> Option<Self> {
+    pub(super) fn of(cluster: &ClusterPlan) -> Option<Self> {
         let by_phase = match cluster.entry.phase {
             SyncPhase::InSync => None,
             SyncPhase::GaveUp if cluster.is_not_supported() => Some(Self::NotSupported),
@@ -59,7 +59,7 @@ impl NotReady {
     }
 
     /// The most severe of what several clusters contribute.
-    pub fn most_severe(clusters: &[ClusterPlan]) -> Option<Self> {
+    pub(super) fn most_severe(clusters: &[ClusterPlan]) -> Option<Self> {
         clusters.iter().filter_map(Self::of).reduce(Self::more_severe)
     }
 
@@ -79,7 +79,7 @@ impl NotReady {
         }
     }
 
-    pub fn reason(self) -> Reason {
+    pub(super) fn reason(self) -> Reason {
         match self {
             Self::Unreadable(reason) => reason,
             Self::RetriesExhausted => Reason::RetriesExhausted,
@@ -91,12 +91,12 @@ impl NotReady {
         }
     }
 
-    pub fn needs_a_person(self) -> bool {
+    pub(super) fn needs_a_person(self) -> bool {
         self.reason().needs_a_person()
     }
 
     /// The sentence about the clusters that contribute this.
-    pub fn message(self, clusters: &[&ClusterPlan], policy: &Policy) -> String {
+    pub(super) fn message(self, clusters: &[&ClusterPlan], policy: &Policy) -> String {
         let Some(first) = clusters.first() else { return String::new() };
         let names = messages::list(&clusters.iter().map(|cluster| cluster.label()).collect::<Vec<_>>());
         let attempts = first.entry.attempts;

@@ -16,7 +16,7 @@ use crate::object_key::ObjectKey;
 
 /// A cluster as the credential of one object sees it.
 #[derive(Clone, Copy, Debug)]
-pub struct VisibleCluster<'a> {
+pub(super) struct VisibleCluster<'a> {
     /// ID of the cluster.
     pub id: &'a str,
     /// Label of the connection.
@@ -68,17 +68,17 @@ impl GroupKey {
 
 /// Which object claims which cluster.
 #[derive(Debug, Default)]
-pub struct Ownership(Mutex<ClaimTable>);
+pub(super) struct Ownership(Mutex<ClaimTable>);
 
 impl Ownership {
     /// Whether [`Ownership::seed`] was called.
-    pub fn is_seeded(&self) -> bool {
+    pub(super) fn is_seeded(&self) -> bool {
         self.lock().is_seeded
     }
 
     /// Takes over the claims that the statuses tell, once, so that a restart changes neither the owner nor the distance between two
     /// requests.
-    pub fn seed(&self, stored: impl FnOnce() -> Vec<StoredClaims>) {
+    pub(super) fn seed(&self, stored: impl FnOnce() -> Vec<StoredClaims>) {
         let mut table = self.lock();
         if std::mem::replace(&mut table.is_seeded, true) {
             return;
@@ -96,7 +96,7 @@ impl Ownership {
     }
 
     /// Replaces the claims of an object. Returns the other objects for which that may change the owner.
-    pub fn claim(&self, claimant: &Claimant, claims: Claims) -> BTreeSet<Arc<Claimant>> {
+    pub(super) fn claim(&self, claimant: &Claimant, claims: Claims) -> BTreeSet<Arc<Claimant>> {
         let mut table = self.lock();
         let Claims { mut clusters, unreadable, group } = claims;
         let before = table.records.get(claimant.key()).map_or(&[][..], |record| &*record.clusters);
@@ -106,13 +106,13 @@ impl Ownership {
     }
 
     /// Drops the claims of an object. Returns the other objects for which that may change the owner.
-    pub fn release(&self, key: &ObjectKey) -> BTreeSet<Arc<Claimant>> {
+    pub(super) fn release(&self, key: &ObjectKey) -> BTreeSet<Arc<Claimant>> {
         self.lock().remove(key)
     }
 
     /// Notes that an object requests an application now. Returns false if it must not: since it decided to, another object has
     /// requested one, or an older object has claimed the cluster.
-    pub fn begin_request(&self, claimant: &Claimant, id: &str, decided_at: Timestamp, now: Timestamp) -> bool {
+    pub(super) fn begin_request(&self, claimant: &Claimant, id: &str, decided_at: Timestamp, now: Timestamp) -> bool {
         let mut table = self.lock();
         let is_overtaken = table.last_requests.get(id).is_some_and(|(by, at)| **by != *claimant && *at >= decided_at);
         let has_older = table.by_cluster.get(id).and_then(BTreeSet::first).is_some_and(|first| **first < *claimant);
@@ -125,7 +125,7 @@ impl Ownership {
     }
 
     /// What other objects have to do with a cluster that an object sees: the owner, if it is older, and their last request.
-    pub fn others(&self, claimant: &Claimant, cluster: &VisibleCluster<'_>) -> OtherSyncs {
+    pub(super) fn others(&self, claimant: &Claimant, cluster: &VisibleCluster<'_>) -> OtherSyncs {
         let table = self.lock();
         let owner = table.owner_of(cluster).filter(|owner| ***owner < *claimant);
         let last_request = table.last_requests.get(cluster.id).filter(|(by, _)| **by != *claimant);

@@ -32,7 +32,7 @@ const FRESH: Duration = Duration::from_secs(60);
 /// Write `status` first, then request each of `applies`, hand the answers to [`Plan::record`], write its status, then
 /// publish the events of both. If the first write fails, nothing may be requested.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// The full status; equal to the previous one if nothing changed.
     pub status: RedisParameterSyncStatus,
     /// The applications to request, whose attempt is already counted in `status`.
@@ -46,7 +46,7 @@ pub struct Plan {
 
 /// One request for application.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Apply {
+pub(super) struct Apply {
     /// ID of the cluster or instance set.
     pub id: String,
     /// The name people know it by.
@@ -65,7 +65,7 @@ struct Pass {
 }
 
 /// Decides what to do about the clusters of one `RedisParameterSync`.
-pub fn plan(input: &Input<'_>) -> Plan {
+pub(super) fn plan(input: &Input<'_>) -> Plan {
     let policy = Policy::new(input.spec, input.now, input.jitter);
     let default = RedisParameterSyncStatus::default();
     let previous = input.previous.unwrap_or(&default);
@@ -91,7 +91,7 @@ impl Plan {
     /// BackingOff or GaveUp. Answers about clusters that are not among `applies` are ignored; a cluster without an answer keeps
     /// its counted attempt.
     #[must_use]
-    pub fn record(self, answers: &[(String, ApplyResult)], now: Timestamp, jitter: f64) -> Self {
+    pub(super) fn record(self, answers: &[(String, ApplyResult)], now: Timestamp, jitter: f64) -> Self {
         if self.applies.is_empty() {
             return Self { events: Vec::new(), ..self };
         }

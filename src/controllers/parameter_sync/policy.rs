@@ -25,7 +25,7 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    pub fn new(spec: &RedisParameterSyncSpec, now: Timestamp, jitter: f64) -> Self {
+    pub(super) fn new(spec: &RedisParameterSyncSpec, now: Timestamp, jitter: f64) -> Self {
         Self {
             retry: spec.retry.clone(),
             retry_on: spec.retry_on.iter().map(|word| SyncStatus::parse(word)).collect(),
@@ -36,35 +36,35 @@ impl Policy {
     }
 
     /// Whether an application is requested at this sync status.
-    pub fn retries(&self, status: &SyncStatus) -> bool {
+    pub(super) fn retries(&self, status: &SyncStatus) -> bool {
         self.retry_on.contains(status)
     }
 
-    pub fn max_attempts(&self) -> i32 {
+    pub(super) fn max_attempts(&self) -> i32 {
         self.retry.max_attempts
     }
 
-    pub fn initial_backoff(&self) -> Duration {
+    pub(super) fn initial_backoff(&self) -> Duration {
         bounded(self.retry.initial_backoff)
     }
 
     /// The longest wait between two attempts.
-    pub fn longest_wait(&self) -> Duration {
+    pub(super) fn longest_wait(&self) -> Duration {
         bounded(self.retry.max_backoff).max(self.initial_backoff())
     }
 
     /// How long after an attempt the old word is not yet a new failure; a short `initialBackoff` shortens it.
-    pub fn settle(&self) -> Duration {
+    pub(super) fn settle(&self) -> Duration {
         self.initial_backoff().min(SETTLE)
     }
 
     /// When the next attempt may come after a failure that is noticed now.
-    pub fn next_attempt(&self, entry: &ClusterSync) -> Time {
+    pub(super) fn next_attempt(&self, entry: &ClusterSync) -> Time {
         let wait = retry_delay(&self.retry, entry.attempts, jitter_of(&entry.id, self.jitter));
         ceil_seconds(after(self.now, wait))
     }
 
-    pub fn is_exhausted(&self, entry: &ClusterSync) -> bool {
+    pub(super) fn is_exhausted(&self, entry: &ClusterSync) -> bool {
         entry.attempts >= self.retry.max_attempts.max(1)
     }
 }

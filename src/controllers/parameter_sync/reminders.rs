@@ -30,19 +30,19 @@ type ReminderStates = HashMap<Box<str>, HashMap<Box<str>, ReminderState>>;
 
 /// Reminds the objects of all namespaces.
 #[derive(Clone, Debug)]
-pub struct Reminders {
+pub(crate) struct Reminders {
     states: Arc<Mutex<ReminderStates>>,
     trigger: Trigger<RedisParameterSync>,
 }
 
 impl Reminders {
     /// Reminders that use `trigger`; no object was reminded yet.
-    pub fn new(trigger: Trigger<RedisParameterSync>) -> Self {
+    pub(crate) fn new(trigger: Trigger<RedisParameterSync>) -> Self {
         Self { states: Arc::default(), trigger }
     }
 
     /// Something that the object follows has changed: it is triggered, now or when its rest is over. It needs a Tokio runtime.
-    pub fn remind(&self, key: &ObjectKey) {
+    pub(crate) fn remind(&self, key: &ObjectKey) {
         match self.wait(key, Instant::now()) {
             None => {}
             Some(Duration::ZERO) => self.trigger.trigger(key.clone()),
@@ -57,12 +57,12 @@ impl Reminders {
     }
 
     /// A pass of the object begins: what changes from now on needs another reminder.
-    pub fn begin_pass(&self, key: &ObjectKey) {
+    pub(super) fn begin_pass(&self, key: &ObjectKey) {
         self.begin_pass_at(key, Instant::now());
     }
 
     /// The object is gone.
-    pub fn forget(&self, key: &ObjectKey) {
+    pub(super) fn forget(&self, key: &ObjectKey) {
         let mut states = self.lock();
         let Some(of_namespace) = states.get_mut(key.namespace()) else { return };
         of_namespace.remove(key.name());

@@ -41,7 +41,7 @@ impl ClusterCounts {
     }
 
     /// The clusters that a status counts and does not show.
-    pub fn unshown(status: &RedisParameterSyncStatus) -> Self {
+    pub(super) fn unshown(status: &RedisParameterSyncStatus) -> Self {
         let shown = Self::of(status.clusters.iter());
         let beyond =
             |count: Option<i32>, shown: usize| usize::try_from(count.unwrap_or(0)).unwrap_or(0).saturating_sub(shown);
@@ -84,7 +84,7 @@ pub(super) struct StatusBuilder {
 }
 
 impl StatusBuilder {
-    pub fn new(input: &Input<'_>, previous: &RedisParameterSyncStatus) -> Self {
+    pub(super) fn new(input: &Input<'_>, previous: &RedisParameterSyncStatus) -> Self {
         let is_carried_over = matches!(input.clusters, Err(Unresolved::Pending | Unresolved::Unreadable(_)));
         let handled = || previous.last_handled_reconcile_at.clone();
         Self {
@@ -103,13 +103,13 @@ impl StatusBuilder {
     }
 
     /// Continues from conditions that were written since.
-    pub fn continue_from(&mut self, written: Vec<Condition>) {
+    pub(super) fn continue_from(&mut self, written: Vec<Condition>) {
         self.existing = written;
     }
 
     /// The status of a suspended object: everything as it was last seen, and Ready says why. What was Ready stays Ready, so that
     /// a tool that waits for everything to be Ready (`helm --wait`, Flux) does not wait for what was suspended on purpose.
-    pub fn suspended(&self, previous: &RedisParameterSyncStatus, now: Timestamp) -> RedisParameterSyncStatus {
+    pub(super) fn suspended(&self, previous: &RedisParameterSyncStatus, now: Timestamp) -> RedisParameterSyncStatus {
         let was_ready = conditions::is_true(&self.existing, READY);
         let ready = if was_ready { ConditionStatus::True } else { ConditionStatus::False };
         let ready = DesiredCondition::new(READY, ready, Reason::Suspended, messages::SUSPENDED);
@@ -123,7 +123,7 @@ impl StatusBuilder {
         }
     }
 
-    pub fn status(&self, clusters: &[ClusterPlan], policy: &Policy) -> RedisParameterSyncStatus {
+    pub(super) fn status(&self, clusters: &[ClusterPlan], policy: &Policy) -> RedisParameterSyncStatus {
         let mut counts = ClusterCounts::of(clusters.iter().map(|cluster| &cluster.entry)).plus(self.unshown);
         counts.total += self.left_out;
         let number = |count: usize| Some(i32::try_from(count).unwrap_or(i32::MAX));

@@ -2,7 +2,7 @@
 
 /// A sync status word, parsed for comparison. Statuses show the cloud's own word, unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SyncStatus {
+pub(super) enum SyncStatus {
     /// `In-Sync`: the group is applied. The only word with a meaning of its own.
     InSync,
     /// Any other word, in lower case. `spec.retryOn` decides whether it is retried.
@@ -11,7 +11,7 @@ pub enum SyncStatus {
 
 impl SyncStatus {
     /// Parses a word; neither its case nor blanks around it matter.
-    pub fn parse(word: &str) -> Self {
+    pub(super) fn parse(word: &str) -> Self {
         match word.trim().to_lowercase() {
             word if word == "in-sync" => Self::InSync,
             word => Self::Other(word),

@@ -5,8 +5,10 @@
 //! - the lists of kinds in the roles of the chart and of `deploy/`, from the same
 //! - `deploy/install.yaml`, from what `deploy/kustomization.yaml` names
 //! - the table of values in the chart's README, from the comments of `values.yaml`
+//! - the dictionary of the operator's packing, from the types of the `api` module
 
 mod crds;
+mod dictionary;
 mod install;
 mod kinds;
 mod values;
@@ -162,6 +164,9 @@ fn files() -> Result<Files, GenerateError> {
     let (path, text) = install::file(&files)?;
     files.insert(path, text);
     let (path, text) = values::readme()?;
+    files.insert(path, text);
+    let (path, text) =
+        dictionary::file().map_err(|error| GenerateError::source("the dictionary", error.to_string()))?;
     files.insert(path, text);
     Ok(files)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::controllers::cluster_ref::map_plan::{NoHost, connection};
+use crate::controllers::cluster_ref::config_map::content::{NoHost, connection};
 
 fn data<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
@@ -30,8 +30,8 @@ fn what_becomes_of_the_config_map() {
     let fresh = || Some(ConfigMapWrite { data: connection_data(), stale_since: None });
     let stale = || Some(ConfigMapWrite { data: connection_data(), stale_since: Some(at(0)) });
     let down = || failing(found(Some("Running"), 0), ErrorKind::Unavailable);
-    let blocked = || View::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret"));
-    let cases: Vec<(&str, View, ConfigMapState, Option<ConfigMapWrite>)> = vec![
+    let blocked = || CloudObservation::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret"));
+    let cases: Vec<(&str, CloudObservation, ConfigMapState, Option<ConfigMapWrite>)> = vec![
         ("made", running(0), ConfigMapState::Absent, fresh()),
         ("as it should be", running(0), owned(good.clone(), false), None),
         ("changed", running(0), owned(old.clone(), false), fresh()),
@@ -40,30 +40,30 @@ fn what_becomes_of_the_config_map() {
         ("stale already", down(), owned(good.clone(), true), None),
         ("made in an outage", down(), ConfigMapState::Absent, stale()),
         ("stale without a credential", blocked(), owned(good.clone(), false), stale()),
-        ("no news after a restart", seen(Sight::NotYet), owned(old.clone(), false), None),
+        ("no news after a restart", seen(Observed::NotYet), owned(old.clone(), false), None),
         (
             "kept when the cluster is gone",
-            seen(Sight::Absent),
+            seen(Observed::Absent),
             owned(old.clone(), false),
             Some(ConfigMapWrite { data: old.clone(), stale_since: Some(at(60)) }),
         ),
-        ("kept on", seen(Sight::Absent), owned(old.clone(), true), None),
+        ("kept on", seen(Observed::Absent), owned(old.clone(), true), None),
         ("came back", running(0), returned(good, false), fresh()),
         ("came back with old data", running(0), returned(old.clone(), true), fresh()),
         ("came back in an outage", down(), returned(old.clone(), false), stale()),
-        ("came back before the first read", seen(Sight::NotYet), returned(old.clone(), false), as_it_was(None)),
+        ("came back before the first read", seen(Observed::NotYet), returned(old.clone(), false), as_it_was(None)),
         (
             "came back stale before the first read",
-            seen(Sight::NotYet),
+            seen(Observed::NotYet),
             returned(old.clone(), true),
             as_it_was(Some(at(0))),
         ),
-        ("came back when the cluster is gone", seen(Sight::Absent), returned(old, true), as_it_was(Some(at(60)))),
-        ("not made without an endpoint", seen(Sight::Absent), ConfigMapState::Absent, None),
+        ("came back when the cluster is gone", seen(Observed::Absent), returned(old, true), as_it_was(Some(at(60)))),
+        ("not made without an endpoint", seen(Observed::Absent), ConfigMapState::Absent, None),
         ("somebody else's", running(0), ConfigMapState::NotOwned, None),
     ];
-    for (case, view, config_map, wanted) in cases {
-        let plan = plan_with(&with_map(), &stands(), view, config_map, 60);
+    for (case, cloud, config_map, wanted) in cases {
+        let plan = plan_with(&with_map(), &stands(), cloud, config_map, 60);
         assert_eq!(plan.config_map, wanted, "{case}");
         assert_eq!(plan.status.connection_config_map.as_deref(), Some("cart-redis"), "{case}");
     }
@@ -72,13 +72,13 @@ fn what_becomes_of_the_config_map() {
 
 #[test]
 fn a_foreign_config_map_shows_in_the_conditions() {
-    let with = |view| plan_with(&with_map(), &stands(), view, ConfigMapState::NotOwned, 60).status;
+    let with = |cloud| plan_with(&with_map(), &stands(), cloud, ConfigMapState::NotOwned, 60).status;
     assert_eq!(
         words(&with(running(0))),
         ["Ready=False ConfigMapNotOwned", "Stalled=True ConfigMapNotOwned", SYNCED_TRUE]
     );
     // What is worse comes first.
-    assert_eq!(words(&with(seen(Sight::Absent)))[1], "Stalled=True ClusterNotFound");
+    assert_eq!(words(&with(seen(Observed::Absent)))[1], "Stalled=True ClusterNotFound");
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn an_endpoint_that_is_no_host_is_told_and_never_written() {
     strange.endpoints.as_mut().unwrap().primary = Some("user@evil.example".to_owned());
     let picture =
         Seen { state: Some("Running".to_owned()), cluster: strange, complete: true, provider: Provider::KakaoCloud };
-    let view = seen(Sight::Found(Found::whole(picture, at(0))));
-    let plan = plan_with(&with_map(), &stands(), view, ConfigMapState::Absent, 60);
+    let cloud = seen(Observed::Found(ObservedInstance::whole(picture, at(0))));
+    let plan = plan_with(&with_map(), &stands(), cloud, ConfigMapState::Absent, 60);
     assert_eq!(plan.config_map, None);
     assert_eq!(words(&plan.status), ["Ready=False ConfigMapFailed", "Reconciling=True ConfigMapFailed", SYNCED_TRUE]);
     assert!(message(&plan.status, READY).contains("neither a host name nor an IP address"));
@@ -152,9 +152,9 @@ fn an_endpoint_that_is_no_host_is_told_and_never_written() {
 fn a_config_map_that_fails_shows_in_the_conditions_beside_the_picture() {
     let failed = |needs_a_person| {
         let message = "cannot be written: exceeded quota. It is tried again.".to_owned();
-        ConfigMapState::Failed(MapProblem { message, needs_a_person, again: Duration::from_secs(4) })
+        ConfigMapState::Failed(ConfigMapProblem { message, needs_a_person, again: Duration::from_secs(4) })
     };
-    let with = |view, state| plan_with(&with_map(), &stands(), view, state, 60);
+    let with = |cloud, state| plan_with(&with_map(), &stands(), cloud, state, 60);
     let plan = with(running(0), failed(true));
     assert_eq!(words(&plan.status), ["Ready=False ConfigMapFailed", "Stalled=True ConfigMapFailed", SYNCED_TRUE]);
     assert_eq!(plan.status.cluster, Some(cluster()));
@@ -165,23 +165,23 @@ fn a_config_map_that_fails_shows_in_the_conditions_beside_the_picture() {
     assert_eq!((plan.config_map, plan.requeue_after), (None, Duration::from_secs(4)));
     let plan = with(running(0), failed(false));
     assert_eq!(words(&plan.status)[1], "Reconciling=True ConfigMapFailed", "what heals by itself is not Stalled");
-    assert_eq!(words(&with(seen(Sight::Absent), failed(true)).status)[1], "Stalled=True ClusterNotFound");
-    let blocked = View::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret"));
+    assert_eq!(words(&with(seen(Observed::Absent), failed(true)).status)[1], "Stalled=True ClusterNotFound");
+    let blocked = CloudObservation::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret"));
     assert_eq!(with(blocked, failed(true)).requeue_after, Duration::from_secs(4));
 }
 
 #[test]
 fn a_config_map_that_could_not_be_deleted_is_remembered() {
     let previous = RedisClusterRefStatus { connection_config_map: Some("old".to_owned()), ..stands() };
-    let plan = |renamed_remains| {
+    let plan = |obsolete_remains| {
         plan(&Input {
             spec: &with_map(),
             generation: 3,
             requested_at: None,
             previous: &previous,
-            view: running(0),
+            cloud: running(0),
             config_map: ConfigMapState::Owned { data: connection_data(), stale: false, intact: true },
-            renamed_remains,
+            obsolete_remains,
             heartbeat: HEARTBEAT,
             phase: PHASE,
             now: at(60),

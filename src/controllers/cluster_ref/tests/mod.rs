@@ -5,13 +5,21 @@ mod properties;
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::super::config_map::state::{ConfigMapProblem, ConfigMapState, ConfigMapWrite};
 use super::*;
-use crate::api::cluster_ref::{EndpointsStatus, EngineStatus, KakaoCloudTarget, NcpTarget};
-use crate::api::conditions::{find, is_true};
+use crate::api::Reason;
+use crate::api::cluster_ref::{
+    ClusterStatus, EndpointsStatus, EngineStatus, KakaoCloudTarget, NcpTarget, ParameterGroupStatus,
+    RedisClusterRefSpec,
+};
+use crate::api::conditions::{READY, RECONCILING, STALLED, SYNCED, find, is_true};
 use crate::api::shared::{LocalRef, SecretRef};
 use crate::cloud::{CloudError, ErrorKind, Executed, Provider};
-use crate::inventory::Found;
-use crate::inventory::picture::Picture as Seen;
+use crate::controllers::problem::Problem;
+use crate::inventory::instance::Instance as Seen;
+use crate::inventory::{Observation, Observed, ObservedInstance};
 
 const HEARTBEAT: Duration = Duration::from_secs(600);
 /// Turns are at the times that are multiples of the heartbeat.
@@ -55,25 +63,25 @@ fn cluster() -> ClusterStatus {
     }
 }
 
-fn found(state: Option<&str>, second: i64) -> Sight {
+fn found(state: Option<&str>, second: i64) -> Observed {
     let picture = Seen {
         provider: crate::cloud::Provider::KakaoCloud,
         state: state.map(str::to_owned),
         cluster: cluster(),
         complete: true,
     };
-    Sight::Found(Found::whole(picture, at(second)))
+    Observed::Found(ObservedInstance::whole(picture, at(second)))
 }
 
-fn seen(sight: Sight) -> View {
-    View::Seen(Observation { sight, problem: None, engine: None, forced_read_done: true })
+fn seen(observed: Observed) -> CloudObservation {
+    CloudObservation::Read(Observation { observed, problem: None, engine: None, refresh_done: true })
 }
 
-fn running(second: i64) -> View {
+fn running(second: i64) -> CloudObservation {
     seen(found(Some("Running"), second))
 }
 
-fn failing(sight: Sight, kind: ErrorKind) -> View {
+fn failing(observed: Observed, kind: ErrorKind) -> CloudObservation {
     let problem = CloudError {
         provider: Provider::KakaoCloud,
         operation: "listClusters",
@@ -85,22 +93,22 @@ fn failing(sight: Sight, kind: ErrorKind) -> View {
         retry_after: None,
         executed: Executed::No,
     };
-    View::Seen(Observation { sight, problem: Some(Arc::new(problem)), engine: None, forced_read_done: true })
+    CloudObservation::Read(Observation { observed, problem: Some(Arc::new(problem)), engine: None, refresh_done: true })
 }
 
 /// One pass at `second`.
-fn pass(spec: &RedisClusterRefSpec, previous: &RedisClusterRefStatus, view: View, second: i64) -> Plan {
+fn pass(spec: &RedisClusterRefSpec, previous: &RedisClusterRefStatus, cloud: CloudObservation, second: i64) -> Plan {
     let config_map = match spec.connection_config_map {
         None => ConfigMapState::NotWanted,
         Some(_) => ConfigMapState::Absent,
     };
-    plan_with(spec, previous, view, config_map, second)
+    plan_with(spec, previous, cloud, config_map, second)
 }
 
 fn plan_with(
     spec: &RedisClusterRefSpec,
     previous: &RedisClusterRefStatus,
-    view: View,
+    cloud: CloudObservation,
     config_map: ConfigMapState,
     second: i64,
 ) -> Plan {
@@ -109,9 +117,9 @@ fn plan_with(
         generation: 3,
         requested_at: None,
         previous,
-        view,
+        cloud,
         config_map,
-        renamed_remains: false,
+        obsolete_remains: false,
         heartbeat: HEARTBEAT,
         phase: PHASE,
         now: at(second),
@@ -156,19 +164,19 @@ fn every_kind_of_state_word() {
 
 #[test]
 fn every_sight_without_a_problem() {
-    let two = Sight::Ambiguous(vec!["a".to_owned(), "b".to_owned()]);
+    let two = Observed::Ambiguous(vec!["a".to_owned(), "b".to_owned()]);
     let stalled = |reason: &str| {
         vec![format!("Ready=False {reason}"), format!("Stalled=True {reason}"), format!("Synced=False {reason}")]
     };
     let waiting = ["Ready=Unknown Observing", "Reconciling=True Observing", "Synced=Unknown Observing"];
-    for (sight, wanted) in [
-        (Sight::NotYet, waiting.map(str::to_owned).to_vec()),
-        (Sight::Members(vec![]), waiting.map(str::to_owned).to_vec()),
-        (Sight::Absent, stalled("ClusterNotFound")),
+    for (observed, wanted) in [
+        (Observed::NotYet, waiting.map(str::to_owned).to_vec()),
+        (Observed::Members(vec![]), waiting.map(str::to_owned).to_vec()),
+        (Observed::Absent, stalled("ClusterNotFound")),
         (two, stalled("AmbiguousName")),
     ] {
-        let shown = format!("{sight:?}");
-        let status = pass(&spec(), &RedisClusterRefStatus::default(), seen(sight), 0).status;
+        let shown = format!("{observed:?}");
+        let status = pass(&spec(), &RedisClusterRefStatus::default(), seen(observed), 0).status;
         assert_eq!(words(&status), wanted, "{shown}");
         assert_eq!((&status.cluster, &status.state, &status.last_observed_time), (&None, &None, &None), "{shown}");
     }
@@ -198,11 +206,11 @@ fn sentences_name_the_target() {
         (named(&kakao), "the cloud has no cluster or instance set named carts in kr-central-2; it is looked for again"),
         (ncp, "the cloud has no Redis instance 882731 at site Gov; it is looked for again every 60s"),
     ] {
-        let status = pass(&spec, &RedisClusterRefStatus::default(), seen(Sight::Absent), 0).status;
+        let status = pass(&spec, &RedisClusterRefStatus::default(), seen(Observed::Absent), 0).status;
         assert!(message(&status, READY).starts_with(wanted), "{}", message(&status, READY));
     }
     let ids = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
-    let status = pass(&named(&kakao), &RedisClusterRefStatus::default(), seen(Sight::Ambiguous(ids)), 0).status;
+    let status = pass(&named(&kakao), &RedisClusterRefStatus::default(), seen(Observed::Ambiguous(ids)), 0).status;
     assert_eq!(
         message(&status, STALLED),
         "5 clusters are a cluster or instance set named carts in kr-central-2: refer to one of them by ID (a, b, c, …)"
@@ -232,10 +240,10 @@ fn every_kind_of_cloud_error_with_a_picture_and_without() {
         assert_eq!(words(&status), if heals { keeps(reason) } else { stalls(reason) }, "{kind:?}");
         assert_eq!((&status.cluster, status.state.as_deref()), (&Some(cluster()), Some("Running")), "{kind:?}");
         assert!(message(&status, SYNCED).ends_with("(listClusters, HTTP 418): why"), "{}", message(&status, SYNCED));
-        let status = pass(&spec(), &RedisClusterRefStatus::default(), failing(Sight::NotYet, kind), 60).status;
+        let status = pass(&spec(), &RedisClusterRefStatus::default(), failing(Observed::NotYet, kind), 60).status;
         assert_eq!(words(&status), if heals { has_none(reason) } else { stalls(reason) }, "{kind:?}");
         // After a restart the picture is the one of the status.
-        let status = pass(&spec(), &stands(), failing(Sight::NotYet, kind), 60).status;
+        let status = pass(&spec(), &stands(), failing(Observed::NotYet, kind), 60).status;
         assert_eq!(words(&status), if heals { keeps(reason) } else { stalls(reason) }, "{kind:?}");
         assert_eq!(status.cluster, Some(cluster()), "{kind:?}");
     }
@@ -262,19 +270,19 @@ fn a_picture_is_stale_after_three_intervals() {
 
 #[test]
 fn what_blocks_the_question_keeps_the_picture() {
-    let missing = || View::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret"));
+    let missing = || CloudObservation::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret"));
     let status = pass(&spec(), &stands(), missing(), 60).status;
     let wanted = ["CredentialsNotFound"; 3].iter().zip(["Ready=False", "Stalled=True", "Synced=False"]);
     assert_eq!(words(&status), wanted.map(|(reason, word)| format!("{word} {reason}")).collect::<Vec<_>>());
     assert_eq!(status.cluster, Some(cluster()));
-    let passing = View::Blocked(Problem::new(Reason::CloudUnavailable, "later"));
+    let passing = CloudObservation::Blocked(Problem::new(Reason::CloudUnavailable, "later"));
     let status = pass(&spec(), &stands(), passing, 60).status;
     assert_eq!(words(&status), ["Ready=True Running", "Synced=False CloudUnavailable"]);
 }
 
 #[test]
 fn after_a_restart_the_status_stands_until_the_first_read() {
-    let status = pass(&spec(), &stands(), seen(Sight::NotYet), 60).status;
+    let status = pass(&spec(), &stands(), seen(Observed::NotYet), 60).status;
     assert_eq!(words(&status), ["Ready=True Running", "Reconciling=True Observing", "Synced=Unknown Observing"]);
     assert_eq!((status.cluster, status.last_observed_time), (stands().cluster, stands().last_observed_time));
 }
@@ -283,23 +291,23 @@ fn after_a_restart_the_status_stands_until_the_first_read() {
 fn the_picture_of_another_target_is_not_kept() {
     let mut other = spec();
     other.kakao_cloud.as_mut().unwrap().cluster_id = Some("set-2".to_owned());
-    let status = pass(&other, &stands(), seen(Sight::NotYet), 60).status;
+    let status = pass(&other, &stands(), seen(Observed::NotYet), 60).status;
     assert_eq!((&status.cluster, &status.state, &status.last_observed_time), (&None, &None, &None));
     assert_eq!(words(&status)[0], "Ready=Unknown Observing");
-    let gone = pass(&spec(), &stands(), seen(Sight::Absent), 60).status;
+    let gone = pass(&spec(), &stands(), seen(Observed::Absent), 60).status;
     assert_eq!((&gone.cluster, &gone.state), (&None, &None), "nor that of what is gone");
 }
 
 #[test]
 fn suspension_keeps_ready_as_it_was() {
-    for (view, wanted) in [
+    for (cloud, wanted) in [
         (running(0), "Ready=True Suspended"),
         (seen(found(Some("stopped"), 0)), "Ready=False Suspended"),
-        (seen(Sight::NotYet), "Ready=Unknown Suspended"),
+        (seen(Observed::NotYet), "Ready=Unknown Suspended"),
     ] {
-        let before = pass(&spec(), &RedisClusterRefStatus::default(), view, 0).status;
+        let before = pass(&spec(), &RedisClusterRefStatus::default(), cloud, 0).status;
         let suspended = RedisClusterRefSpec { suspend: true, ..spec() };
-        let Plan { status, requeue_after, .. } = pass(&suspended, &before, View::Suspended, 60);
+        let Plan { status, requeue_after, .. } = pass(&suspended, &before, CloudObservation::Suspended, 60);
         assert_eq!(words(&status), [wanted, "Synced=False Suspended"]);
         assert_eq!((&status.cluster, requeue_after), (&before.cluster, requeue::WHEN_CHANGED));
     }
@@ -309,24 +317,24 @@ fn suspension_keeps_ready_as_it_was() {
 fn suspension_says_nothing_of_a_target_that_was_never_read() {
     let mut other = RedisClusterRefSpec { suspend: true, ..spec() };
     other.kakao_cloud.as_mut().unwrap().cluster_id = Some("set-2".to_owned());
-    let status = pass(&other, &stands(), View::Suspended, 60).status;
+    let status = pass(&other, &stands(), CloudObservation::Suspended, 60).status;
     assert_eq!(status.cluster, None);
     assert_eq!(words(&status), ["Ready=Unknown Suspended", "Synced=False Suspended"]);
-    assert_eq!(words(&pass(&other, &status, View::Suspended, 120).status)[0], "Ready=Unknown Suspended");
+    assert_eq!(words(&pass(&other, &status, CloudObservation::Suspended, 120).status)[0], "Ready=Unknown Suspended");
 }
 
 #[test]
 fn the_echo_waits_for_the_forced_read() {
     let spec = spec();
-    let echo = |view: View, previous: &RedisClusterRefStatus| {
+    let echo = |cloud: CloudObservation, previous: &RedisClusterRefStatus| {
         let input = Input {
             spec: &spec,
             generation: 3,
             requested_at: Some("now".to_owned()),
             previous,
-            view,
+            cloud,
             config_map: ConfigMapState::NotWanted,
-            renamed_remains: false,
+            obsolete_remains: false,
             heartbeat: HEARTBEAT,
             phase: PHASE,
             now: at(60),
@@ -334,13 +342,19 @@ fn the_echo_waits_for_the_forced_read() {
         plan(&input).status.last_handled_reconcile_at
     };
     let before = RedisClusterRefStatus { last_handled_reconcile_at: Some("before".to_owned()), ..stands() };
-    let pending = |view: View| match view {
-        View::Seen(observation) => View::Seen(Observation { forced_read_done: false, ..observation }),
+    let pending = |cloud: CloudObservation| match cloud {
+        CloudObservation::Read(observation) => {
+            CloudObservation::Read(Observation { refresh_done: false, ..observation })
+        }
         other => other,
     };
     assert_eq!(echo(pending(running(0)), &before).as_deref(), Some("before"));
     assert_eq!(echo(running(60), &before).as_deref(), Some("now"));
-    assert_eq!(echo(View::Suspended, &before).as_deref(), Some("now"), "nothing is read, so nothing is waited for");
+    assert_eq!(
+        echo(CloudObservation::Suspended, &before).as_deref(),
+        Some("now"),
+        "nothing is read, so nothing is waited for"
+    );
     let kept = pass(&spec, &before, running(60), 60).status.last_handled_reconcile_at;
     assert_eq!(kept.as_deref(), Some("before"), "without the annotation the last echo stays");
 }
@@ -348,18 +362,18 @@ fn the_echo_waits_for_the_forced_read() {
 #[test]
 fn the_time_of_the_read_is_written_with_a_change_or_at_the_heartbeat() {
     let before = stands();
-    let time = |view, second| pass(&spec(), &before, view, second).status.last_observed_time.unwrap().0;
+    let time = |cloud, second| pass(&spec(), &before, cloud, second).status.last_observed_time.unwrap().0;
     assert_eq!(time(running(599), 599), at(0), "nothing else changed");
     assert_eq!(time(running(600), 600), at(600), "the heartbeat");
     assert_eq!(time(seen(found(Some("Modifying"), 60)), 60), at(60), "a change");
     let engine = EngineStatus { offered: true, newest: None };
-    let view = View::Seen(Observation {
-        sight: found(Some("Running"), 60),
+    let cloud = CloudObservation::Read(Observation {
+        observed: found(Some("Running"), 60),
         problem: None,
         engine: Some(Arc::new(engine)),
-        forced_read_done: true,
+        refresh_done: true,
     });
-    assert_eq!(time(view, 60), at(60), "a change");
+    assert_eq!(time(cloud, 60), at(60), "a change");
 }
 
 #[test]
@@ -375,12 +389,12 @@ fn a_parameter_group_that_was_not_read_yet_is_not_forgotten() {
         cluster: cluster(),
         complete: false,
     };
-    let shown = |found: Found, previous: &RedisClusterRefStatus| {
-        pass(&spec(), previous, seen(Sight::Found(found)), 60).status.cluster.unwrap().parameter_group
+    let shown = |found: ObservedInstance, previous: &RedisClusterRefStatus| {
+        pass(&spec(), previous, seen(Observed::Found(found)), 60).status.cluster.unwrap().parameter_group
     };
-    assert_eq!(shown(Found::in_part(picture(), at(60)), &with_group("set-1")), Some(group.clone()));
-    assert_eq!(shown(Found::in_part(picture(), at(60)), &with_group("set-2")), None, "another cluster's");
-    assert_eq!(shown(Found::whole(picture(), at(60)), &with_group("set-1")), None, "it has none any more");
+    assert_eq!(shown(ObservedInstance::in_part(picture(), at(60)), &with_group("set-1")), Some(group.clone()));
+    assert_eq!(shown(ObservedInstance::in_part(picture(), at(60)), &with_group("set-2")), None, "another cluster's");
+    assert_eq!(shown(ObservedInstance::whole(picture(), at(60)), &with_group("set-1")), None, "it has none any more");
 }
 
 #[test]
@@ -396,9 +410,9 @@ fn the_heartbeats_of_many_objects_are_spread_over_the_time_between_two() {
                 generation: 3,
                 requested_at: None,
                 previous: &previous,
-                view: running(*second),
+                cloud: running(*second),
                 config_map: ConfigMapState::NotWanted,
-                renamed_remains: false,
+                obsolete_remains: false,
                 heartbeat: HEARTBEAT,
                 phase: Duration::from_secs(phase),
                 now: at(*second),
@@ -413,12 +427,12 @@ fn the_heartbeats_of_many_objects_are_spread_over_the_time_between_two() {
 #[test]
 fn an_object_at_rest_is_looked_at_again_when_time_alone_says_something_new() {
     let before = stands();
-    let again = |spec: &RedisClusterRefSpec, view, second| pass(spec, &before, view, second).requeue_after.as_secs();
+    let again = |spec: &RedisClusterRefSpec, cloud, second| pass(spec, &before, cloud, second).requeue_after.as_secs();
     let spec = spec();
     assert_eq!(again(&spec, running(60), 60), 540 + 66, "its next heartbeat, when a list has come since");
     let outage = || failing(found(Some("Running"), 0), ErrorKind::Unavailable);
     assert_eq!(again(&spec, outage(), 61), 120, "when the picture is stale");
     assert_eq!(again(&spec, outage(), 200), requeue::WHEN_CHANGED.as_secs(), "it is stale already");
-    assert_eq!(again(&spec, seen(Sight::Absent), 60), requeue::WHEN_CHANGED.as_secs(), "the inventory tells");
+    assert_eq!(again(&spec, seen(Observed::Absent), 60), requeue::WHEN_CHANGED.as_secs(), "the inventory tells");
     assert_eq!(again(&with_map(), running(60), 60), 60, "nobody tells of a ConfigMap");
 }

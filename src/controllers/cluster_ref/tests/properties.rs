@@ -5,17 +5,17 @@ use proptest::prelude::*;
 use super::config_map::connection_data;
 use super::*;
 
-fn sights() -> impl Strategy<Value = Sight> {
+fn sights() -> impl Strategy<Value = Observed> {
     let states = proptest::sample::select(vec![None, Some("Running"), Some("Modifying"), Some("stopped"), Some("New")]);
     prop_oneof![
-        Just(Sight::NotYet),
-        Just(Sight::Absent),
-        Just(Sight::Ambiguous(vec!["a".to_owned(), "b".to_owned()])),
+        Just(Observed::NotYet),
+        Just(Observed::Absent),
+        Just(Observed::Ambiguous(vec!["a".to_owned(), "b".to_owned()])),
         (states, 0_i64..1000).prop_map(|(state, second)| found(state, second)),
     ]
 }
 
-fn views() -> impl Strategy<Value = (u8, Sight, Option<ErrorKind>, bool)> {
+fn observations() -> impl Strategy<Value = (u8, Observed, Option<ErrorKind>, bool)> {
     let kinds = proptest::sample::select(vec![
         ErrorKind::CredentialsRejected,
         ErrorKind::RateLimited,
@@ -25,13 +25,13 @@ fn views() -> impl Strategy<Value = (u8, Sight, Option<ErrorKind>, bool)> {
     (0_u8..8, sights(), proptest::option::of(kinds), any::<bool>())
 }
 
-fn view((which, sight, kind, done): (u8, Sight, Option<ErrorKind>, bool)) -> View {
+fn cloud((which, observed, kind, done): (u8, Observed, Option<ErrorKind>, bool)) -> CloudObservation {
     match (which, kind) {
-        (0, _) => View::Suspended,
-        (1, _) => View::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret")),
-        (2, _) => View::Blocked(Problem::new(Reason::CloudUnavailable, "later")),
-        (_, Some(kind)) => failing(sight, kind),
-        (_, None) => View::Seen(Observation { sight, problem: None, engine: None, forced_read_done: done }),
+        (0, _) => CloudObservation::Suspended,
+        (1, _) => CloudObservation::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret")),
+        (2, _) => CloudObservation::Blocked(Problem::new(Reason::CloudUnavailable, "later")),
+        (_, Some(kind)) => failing(observed, kind),
+        (_, None) => CloudObservation::Read(Observation { observed, problem: None, engine: None, refresh_done: done }),
     }
 }
 
@@ -47,7 +47,7 @@ fn config_maps() -> impl Strategy<Value = ConfigMapState> {
 proptest! {
     #[test]
     fn conditions_keep_their_rules_through_any_history(
-        history in proptest::collection::vec((views(), config_maps(), 0_i64..400), 1..8),
+        history in proptest::collection::vec((observations(), config_maps(), 0_i64..400), 1..8),
     ) {
         let spec = with_map();
         let mut status = RedisClusterRefStatus::default();
@@ -55,7 +55,7 @@ proptest! {
         for (seen, config_map, pause) in history {
             second += pause;
             let before = status;
-            status = plan_with(&spec, &before, view(seen.clone()), config_map.clone(), second).status;
+            status = plan_with(&spec, &before, cloud(seen.clone()), config_map.clone(), second).status;
             let types: Vec<&str> = status.conditions.iter().map(|condition| condition.type_.as_str()).collect();
             prop_assert!(types.contains(&READY) && types.contains(&SYNCED), "{:?}", types);
             prop_assert!(!(types.contains(&RECONCILING) && types.contains(&STALLED)), "{:?}", types);
@@ -73,22 +73,22 @@ proptest! {
             }
             prop_assert!(!(is_true(&status.conditions, READY) && types.contains(&STALLED)), "Ready though stalled");
             // Planning again on its own status changes nothing.
-            let again = plan_with(&spec, &status, view(seen), config_map, second).status;
+            let again = plan_with(&spec, &status, cloud(seen), config_map, second).status;
             prop_assert_eq!(&again, &status);
         }
     }
 
     #[test]
     fn a_config_map_is_written_once_and_never_over_somebody_else_s(
-        seen in views(), config_map in config_maps(), second in 0_i64..2000,
+        seen in observations(), config_map in config_maps(), second in 0_i64..2000,
     ) {
         let spec = with_map();
         let before = stands();
         let foreign = matches!(config_map, ConfigMapState::NotOwned | ConfigMapState::Disabled);
-        if let Some(write) = plan_with(&spec, &before, view(seen.clone()), config_map, second).config_map {
+        if let Some(write) = plan_with(&spec, &before, cloud(seen.clone()), config_map, second).config_map {
             prop_assert!(!foreign);
             let written = ConfigMapState::Owned { data: write.data, stale: write.stale_since.is_some(), intact: true };
-            prop_assert_eq!(plan_with(&spec, &before, view(seen), written, second).config_map, None);
+            prop_assert_eq!(plan_with(&spec, &before, cloud(seen), written, second).config_map, None);
         }
     }
 }

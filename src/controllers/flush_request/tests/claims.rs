@@ -8,7 +8,7 @@ use super::*;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn key(site: NcpSite, instance_no: &str, request_id: &str) -> ClaimKey {
-    ClaimKey { site, instance_no: instance_no.to_owned(), request_id: request_id.to_owned() }
+    ClaimKey { unit: FlushUnit { site, instance_no: instance_no.to_owned() }, request_id: request_id.to_owned() }
 }
 
 #[test]
@@ -95,19 +95,19 @@ fn a_claim_is_read_again_after_its_holder_and_before_a_refusal() {
     let mut session = Session { claim: held("another-uid", "x"), ..all_clear() };
     let claim = claim_of("another-uid", "x");
     assert_eq!(plan(&session, clock(6)), Effect::ReadHolder(claim.clone()));
-    session.absorb(Report::Holder(claim.clone(), Holder::Spent));
+    session.absorb(EffectReport::Holder(claim.clone(), Holder::Spent));
     assert!(matches!(plan(&session, clock(6)), Effect::ReadClaim(Some(_))));
     // Still there: nothing will release it.
     let mut kept = session.clone();
-    kept.absorb(Report::Claim(ClaimView::Present(claim.clone())));
+    kept.absorb(EffectReport::Claim(ObservedClaim::Present(claim.clone())));
     assert_eq!(phase_and_reason(plan(&kept, clock(6))).0, FlushPhase::Rejected);
     // Another one in its place: its holder is another question.
     let mut replaced = session.clone();
     let next = HeldClaim { lease_uid: "lease-2".to_owned(), ..claim };
-    replaced.absorb(Report::Claim(ClaimView::Present(next.clone())));
+    replaced.absorb(EffectReport::Claim(ObservedClaim::Present(next.clone())));
     assert_eq!(plan(&replaced, clock(6)), Effect::ReadHolder(next));
     // Released meanwhile: it was not executed.
-    session.absorb(Report::Claim(ClaimView::Absent));
+    session.absorb(EffectReport::Claim(ObservedClaim::Absent));
     assert_eq!(plan(&session, clock(6)), Effect::AddFinalizer);
 }
 

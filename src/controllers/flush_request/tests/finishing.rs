@@ -5,7 +5,7 @@ const HOUR: i64 = 3600;
 /// A request accepted at second 5, with these states seen since, and what the cloud shows now.
 fn accepted(seen: &[&str], now: &str) -> Session {
     let mut session = in_phase(FlushPhase::Accepted, "theirs");
-    session.cloud = CloudView::Instances(vec![instance(now)]);
+    session.cloud = ObservedCaches::Caches(vec![instance(now)]);
     let states_seen = seen.iter().map(|state| (*state).to_owned()).collect();
     session.object.status.target = Some(crate::api::flush_request::FlushTarget { states_seen, ..Default::default() });
     session
@@ -31,14 +31,14 @@ fn running_again_is_success() {
 
 #[test]
 fn an_instance_that_does_not_come_back_is_stalled_then_unknown() {
-    let gone = Session { cloud: CloudView::Instances(Vec::new()), ..accepted(&["settingup"], "") };
-    let unreadable = CloudView::Failed { reason: "CloudUnavailable", message: "timeout".to_owned() };
+    let gone = Session { cloud: ObservedCaches::Caches(Vec::new()), ..accepted(&["settingup"], "") };
+    let unreadable = ObservedCaches::Failed { reason: Reason::CloudUnavailable, message: "timeout".to_owned() };
     for session in [
         accepted(&[], "settingup"),
         gone,
         Session { cloud: unreadable, ..accepted(&[], "") },
-        Session { reference: Reference::Missing, ..accepted(&[], "") },
-        Session { reference: Reference::NotNcp, ..accepted(&[], "") },
+        Session { reference: ObservedReference::Missing, ..accepted(&[], "") },
+        Session { reference: ObservedReference::NoFlush, ..accepted(&[], "") },
     ] {
         let mut session = session;
         let soon = written(plan(&session, clock(60))).status;
@@ -60,7 +60,7 @@ fn an_instance_that_does_not_come_back_is_stalled_then_unknown() {
 fn a_stalled_flush_can_still_succeed() {
     let mut session = accepted(&["settingup"], "settingup");
     session.object.status = written(plan(&session, clock(HOUR))).status;
-    session.cloud = CloudView::Instances(vec![instance("running")]);
+    session.cloud = ObservedCaches::Caches(vec![instance("running")]);
     assert_eq!(phase_and_reason(plan(&session, clock(2 * HOUR))).0, FlushPhase::Succeeded);
 }
 
@@ -80,23 +80,24 @@ fn the_claim_is_settled_before_the_finalizer_goes() {
         let with = |claim| Session { claim, ..in_phase(phase, "theirs") };
         let let_go = Effect::RemoveFinalizer(None);
         if releases {
-            assert_eq!(plan(&with(ClaimView::NotRead), clock(9)), Effect::ReadClaim(None));
+            assert_eq!(plan(&with(ObservedClaim::NotRead), clock(9)), Effect::ReadClaim(None));
             let release = Effect::ReleaseClaim(claim_of(UID, "theirs"));
             assert_eq!(plan(&with(held(UID, "theirs")), clock(9)), release);
         } else {
             assert_eq!(plan(&with(held(UID, "theirs")), clock(9)), let_go);
         }
-        for other in [ClaimView::Absent, held(UID, "unheard-of"), held("another-uid", "theirs")] {
+        for other in [ObservedClaim::Absent, held(UID, "unheard-of"), held("another-uid", "theirs")] {
             assert_eq!(plan(&with(other), clock(9)), let_go, "{phase:?}");
         }
-        let without_attempt = Session { claim: ClaimView::NotRead, ..in_phase(phase, "") };
+        let without_attempt = Session { claim: ObservedClaim::NotRead, ..in_phase(phase, "") };
         assert_eq!(plan(&without_attempt, clock(9)), let_go);
     }
 }
 
 #[test]
 fn a_claim_that_cannot_be_read_holds_nothing_for_ever() {
-    let mut session = Session { claim: ClaimView::Failed("no".to_owned()), ..in_phase(FlushPhase::Failed, "theirs") };
+    let mut session =
+        Session { claim: ObservedClaim::Failed("no".to_owned()), ..in_phase(FlushPhase::Failed, "theirs") };
     session.object.status.finished_time = Some(whole_seconds(at(10)));
     assert!(matches!(plan(&session, clock(20)), Effect::Wait(_)));
     assert_eq!(plan(&session, clock(610)), Effect::RemoveFinalizer(None));

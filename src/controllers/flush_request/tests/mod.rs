@@ -2,15 +2,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::claim::HeldClaim;
-use super::outcome::{FailureKind, FlushReply, SendError, SendOutcome};
-use super::session::*;
-use super::status::StatusWrite;
 use super::*;
+use crate::api::Reason;
 use crate::api::cluster_ref::NcpSite;
 use crate::api::conditions::{self, READY, RECONCILING, STALLED};
 use crate::api::flush_request::{Attempt, FlushPhase, RedisFlushRequestSpec, RedisFlushRequestStatus};
 use crate::api::shared::{LocalRef, whole_seconds};
+use crate::cloud::{CloudError, ErrorKind, Executed, FlushReceipt, ObservedCache, Provider};
+use crate::object_key::ObjectKey;
 
 mod claims;
 mod finishing;
@@ -30,16 +29,16 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + seconds).unwrap()
 }
 
-fn clock(seconds: i64) -> Clock {
-    Clock { now: at(seconds), since_attempt_began: Duration::from_secs(1) }
+fn clock(seconds: i64) -> PlanTime {
+    PlanTime { now: at(seconds), since_attempt_began: Duration::from_secs(1) }
 }
 
-fn target() -> Target {
-    Target { site: NcpSite::Public, instance_no: CONFIRM.to_owned(), service_name: Some("cart".to_owned()) }
+fn target() -> TargetCache {
+    TargetCache { site: NcpSite::Public, instance_no: CONFIRM.to_owned(), name: Some("cart".to_owned()) }
 }
 
-fn instance(state: &str) -> Instance {
-    Instance { instance_no: CONFIRM.to_owned(), service_name: Some("cart".to_owned()), state: state.to_owned() }
+fn instance(state: &str) -> ObservedCache {
+    ObservedCache { number: CONFIRM.to_owned(), name: Some("cart".to_owned()), state: state.to_owned() }
 }
 
 /// A status as the operator writes it: the attempt is proven not executed where the phase takes that.
@@ -60,8 +59,8 @@ fn status(phase: FlushPhase, attempt: &str) -> RedisFlushRequestStatus {
 }
 
 /// A request that nobody has looked at, ten minutes before its deadline.
-fn request() -> Snapshot {
-    Snapshot {
+fn request() -> StoredRequest {
+    StoredRequest {
         namespace: "shop".to_owned(),
         name: "wipe".to_owned(),
         uid: UID.to_owned(),
@@ -86,9 +85,9 @@ fn request() -> Snapshot {
 /// A reconcile that has read everything, and nothing stands in the way of the flush.
 fn all_clear() -> Session {
     let mut session = Session::new(request(), ATTEMPT.to_owned(), "operator-a".to_owned());
-    session.reference = Reference::Target(target());
-    session.claim = ClaimView::Absent;
-    session.cloud = CloudView::Instances(vec![instance("running")]);
+    session.reference = ObservedReference::Target(target());
+    session.claim = ObservedClaim::Absent;
+    session.cloud = ObservedCaches::Caches(vec![instance("running")]);
     session.others = Others::Free;
     session
 }
@@ -121,8 +120,8 @@ fn claim_of(uid: &str, attempt: &str) -> HeldClaim {
     }
 }
 
-fn held(uid: &str, attempt: &str) -> ClaimView {
-    ClaimView::Present(claim_of(uid, attempt))
+fn held(uid: &str, attempt: &str) -> ObservedClaim {
+    ObservedClaim::Present(claim_of(uid, attempt))
 }
 
 /// A reconcile that found the claim with another request, of which this is known.
@@ -130,10 +129,12 @@ fn held_by(uid: &str, holder: Holder) -> Session {
     Session { claim: held(uid, "x"), holder: Some(("lease-1".to_owned(), holder)), ..all_clear() }
 }
 
-fn failure(kind: FailureKind, maybe_executed: bool) -> SendOutcome {
-    SendOutcome::Failed(SendError {
+fn failure(kind: ErrorKind, maybe_executed: bool) -> SendOutcome {
+    SendOutcome::Failed(CloudError {
+        provider: Provider::Ncp,
+        operation: "flushCloudDBInstance",
         kind,
-        maybe_executed,
+        executed: if maybe_executed { Executed::Unknown } else { Executed::No },
         http_status: Some(429),
         code: Some("410".to_owned()),
         message: "slow down".to_owned(),
@@ -143,18 +144,18 @@ fn failure(kind: FailureKind, maybe_executed: bool) -> SendOutcome {
 }
 
 fn reply(code: &str) -> SendOutcome {
-    SendOutcome::Replied(FlushReply {
+    SendOutcome::Answered(FlushReceipt {
         http_status: Some(200),
         return_code: Some(code.to_owned()),
         total_rows: Some(1),
         state: Some("settingup".to_owned()),
-        ..FlushReply::default()
+        ..FlushReceipt::default()
     })
 }
 
 fn written(effect: Effect) -> StatusWrite {
     match effect {
-        Effect::WriteStatus(write) => *write,
+        Effect::WriteStatus(write) | Effect::BeginAttempt(write) => *write,
         other => panic!("expected a status write, not {other:?}"),
     }
 }

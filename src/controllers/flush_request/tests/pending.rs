@@ -6,26 +6,29 @@ fn drive(session: &mut Session, seconds: i64, states: &mut dyn FnMut() -> &'stat
     loop {
         let effect = plan(session, clock(seconds));
         session.begin(&effect);
-        let object = |edit: &dyn Fn(&mut Snapshot)| {
+        let object = |edit: &dyn Fn(&mut StoredRequest)| {
             let mut object = session.object.clone();
             edit(&mut object);
-            Report::Object(Box::new(object))
+            EffectReport::Object(Box::new(object))
         };
         let (name, report) = match &effect {
-            Effect::ReadReference => ("ReadReference", Report::Reference(Reference::Target(target()))),
-            Effect::ReadClaim(_) => ("ReadClaim", Report::Claim(ClaimView::Absent)),
-            Effect::ReadCloud(_) => ("ReadCloud", Report::Cloud(CloudView::Instances(vec![instance(states())]))),
-            Effect::ReadOthers(_) => ("ReadOthers", Report::Others(Others::Free)),
+            Effect::ReadReference => ("ReadReference", EffectReport::Reference(ObservedReference::Target(target()))),
+            Effect::ReadClaim(_) => ("ReadClaim", EffectReport::Claim(ObservedClaim::Absent)),
+            Effect::ReadCloud(_) => {
+                ("ReadCloud", EffectReport::Cloud(ObservedCaches::Caches(vec![instance(states())])))
+            }
+            Effect::ReadOthers(_) => ("ReadOthers", EffectReport::Others(Others::Free)),
             Effect::AddFinalizer => ("AddFinalizer", object(&|object| object.finalizer = true)),
             Effect::RemoveFinalizer(_) => ("RemoveFinalizer", object(&|object| object.finalizer = false)),
-            Effect::WriteStatus(write) => {
+            Effect::BeginAttempt(write) | Effect::WriteStatus(write) => {
                 assert_well_formed(&write.status);
                 (write.status.phase.unwrap().as_str(), object(&|object| object.status = write.status.clone()))
             }
-            Effect::CreateClaim(claim) => {
-                ("CreateClaim", Report::Claim(ClaimView::Present(HeldClaim::from_lease(&claim.to_lease("operators")))))
-            }
-            Effect::Send { .. } => ("Send", Report::Sent(reply("0"))),
+            Effect::CreateClaim(claim) => (
+                "CreateClaim",
+                EffectReport::Claim(ObservedClaim::Present(HeldClaim::from_lease(&claim.to_lease("operators")))),
+            ),
+            Effect::Send { .. } => ("Send", EffectReport::Sent(reply("0"))),
             Effect::Wait(_) | Effect::Done => return names,
             other => panic!("unexpected {other:?}"),
         };
@@ -70,20 +73,20 @@ fn a_flush_from_beginning_to_end() {
 #[test]
 fn what_is_waited_for() {
     let table: Vec<(&str, Edit)> = vec![
-        ("ReferenceNotFound", |s| s.reference = Reference::Missing),
-        ("ReferenceNotReady", |s| s.reference = Reference::NotReady("no such service".to_owned())),
-        ("ReferenceSuspended", |s| s.reference = Reference::Suspended),
+        ("ReferenceNotFound", |s| s.reference = ObservedReference::Missing),
+        ("ReferenceNotReady", |s| s.reference = ObservedReference::NotReady("no such service".to_owned())),
+        ("ReferenceSuspended", |s| s.reference = ObservedReference::Suspended),
         ("ClaimHeld", |s| *s = held_by("another-uid", Holder::Open)),
         ("ClaimHeld", |s| *s = held_by("another-uid", Holder::Failed("it timed out.".to_owned()))),
-        ("ClaimUnavailable", |s| s.claim = ClaimView::Failed("forbidden".to_owned())),
+        ("ClaimUnavailable", |s| s.claim = ObservedClaim::Failed("forbidden".to_owned())),
         ("CredentialsRejected", |s| {
-            s.cloud = CloudView::Failed { reason: "CredentialsRejected", message: "wrong key".to_owned() };
+            s.cloud = ObservedCaches::Failed { reason: Reason::CredentialsRejected, message: "wrong key".to_owned() };
         }),
-        ("TargetNotFound", |s| s.cloud = CloudView::Instances(Vec::new())),
-        ("TargetAmbiguous", |s| s.cloud = CloudView::Instances(vec![instance("running"), instance("running")])),
-        ("TargetNotRunning", |s| s.cloud = CloudView::Instances(vec![instance("settingup")])),
-        ("TargetNotRunning", |s| s.cloud = CloudView::Instances(vec![instance("")])),
-        ("TargetBusy", |s| s.others = Others::Busy("shop/other".to_owned())),
+        ("TargetNotFound", |s| s.cloud = ObservedCaches::Caches(Vec::new())),
+        ("TargetAmbiguous", |s| s.cloud = ObservedCaches::Caches(vec![instance("running"), instance("running")])),
+        ("TargetNotRunning", |s| s.cloud = ObservedCaches::Caches(vec![instance("settingup")])),
+        ("TargetNotRunning", |s| s.cloud = ObservedCaches::Caches(vec![instance("")])),
+        ("TargetBusy", |s| s.others = Others::Busy(ObjectKey::new("shop", "other"))),
     ];
     for (expected, edit) in table {
         let mut session = all_clear();
@@ -107,7 +110,7 @@ fn what_is_waited_for() {
 
 #[test]
 fn a_request_that_waits_for_its_turn_says_so_only_if_it_said_nothing_before() {
-    let mut session = Session { cloud: CloudView::Queued, ..all_clear() };
+    let mut session = Session { cloud: ObservedCaches::Queued, ..all_clear() };
     let write = written(plan(&session, clock(1)));
     assert_eq!((write.status.phase.unwrap(), reason(&write.status)), (FlushPhase::Pending, "Queued"));
     assert_well_formed(&write.status);
@@ -117,12 +120,12 @@ fn a_request_that_waits_for_its_turn_says_so_only_if_it_said_nothing_before() {
     assert_eq!(plan(&session, clock(500)), Effect::Wait(Duration::from_secs(100)));
     assert_eq!(phase_and_reason(plan(&session, clock(600))).0, FlushPhase::Expired);
 
-    let mut waited = Session { cloud: CloudView::Instances(vec![instance("settingup")]), ..all_clear() };
+    let mut waited = Session { cloud: ObservedCaches::Caches(vec![instance("settingup")]), ..all_clear() };
     waited.object.status = written(plan(&waited, clock(1))).status;
-    waited.cloud = CloudView::Queued;
+    waited.cloud = ObservedCaches::Queued;
     assert_eq!(plan(&waited, clock(11)), Effect::Wait(Duration::from_secs(300)), "what it waits for stays said");
 
-    let accepted = Session { cloud: CloudView::Queued, ..in_phase(FlushPhase::Accepted, ATTEMPT) };
+    let accepted = Session { cloud: ObservedCaches::Queued, ..in_phase(FlushPhase::Accepted, ATTEMPT) };
     assert_eq!(plan(&accepted, clock(60)), Effect::Wait(Duration::from_secs(300)));
     let day = 24 * 3600;
     assert_eq!(plan(&accepted, clock(5 + day - 100)), Effect::Wait(Duration::from_secs(100)));
@@ -132,16 +135,20 @@ fn a_request_that_waits_for_its_turn_says_so_only_if_it_said_nothing_before() {
 #[test]
 fn verdicts_before_anything_is_sent() {
     use FlushPhase::{Expired, Rejected, Unknown};
-    let elsewhere = || Reference::Target(Target { instance_no: "999".to_owned(), ..target() });
+    let elsewhere = || ObservedReference::Target(TargetCache { instance_no: "999".to_owned(), ..target() });
     let table: Vec<(FlushPhase, &str, Session)> = vec![
-        (Rejected, "NotSupported", Session { reference: Reference::NotNcp, ..all_clear() }),
+        (Rejected, "NotSupported", Session { reference: ObservedReference::NoFlush, ..all_clear() }),
         (Rejected, "ConfirmMismatch", Session { reference: elsewhere(), ..all_clear() }),
         (Rejected, "AlreadyExecuted", held_by("another-uid", Holder::Spent)),
         (Rejected, "AlreadyExecuted", held_by("", Holder::Spent)),
         (Unknown, "StatusLost", Session { claim: held(UID, "x"), ..all_clear() }),
         (Unknown, "StatusLost", Session { claim: held(UID, ""), ..all_clear() }),
         // Also while the reference leads nowhere: the claim is found by the request's UID.
-        (Unknown, "StatusLost", Session { claim: held(UID, "x"), reference: Reference::Missing, ..all_clear() }),
+        (
+            Unknown,
+            "StatusLost",
+            Session { claim: held(UID, "x"), reference: ObservedReference::Missing, ..all_clear() },
+        ),
         (Unknown, "StatusLost", Session { claim: held(UID, "x"), ..in_phase(FlushPhase::Pending, "y") }),
     ];
     for (phase, expected, session) in table {
@@ -164,7 +171,8 @@ fn a_status_that_lost_a_part_is_not_taken_for_a_fresh_one() {
     use FlushPhase::{Accepted, Pending, Sending, Succeeded, Unknown};
     for phase in [Sending, Accepted, Succeeded, Unknown] {
         for left in [None, Some(Pending)] {
-            for (attempt, claim) in [(true, held(UID, "theirs")), (true, ClaimView::Absent), (false, ClaimView::Absent)]
+            for (attempt, claim) in
+                [(true, held(UID, "theirs")), (true, ObservedClaim::Absent), (false, ObservedClaim::Absent)]
             {
                 let mut session = Session { claim, ..in_phase(phase, "theirs") };
                 session.object.status.phase = left;
@@ -200,7 +208,7 @@ fn an_attempt_that_was_not_executed_is_released_and_made_again_later() {
     session.object.status.next_attempt_time = Some(whole_seconds(at(40)));
     session.claim = held(UID, "first");
     assert_eq!(plan(&session, clock(10)), Effect::ReleaseClaim(claim_of(UID, "first")));
-    session.absorb(Report::Released);
+    session.absorb(EffectReport::Released);
     assert_eq!(plan(&session, clock(10)), Effect::Wait(Duration::from_secs(30)));
     let again = written(plan(&session, clock(40))).status;
     assert_eq!((again.phase, again.attempt.unwrap().id.as_str()), (Some(FlushPhase::Sending), ATTEMPT));
@@ -210,7 +218,7 @@ fn an_attempt_that_was_not_executed_is_released_and_made_again_later() {
 #[test]
 fn one_reconcile_makes_one_attempt() {
     let mut session = in_phase(FlushPhase::Pending, ATTEMPT);
-    session.own = Some(OwnAttempt { id: ATTEMPT.to_owned(), outcome: Some(failure(FailureKind::Busy, false)) });
+    session.own = Some(OwnAttempt { id: ATTEMPT.to_owned(), outcome: Some(failure(ErrorKind::Busy, false)) });
     assert!(matches!(plan(&session, clock(100)), Effect::Wait(_)));
 }
 
@@ -223,9 +231,9 @@ fn a_deleted_request_sends_nothing() {
     assert_eq!(plan(&session, clock(51)), Effect::ReleaseClaim(claim_of(UID, "first")));
     session.claim = held("another request", "unheard-of");
     assert!(matches!(plan(&session, clock(51)), Effect::RemoveFinalizer(_)), "what is somebody else's is left alone");
-    session.claim = ClaimView::NotRead;
+    session.claim = ObservedClaim::NotRead;
     assert_eq!(plan(&session, clock(51)), Effect::ReadClaim(None));
-    session.claim = ClaimView::Failed("forbidden".to_owned());
+    session.claim = ObservedClaim::Failed("forbidden".to_owned());
     assert!(matches!(plan(&session, clock(51)), Effect::Wait(_)));
     assert_eq!(plan(&session, clock(651)), Effect::RemoveFinalizer(None), "but not for ever, and nothing is claimed");
     session.object.finalizer = false;
@@ -237,7 +245,7 @@ fn a_deleted_request_sends_nothing() {
 fn a_deleted_request_whose_status_was_lost_is_not_said_to_be_cancelled() {
     let mut emptied = in_phase(FlushPhase::Pending, "");
     emptied.object.deleted_at = Some(at(50));
-    emptied.claim = ClaimView::NotRead;
+    emptied.claim = ObservedClaim::NotRead;
     assert_eq!(plan(&emptied, clock(51)), Effect::ReadClaim(None));
     emptied.claim = held(UID, "sent");
     let mut contradicting = in_phase(FlushPhase::Pending, "");
@@ -252,7 +260,7 @@ fn a_deleted_request_whose_status_was_lost_is_not_said_to_be_cancelled() {
 
 #[test]
 fn the_requested_at_annotation_is_echoed() {
-    let mut session = Session { others: Others::Busy("shop/other".to_owned()), ..all_clear() };
+    let mut session = Session { others: Others::Busy(ObjectKey::new("shop", "other")), ..all_clear() };
     session.object.status = written(plan(&session, clock(1))).status;
     session.object.requested_at = Some("now".to_owned());
     let write = written(plan(&session, clock(2)));

@@ -10,25 +10,25 @@ fn phases() -> impl Strategy<Value = Option<FlushPhase>> {
     )
 }
 
-fn references() -> impl Strategy<Value = Reference> {
-    let elsewhere = Target { instance_no: "999".to_owned(), ..target() };
+fn references() -> impl Strategy<Value = ObservedReference> {
+    let elsewhere = TargetCache { instance_no: "999".to_owned(), ..target() };
     prop::sample::select(vec![
-        Reference::NotRead,
-        Reference::Missing,
-        Reference::NotReady("not yet".to_owned()),
-        Reference::Suspended,
-        Reference::NotNcp,
-        Reference::Target(elsewhere),
-        Reference::Target(target()),
-        Reference::Target(target()),
+        ObservedReference::NotRead,
+        ObservedReference::Missing,
+        ObservedReference::NotReady("not yet".to_owned()),
+        ObservedReference::Suspended,
+        ObservedReference::NoFlush,
+        ObservedReference::Target(elsewhere),
+        ObservedReference::Target(target()),
+        ObservedReference::Target(target()),
     ])
 }
 
-fn claims() -> impl Strategy<Value = ClaimView> {
+fn claims() -> impl Strategy<Value = ObservedClaim> {
     prop::sample::select(vec![
-        ClaimView::NotRead,
-        ClaimView::Failed("forbidden".to_owned()),
-        ClaimView::Absent,
+        ObservedClaim::NotRead,
+        ObservedClaim::Failed("forbidden".to_owned()),
+        ObservedClaim::Absent,
         held(UID, ATTEMPT),
         held(UID, "theirs"),
         held(UID, ""),
@@ -42,15 +42,15 @@ fn holders() -> impl Strategy<Value = Option<(String, Holder)>> {
     proptest::option::of((lease, holder))
 }
 
-fn clouds() -> impl Strategy<Value = CloudView> {
+fn clouds() -> impl Strategy<Value = ObservedCaches> {
     prop::sample::select(vec![
-        CloudView::NotRead,
-        CloudView::Queued,
-        CloudView::Failed { reason: "CloudUnavailable", message: "timeout".to_owned() },
-        CloudView::Instances(Vec::new()),
-        CloudView::Instances(vec![instance("running")]),
-        CloudView::Instances(vec![instance("settingup")]),
-        CloudView::Instances(vec![instance("running"), instance("running")]),
+        ObservedCaches::NotRead,
+        ObservedCaches::Queued,
+        ObservedCaches::Failed { reason: Reason::CloudUnavailable, message: "timeout".to_owned() },
+        ObservedCaches::Caches(Vec::new()),
+        ObservedCaches::Caches(vec![instance("running")]),
+        ObservedCaches::Caches(vec![instance("settingup")]),
+        ObservedCaches::Caches(vec![instance("running"), instance("running")]),
     ])
 }
 
@@ -59,9 +59,9 @@ fn own() -> impl Strategy<Value = Option<OwnAttempt>> {
         None,
         Some(reply("0")),
         Some(reply("9")),
-        Some(failure(FailureKind::Busy, false)),
-        Some(failure(FailureKind::BadRequest, false)),
-        Some(failure(FailureKind::Unavailable, true)),
+        Some(failure(ErrorKind::Busy, false)),
+        Some(failure(ErrorKind::BadRequest, false)),
+        Some(failure(ErrorKind::Unavailable, true)),
         Some(SendOutcome::NotSent(NotSent::Paused)),
     ]);
     let ids = prop::sample::select(vec![ATTEMPT, "theirs"]);
@@ -77,7 +77,7 @@ prop_compose! {
         (next, finished, ttl) in (proptest::option::of(0_i64..900), proptest::option::of(0_i64..900), any::<bool>()),
         (reference, claim, cloud, own) in (references(), claims(), clouds(), own()),
         holder in holders(),
-        others in prop::sample::select(vec![Others::NotRead, Others::Free, Others::Busy("shop/x".to_owned())]),
+        others in prop::sample::select(vec![Others::NotRead, Others::Free, Others::Busy(ObjectKey::new("shop", "x"))]),
     ) -> Session {
         let mut session = Session { reference, claim, holder, cloud, others, own, gone, ..all_clear() };
         session.object_is_stale = stale && deleted;
@@ -113,7 +113,7 @@ proptest! {
 
     #[test]
     fn phases_follow_the_diagram(session in sessions(), seconds in 0_i64..100_000) {
-        if let Effect::WriteStatus(write) = plan(&session, clock(seconds)) {
+        if let Effect::WriteStatus(write) | Effect::BeginAttempt(write) = plan(&session, clock(seconds)) {
             let (from, to) = (session.object.phase(), write.status.phase.unwrap());
             prop_assert!(may_follow(from, to), "{from:?} to {to:?}");
             if from.is_terminal() {
@@ -128,15 +128,28 @@ proptest! {
         }
     }
 
+    /// The shell and the model tell the write that begins an attempt by its effect alone.
+    #[test]
+    fn an_attempt_is_begun_by_its_own_effect_alone(session in sessions(), seconds in 0_i64..1000) {
+        match plan(&session, clock(seconds)) {
+            Effect::BeginAttempt(write) => {
+                prop_assert_eq!(write.status.phase, Some(FlushPhase::Sending));
+                prop_assert_eq!(write.status.attempt.map(|attempt| attempt.id), Some(session.fresh_attempt_id));
+            }
+            Effect::WriteStatus(write) => prop_assert_ne!(write.status.phase, Some(FlushPhase::Sending)),
+            _ => {}
+        }
+    }
+
     #[test]
     fn nothing_is_sent_without_sending_won_and_the_claim_held(session in sessions(), seconds in 0_i64..1000, waited in 0_u64..40) {
-        let clock = Clock { now: at(seconds), since_attempt_began: Duration::from_secs(waited) };
-        if let Effect::Send { target, attempt_id } = plan(&session, clock) {
+        let clock = PlanTime { now: at(seconds), since_attempt_began: Duration::from_secs(waited) };
+        if let Effect::Send { unit, attempt_id } = plan(&session, clock) {
             prop_assert_eq!(session.object.phase(), FlushPhase::Sending);
             prop_assert_eq!(session.object.attempt_id(), &attempt_id);
             prop_assert_eq!(session.own, Some(OwnAttempt { id: attempt_id.clone(), outcome: None }));
-            prop_assert!(matches!(&session.claim, ClaimView::Present(claim) if claim.is_for(UID, &attempt_id)));
-            prop_assert_eq!(target.instance_no, session.object.spec.confirm);
+            prop_assert!(matches!(&session.claim, ObservedClaim::Present(claim) if claim.is_for(UID, &attempt_id)));
+            prop_assert_eq!(unit.instance_no, session.object.spec.confirm);
             prop_assert!(waited <= 20 && seconds < 600 && session.object.deleted_at.is_none());
         }
     }

@@ -15,9 +15,9 @@ fn only_the_process_that_won_goes_on() {
 #[test]
 fn it_sends_under_its_own_claim_alone() {
     let with = |claim| Session { claim, ..won() };
-    let expected = Effect::Send { target: target(), attempt_id: ATTEMPT.to_owned() };
+    let expected = Effect::Send { unit: target().unit(), attempt_id: ATTEMPT.to_owned() };
     assert_eq!(plan(&with(held(UID, ATTEMPT)), clock(6)), expected);
-    let other = ClaimView::Present(HeldClaim { lease_name: "flush-other".to_owned(), ..claim_of(UID, ATTEMPT) });
+    let other = ObservedClaim::Present(HeldClaim { lease_name: "flush-other".to_owned(), ..claim_of(UID, ATTEMPT) });
     assert_eq!(phase_and_reason(plan(&with(other), clock(6))).0, FlushPhase::Unknown);
     assert_eq!(phase_and_reason(plan(&with(held(UID, "theirs")), clock(6))).0, FlushPhase::Unknown);
     let mut late = with(held("another-uid", ATTEMPT));
@@ -27,30 +27,30 @@ fn it_sends_under_its_own_claim_alone() {
     let back = written(plan(&late, clock(6))).status;
     assert_eq!((back.phase, reason(&back)), (Some(FlushPhase::Pending), "ClaimHeld"));
     assert!(back.attempt.as_ref().unwrap().not_executed && back.sent_time.is_none());
-    late.absorb(Report::Object(Box::new(Snapshot { status: back, ..late.object.clone() })));
+    late.absorb(EffectReport::Object(Box::new(StoredRequest { status: back, ..late.object.clone() })));
     assert!(matches!(plan(&late, clock(6)), Effect::ReadHolder(_)), "what that request comes to decides");
-    assert!(matches!(plan(&with(ClaimView::NotRead), clock(6)), Effect::ReadClaim(Some(_))));
+    assert!(matches!(plan(&with(ObservedClaim::NotRead), clock(6)), Effect::ReadClaim(Some(_))));
 }
 
 #[test]
 fn checked_again_before_the_claim_and_before_the_send() {
-    let late = Clock { since_attempt_began: plan::SEND_WITHIN + Duration::from_millis(1), ..clock(6) };
-    let table: Vec<(NotSent, Clock, Edit)> = vec![
+    let late = PlanTime { since_attempt_began: effect::SEND_WITHIN + Duration::from_millis(1), ..clock(6) };
+    let table: Vec<(NotSent, PlanTime, Edit)> = vec![
         (NotSent::Paused, late, |_| ()),
         (NotSent::DeadlinePassed, clock(600), |_| ()),
         (NotSent::Deleted, clock(6), |s| s.object.deleted_at = Some(at(5))),
-        (NotSent::ReferenceChanged, clock(6), |s| s.reference = Reference::Missing),
+        (NotSent::ReferenceChanged, clock(6), |s| s.reference = ObservedReference::Missing),
         (NotSent::ReferenceChanged, clock(6), |s| {
-            s.reference = Reference::Target(Target { instance_no: "999".to_owned(), ..target() });
+            s.reference = ObservedReference::Target(TargetCache { instance_no: "999".to_owned(), ..target() });
         }),
     ];
     for (why, clock, edit) in table {
-        for claim in [ClaimView::Absent, held(UID, ATTEMPT)] {
+        for claim in [ObservedClaim::Absent, held(UID, ATTEMPT)] {
             let mut session = Session { claim, ..won() };
             edit(&mut session);
             assert_eq!(plan(&session, clock), Effect::GiveUp(why.clone()));
             session.begin(&Effect::GiveUp(why.clone()));
-            session.absorb(Report::Nothing);
+            session.absorb(EffectReport::Nothing);
             let back = written(plan(&session, clock)).status;
             assert_eq!((back.phase, back.sent_time.is_none()), (Some(FlushPhase::Pending), true), "{why:?}");
             let attempt = back.attempt.as_ref().unwrap();
@@ -60,7 +60,7 @@ fn checked_again_before_the_claim_and_before_the_send() {
             assert!(matches!(plan(&Session { own: session.own, ..won() }, super::clock(6)), Effect::WriteStatus(_)));
         }
     }
-    let unreadable = Session { claim: ClaimView::Failed("forbidden".to_owned()), ..won() };
+    let unreadable = Session { claim: ObservedClaim::Failed("forbidden".to_owned()), ..won() };
     assert_eq!(plan(&unreadable, clock(6)), Effect::GiveUp(NotSent::ClaimUnavailable("forbidden".to_owned())));
 }
 
@@ -69,18 +69,18 @@ fn a_send_is_used_up_before_it_begins() {
     let mut session = Session { claim: held(UID, ATTEMPT), ..won() };
     let send = plan(&session, clock(6));
     session.begin(&send);
-    session.absorb(Report::Nothing);
+    session.absorb(EffectReport::Nothing);
     assert_eq!(phase_and_reason(plan(&session, clock(6))).0, FlushPhase::Unknown);
 }
 
 #[test]
 fn what_follows_from_the_answer() {
-    use FailureKind::*;
+    use ErrorKind::*;
     use FlushPhase::{Accepted, Failed, Pending, Unknown};
     let table = [
         (reply("0"), Accepted, "Accepted"),
         (reply("1300"), Unknown, "UnexpectedResponse"),
-        (SendOutcome::Replied(FlushReply::default()), Unknown, "UnexpectedResponse"),
+        (SendOutcome::Answered(FlushReceipt::default()), Unknown, "UnexpectedResponse"),
         (failure(RateLimited, false), Pending, "RateLimited"),
         (failure(Busy, false), Pending, "TargetBusy"),
         (failure(Unavailable, false), Pending, "CloudUnavailable"),
@@ -92,7 +92,7 @@ fn what_follows_from_the_answer() {
         (failure(RateLimited, true), Unknown, "RateLimited"),
         (failure(Unavailable, true), Unknown, "CloudUnavailable"),
         (failure(BadRequest, true), Unknown, "BadRequest"),
-        (SendOutcome::without_answer(), Unknown, "CloudUnavailable"),
+        (SendOutcome::NoAnswer, Unknown, "CloudUnavailable"),
     ];
     for (outcome, phase, expected) in table {
         let own = Some(OwnAttempt { id: ATTEMPT.to_owned(), outcome: Some(outcome.clone()) });
@@ -115,7 +115,7 @@ fn what_follows_from_the_answer() {
 #[test]
 fn the_next_attempt_waits_as_long_as_the_cloud_asks_and_longer_with_age() {
     let next = |retry_after, seconds| {
-        let SendOutcome::Failed(mut error) = failure(FailureKind::RateLimited, false) else { unreachable!() };
+        let SendOutcome::Failed(mut error) = failure(ErrorKind::RateLimited, false) else { unreachable!() };
         error.retry_after = retry_after;
         let own = Some(OwnAttempt { id: ATTEMPT.to_owned(), outcome: Some(SendOutcome::Failed(error)) });
         let status = written(plan(&Session { own, ..won() }, clock(seconds))).status;
@@ -131,14 +131,14 @@ fn the_next_attempt_waits_as_long_as_the_cloud_asks_and_longer_with_age() {
 #[test]
 fn a_conflict_after_the_answer_does_not_lose_it() {
     let mut session = Session { claim: held(UID, ATTEMPT), ..won() };
-    session.begin(&Effect::Send { target: target(), attempt_id: ATTEMPT.to_owned() });
+    session.begin(&Effect::Send { unit: target().unit(), attempt_id: ATTEMPT.to_owned() });
     assert!(session.holds_answer());
-    session.absorb(Report::Sent(reply("0")));
-    session.absorb(Report::ObjectUncertain);
+    session.absorb(EffectReport::Sent(reply("0")));
+    session.absorb(EffectReport::ObjectUncertain);
     assert_eq!(plan(&session, clock(7)), Effect::ReadObject);
     let mut touched = session.object.clone();
     touched.resource_version = "99".to_owned();
-    session.absorb(Report::Object(Box::new(touched)));
+    session.absorb(EffectReport::Object(Box::new(touched)));
     assert!(session.holds_answer());
     assert_eq!(phase_and_reason(plan(&session, clock(7))).0, FlushPhase::Accepted);
 }
@@ -146,8 +146,8 @@ fn a_conflict_after_the_answer_does_not_lose_it() {
 #[test]
 fn another_object_of_the_same_name_is_none_of_its_business() {
     let mut session = won();
-    session.absorb(Report::ObjectUncertain);
-    session.absorb(Report::Object(Box::new(Snapshot { uid: "new".to_owned(), ..session.object.clone() })));
+    session.absorb(EffectReport::ObjectUncertain);
+    session.absorb(EffectReport::Object(Box::new(StoredRequest { uid: "new".to_owned(), ..session.object.clone() })));
     assert_eq!(plan(&session, clock(7)), Effect::Done);
 }
 

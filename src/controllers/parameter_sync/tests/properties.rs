@@ -22,7 +22,7 @@ enum Crash {
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
-enum Step {
+enum CloudStep {
     Wait(i64),
     Word(usize, Option<&'static str>),
     State(usize, &'static str),
@@ -44,103 +44,120 @@ fn answers() -> impl Strategy<Value = ApplyResult> {
     ]
 }
 
-fn steps() -> impl Strategy<Value = Step> {
+fn steps() -> impl Strategy<Value = CloudStep> {
     let index = 0..IDS.len();
     prop_oneof![
-        4 => (0_i64..120).prop_map(Step::Wait),
-        1 => (600_i64..4000).prop_map(Step::Wait),
-        4 => (index.clone(), select(WORDS.to_vec())).prop_map(|(index, word)| Step::Word(index, word)),
-        1 => (index.clone(), select(vec!["Running", "Modifying"])).prop_map(|(index, word)| Step::State(index, word)),
-        1 => (index.clone(), 0_u8..2).prop_map(|(index, group)| Step::Group(index, group)),
-        1 => (index.clone(), any::<bool>()).prop_map(|(index, down)| Step::Outage(index, down)),
-        1 => (index.clone(), any::<bool>()).prop_map(|(index, applies)| Step::Other(index, applies)),
-        1 => index.prop_map(Step::OtherAsks),
-        1 => Just(Step::Spec),
-        1 => Just(Step::Annotation),
+        4 => (0_i64..120).prop_map(CloudStep::Wait),
+        1 => (600_i64..4000).prop_map(CloudStep::Wait),
+        4 => (index.clone(), select(WORDS.to_vec())).prop_map(|(index, word)| CloudStep::Word(index, word)),
+        1 => (index.clone(), select(vec!["Running", "Modifying"])).prop_map(|(index, word)| CloudStep::State(index, word)),
+        1 => (index.clone(), 0_u8..2).prop_map(|(index, group)| CloudStep::Group(index, group)),
+        1 => (index.clone(), any::<bool>()).prop_map(|(index, down)| CloudStep::Outage(index, down)),
+        1 => (index.clone(), any::<bool>()).prop_map(|(index, applies)| CloudStep::Other(index, applies)),
+        1 => index.prop_map(CloudStep::OtherAsks),
+        1 => Just(CloudStep::Spec),
+        1 => Just(CloudStep::Annotation),
         8 => (
             select(vec![Crash::Never, Crash::Never, Crash::BeforeWrite, Crash::AfterWrite, Crash::AfterSend]),
             answers(),
             select(vec![0_i64, 0, 1, 30]),
             0.0..1.0_f64,
-        ).prop_map(|(crash, answer, age, jitter)| Step::Pass { crash, answer, age, jitter }),
+        ).prop_map(|(crash, answer, age, jitter)| CloudStep::Pass { crash, answer, age, jitter }),
     ]
 }
 
+/// What the cloud shows of one cluster.
+#[derive(Clone, Copy)]
+struct CloudCluster {
+    word: Option<&'static str>,
+    state: &'static str,
+    group: u8,
+    is_down: bool,
+}
+
+impl CloudCluster {
+    const BROKEN: Self = Self { word: Some("Error-Sync"), state: "Running", group: 0, is_down: false };
+
+    fn observe(self, now: i64) -> ClusterObservation {
+        if self.is_down {
+            return unreadable(Reason::CloudUnavailable, "down");
+        }
+        let mut observation = observation(self.word, now);
+        observation.state = Some(self.state.into());
+        observation.group_id = Some(format!("pg-{}", self.group));
+        ClusterObservation::Read(observation)
+    }
+}
+
 /// The cloud, the clock, and how often an application of each cluster was requested in its episode.
-struct World {
+struct SimulatedCloud {
     story: Story,
     now: i64,
-    clusters: Vec<(Option<&'static str>, &'static str, u8, bool)>,
+    clusters: [CloudCluster; IDS.len()],
     requests: BTreeMap<&'static str, i32>,
     /// What other objects do.
     others: [OtherSyncs; IDS.len()],
     /// When an application of each cluster was last requested, by this object or another, unless a person requested one since.
-    asked_at: BTreeMap<&'static str, i64>,
+    requested_at: BTreeMap<&'static str, i64>,
 }
 
-impl World {
+impl SimulatedCloud {
     fn new() -> Self {
         Self {
             story: Story::new(),
             now: 0,
-            clusters: vec![(Some("Error-Sync"), "Running", 0, false); IDS.len()],
+            clusters: [CloudCluster::BROKEN; IDS.len()],
             requests: BTreeMap::new(),
             others: Default::default(),
-            asked_at: BTreeMap::new(),
+            requested_at: BTreeMap::new(),
         }
     }
 
     fn clusters(&self, age: i64) -> Vec<ObservedCluster> {
-        let observe = |&(word, state, group, down): &(Option<&str>, &str, u8, bool)| {
-            if down {
-                return unreadable(Reason::CloudUnavailable, "down");
-            }
-            let mut observation = observation(word, self.now - age);
-            observation.state = Some(state.into());
-            observation.group_id = Some(format!("pg-{group}"));
-            ClusterObservation::Read(observation)
-        };
         let all = IDS.iter().zip(&self.clusters).zip(&self.others);
-        all.map(|((id, cluster), others)| ObservedCluster { others: others.clone(), ..observed(id, observe(cluster)) })
-            .collect()
+        all.map(|((id, cluster), others)| ObservedCluster {
+            others: others.clone(),
+            ..observed(id, cluster.observe(self.now - age))
+        })
+        .collect()
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: CloudStep) {
         match step {
-            Step::Wait(seconds) => self.now += seconds,
-            Step::Word(index, word) => self.clusters[index].0 = word,
-            Step::State(index, state) => self.clusters[index].1 = state,
-            Step::Outage(index, down) => self.clusters[index].3 = down,
-            Step::Other(index, applies) => {
+            CloudStep::Wait(seconds) => self.now += seconds,
+            CloudStep::Word(index, word) => self.clusters[index].word = word,
+            CloudStep::State(index, state) => self.clusters[index].state = state,
+            CloudStep::Outage(index, down) => self.clusters[index].is_down = down,
+            CloudStep::Other(index, applies) => {
                 self.others[index].owner = applies.then(|| "shop/older".to_owned());
                 self.requests.remove(IDS[index]);
             }
-            Step::OtherAsks(index) => {
+            CloudStep::OtherAsks(index) => {
                 // Each object knows of the other's requests, whichever of them applies.
                 if self.others[index].owner.is_some() {
                     self.others[index].last_request_at = Some(at(self.now));
-                    self.asked_at.insert(IDS[index], self.now);
+                    self.requested_at.insert(IDS[index], self.now);
                 }
             }
-            Step::Group(index, group) => {
-                if self.clusters[index].2 != group {
+            CloudStep::Group(index, group) => {
+                if self.clusters[index].group != group {
                     self.requests.remove(IDS[index]);
-                    self.asked_at.remove(IDS[index]);
+                    self.requested_at.remove(IDS[index]);
                 }
-                self.clusters[index].2 = group;
+                self.clusters[index].group = group;
             }
-            Step::Spec => {
+            CloudStep::Spec => {
                 self.story.generation += 1;
                 self.requests.clear();
-                self.asked_at.clear();
+                self.requested_at.clear();
             }
-            Step::Annotation => {
+            CloudStep::Annotation => {
                 let count = self.story.requested_at.as_ref().map_or(0, |value| value.parse::<u32>().unwrap());
                 self.story.requested_at = Some((count + 1).to_string());
                 self.requests.clear();
-                self.asked_at.clear();
+                self.requested_at.clear();
             }
-            Step::Pass { crash, answer, age, jitter } => self.pass(crash, &answer, age, jitter),
+            CloudStep::Pass { crash, answer, age, jitter } => self.pass(crash, &answer, age, jitter),
         }
     }
 
@@ -165,7 +182,7 @@ impl World {
             let index = IDS.iter().position(|id| *id == apply.id).unwrap();
             let id = IDS[index];
             self.check_request(index);
-            self.asked_at.insert(id, self.now);
+            self.requested_at.insert(id, self.now);
             *self.requests.entry(id).or_default() += i32::from(reached);
         }
         if crash == Crash::Never {
@@ -182,18 +199,18 @@ impl World {
     }
 }
 
-impl World {
+impl SimulatedCloud {
     /// What holds for every request.
     fn check_request(&self, index: usize) {
-        let (id, (word, state, _, down)) = (IDS[index], self.clusters[index]);
-        assert!(state == "Running" && !down, "{id} is {state}");
+        let (id, CloudCluster { word, state, is_down, .. }) = (IDS[index], self.clusters[index]);
+        assert!(state == "Running" && !is_down, "{id} is {state}");
         assert_eq!(self.others[index].owner, None, "{id} belongs to another object");
         let entry = self.story.entry(id);
         let since = entry.sync_status_since.as_ref().unwrap().0.as_second() - EPOCH;
         let is_stuck = self.now - since >= 1800;
         let is_retried = word.is_some_and(|word| ["error-sync", "suspended"].contains(&word.to_lowercase().as_str()));
         assert!(is_retried || (is_stuck && word != Some("In-Sync")), "{id} shows {word:?} since {since}");
-        if let Some(last) = self.asked_at.get(id) {
+        if let Some(last) = self.requested_at.get(id) {
             // 20 % of jitter, and times are stored in whole seconds.
             let shortest = Duration::from(self.story.spec.retry.initial_backoff).as_secs_f64() * 0.8 - 1.0;
             let gap = self.now - last;
@@ -228,8 +245,8 @@ fn check(plan: &Plan, poll: Duration) {
     assert!(status.clusters.is_sorted_by_key(|entry| (entry.phase == SyncPhase::InSync, entry.name.clone())));
 }
 
-fn without_outages(steps: Vec<Step>) -> Vec<Step> {
-    steps.into_iter().filter(|step| !matches!(step, Step::Outage(..))).collect()
+fn without_outages(steps: Vec<CloudStep>) -> Vec<CloudStep> {
+    steps.into_iter().filter(|step| !matches!(step, CloudStep::Outage(..))).collect()
 }
 
 proptest! {
@@ -238,26 +255,26 @@ proptest! {
         max in 1_i32..5,
         steps in proptest::collection::vec(steps(), 1..120),
     ) {
-        let mut world = World::new();
-        world.story.spec.retry.max_attempts = max;
+        let mut cloud = SimulatedCloud::new();
+        cloud.story.spec.retry.max_attempts = max;
         for step in steps {
-            world.step(step);
+            cloud.step(step);
         }
     }
 
     #[test]
     fn planning_again_changes_nothing(steps in proptest::collection::vec(steps(), 1..40), age in 0_i64..5) {
-        let mut world = World::new();
+        let mut cloud = SimulatedCloud::new();
         for step in steps {
-            world.step(step);
+            cloud.step(step);
         }
-        let mut clusters = world.clusters(age);
-        let first = world.story.pass(&clusters, world.now);
-        let again = world.story.plan(Ok(&clusters), world.now);
+        let mut clusters = cloud.clusters(age);
+        let first = cloud.story.pass(&clusters, cloud.now);
+        let again = cloud.story.plan(Ok(&clusters), cloud.now);
         prop_assert_eq!(&again.status, &first.status);
         prop_assert!(again.applies.is_empty() && again.events.is_empty());
         clusters.reverse();
-        prop_assert_eq!(&world.story.plan(Ok(&clusters), world.now).status, &first.status);
+        prop_assert_eq!(&cloud.story.plan(Ok(&clusters), cloud.now).status, &first.status);
     }
 
     #[test]
@@ -265,14 +282,14 @@ proptest! {
         steps in proptest::collection::vec(steps(), 1..40),
         share in 0.0..1.0_f64,
     ) {
-        let mut world = World::new();
+        let mut cloud = SimulatedCloud::new();
         for step in without_outages(steps) {
-            world.step(step);
+            cloud.step(step);
         }
-        let clusters = world.clusters(0);
-        let plan = world.story.pass(&clusters, world.now);
+        let clusters = cloud.clusters(0);
+        let plan = cloud.story.pass(&clusters, cloud.now);
         let earlier = plan.requeue_after.mul_f64(share).as_secs();
-        let sooner = world.story.plan(Ok(&clusters), world.now + i64::try_from(earlier).unwrap());
+        let sooner = cloud.story.plan(Ok(&clusters), cloud.now + i64::try_from(earlier).unwrap());
         if earlier < plan.requeue_after.as_secs() {
             prop_assert_eq!(sooner.status, plan.status);
         }
@@ -284,25 +301,25 @@ proptest! {
         initial in 1_u64..100,
         answers in proptest::collection::vec(answers(), 1..30),
     ) {
-        let mut world = World::new();
-        world.story.spec.retry = Retry { max_attempts: max, initial_backoff: seconds(initial), max_backoff: seconds(300) };
+        let mut cloud = SimulatedCloud::new();
+        cloud.story.spec.retry = Retry { max_attempts: max, initial_backoff: seconds(initial), max_backoff: seconds(300) };
         let mut answers = answers.into_iter().chain(std::iter::repeat(ApplyResult::Accepted));
         for _ in 0..2000 {
             let answer = answers.next().unwrap();
-            let plan = world.story.plan(Ok(&world.clusters(0)), world.now);
+            let plan = cloud.story.plan(Ok(&cloud.clusters(0)), cloud.now);
             let wait = plan.requeue_after;
-            world.pass(Crash::Never, &answer, 0, 0.5);
-            world.now += i64::try_from(wait.as_secs()).unwrap().max(1);
-            if world.story.status.as_ref().unwrap().failing == Some(3)
-                && IDS.iter().all(|id| world.story.entry(id).phase == SyncPhase::GaveUp)
+            cloud.pass(Crash::Never, &answer, 0, 0.5);
+            cloud.now += i64::try_from(wait.as_secs()).unwrap().max(1);
+            if cloud.story.status.as_ref().unwrap().failing == Some(3)
+                && IDS.iter().all(|id| cloud.story.entry(id).phase == SyncPhase::GaveUp)
             {
                 break;
             }
         }
         for id in IDS {
-            prop_assert_eq!(world.requests.get(id), Some(&max), "{:?}", world.story.entry(id));
+            prop_assert_eq!(cloud.requests.get(id), Some(&max), "{:?}", cloud.story.entry(id));
         }
-        prop_assert_eq!(reason(world.story.status.as_ref().unwrap(), STALLED), "RetriesExhausted");
+        prop_assert_eq!(reason(cloud.story.status.as_ref().unwrap(), STALLED), "RetriesExhausted");
     }
 
     #[test]
@@ -332,14 +349,14 @@ proptest! {
 
     #[test]
     fn nothing_is_asked_while_suspended(steps in proptest::collection::vec(steps(), 1..40)) {
-        let mut world = World::new();
+        let mut cloud = SimulatedCloud::new();
         for step in steps {
-            world.step(step);
+            cloud.step(step);
         }
-        world.story.spec.suspend = true;
-        world.story.generation += 1;
-        let before = world.story.status.clone().unwrap_or_default();
-        let plan = world.story.plan(Ok(&world.clusters(0)), world.now);
+        cloud.story.spec.suspend = true;
+        cloud.story.generation += 1;
+        let before = cloud.story.status.clone().unwrap_or_default();
+        let plan = cloud.story.plan(Ok(&cloud.clusters(0)), cloud.now);
         prop_assert!(plan.applies.is_empty());
         prop_assert_eq!(plan.status.clusters, before.clusters);
     }

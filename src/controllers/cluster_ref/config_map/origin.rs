@@ -1,59 +1,54 @@
-//! Whose a ConfigMap is, from its metadata alone.
+//! Which object a ConfigMap was made for, from its metadata alone.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use crate::api::{FIELD_MANAGER, GROUP};
 
 /// Label of every ConfigMap the operator makes; its value is [`FIELD_MANAGER`].
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Annotation that names the RedisClusterRef a ConfigMap was made for. Backups keep it where they drop owner references.
-pub const MADE_FOR: &str = "managedredis.dev/cluster-ref";
+pub(super) const MADE_FOR: &str = "managedredis.dev/cluster-ref";
 
-/// Whose a ConfigMap is.
+/// Where a ConfigMap comes from, seen from a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ownership {
-    /// The reference's own, in every respect.
+pub(super) enum Origin {
+    /// The reference owns it, and its marks are as the operator writes them.
     Own,
-    /// The reference's own, but its metadata has to be written: it comes from an earlier life of the reference (a backup, or a
-    /// reference that was deleted and made anew), or from a version of the operator that did not mark its maps.
+    /// It was made for the reference, but its metadata has to be written: it comes from an earlier reference of the same name (a
+    /// backup, a reference that was deleted and created again), or from a version of the operator without these marks.
     Returned,
-    /// Somebody else's: another reference's, or none that the operator made.
+    /// It belongs to another object, or the operator did not make it.
     Foreign,
 }
 
-/// Whose the ConfigMap `found` is, seen from the reference `of`, which is in the same namespace.
-///
-/// An owner of the reference's kind and name with another UID is an earlier life of the reference: a namespace has one object of a
-/// kind and name at a time, and this one is there. Without any controlling owner, label and annotation decide. Who may write
-/// both into a ConfigMap may write the ConfigMap, so a forgery gains nothing.
-#[must_use]
-pub fn ownership(found: &ObjectMeta, of: &ObjectMeta) -> Ownership {
-    let controller = found.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-    match controller {
-        Some(owner) if Some(&owner.uid) == of.uid.as_ref() => {
-            if is_marked(found, of) {
-                Ownership::Own
-            } else {
-                Ownership::Returned
-            }
+impl Origin {
+    /// Where the ConfigMap `found` comes from, seen from the reference `of` of the same namespace.
+    ///
+    /// An owner of the reference's kind and name with another UID is an earlier reference: a namespace has one object of a kind
+    /// and name at a time. Without any controlling owner, label and annotation decide. Whoever can write both into a ConfigMap
+    /// can write the ConfigMap, so a forgery gains nothing.
+    pub(super) fn of(found: &ObjectMeta, of: &ObjectMeta) -> Self {
+        let controller = found.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        match controller {
+            Some(owner) if Some(&owner.uid) == of.uid.as_ref() && is_marked(found, of) => Self::Own,
+            Some(owner) if Some(&owner.uid) == of.uid.as_ref() => Self::Returned,
+            Some(owner) if is_earlier(owner, of) => Self::Returned,
+            None if is_marked(found, of) => Self::Returned,
+            Some(_) | None => Self::Foreign,
         }
-        Some(owner) if is_earlier_life(owner, of) => Ownership::Returned,
-        None if is_marked(found, of) => Ownership::Returned,
-        Some(_) | None => Ownership::Foreign,
     }
 }
 
-/// The owners that a ConfigMap keeps beside the reference: those that neither control it nor are an earlier life of the reference.
-#[must_use]
-pub fn other_owners(found: &ObjectMeta, of: &ObjectMeta) -> Vec<OwnerReference> {
+/// The owners that a ConfigMap keeps beside the reference: those that neither control it nor are an earlier reference.
+pub(super) fn other_owners(found: &ObjectMeta, of: &ObjectMeta) -> Vec<OwnerReference> {
     let owners = found.owner_references.iter().flatten();
     let is_other = |owner: &&OwnerReference| {
-        owner.controller != Some(true) && Some(&owner.uid) != of.uid.as_ref() && !is_earlier_life(owner, of)
+        owner.controller != Some(true) && Some(&owner.uid) != of.uid.as_ref() && !is_earlier(owner, of)
     };
     owners.filter(is_other).cloned().collect()
 }
 
-fn is_earlier_life(owner: &OwnerReference, of: &ObjectMeta) -> bool {
+fn is_earlier(owner: &OwnerReference, of: &ObjectMeta) -> bool {
     let group = owner.api_version.split_once('/').map(|(group, _)| group);
     group == Some(GROUP) && owner.kind == "RedisClusterRef" && Some(&owner.name) == of.name.as_ref()
 }
@@ -97,9 +92,9 @@ mod tests {
     fn every_kind_of_map() {
         let own = || owner("RedisClusterRef", "carts", "now", true);
         let earlier = || owner("RedisClusterRef", "carts", "before", true);
-        let (foreign, returned) = (Ownership::Foreign, Ownership::Returned);
-        for (case, found, whose) in [
-            ("its own", map(vec![own()], Some("carts")), Ownership::Own),
+        let (foreign, returned) = (Origin::Foreign, Origin::Returned);
+        for (case, found, origin) in [
+            ("its own", map(vec![own()], Some("carts")), Origin::Own),
             ("its own, not marked", map(vec![own()], None), returned),
             ("its own, marked for another", map(vec![own()], Some("orders")), returned),
             ("of an earlier life", map(vec![earlier()], Some("carts")), returned),
@@ -122,10 +117,10 @@ mod tests {
             ("owned, not controlled", map(vec![owner("RedisClusterRef", "carts", "now", false)], None), foreign),
             ("by hand", ObjectMeta::default(), foreign),
         ] {
-            assert_eq!(ownership(&found, &carts()), whose, "{case}");
+            assert_eq!(Origin::of(&found, &carts()), origin, "{case}");
         }
         let nameless = ObjectMeta::default();
-        assert_eq!(ownership(&map(vec![], None), &nameless), foreign);
+        assert_eq!(Origin::of(&map(vec![], None), &nameless), foreign);
     }
 
     #[test]

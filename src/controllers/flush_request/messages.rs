@@ -1,11 +1,20 @@
-//! What is said to people: what happened, what to check, what to do next. Nothing here changes while nothing happens, so
-//! that a status is written only when there is news.
+//! What is said to people: what happened, what to check, what to do next. Nothing here changes while nothing happens, so a
+//! status is written only when there is news.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::claim::HeldClaim;
-use super::outcome::{NotSent, SendError, SendOutcome};
-use super::session::{Deadline, Holder, Instance, Snapshot, Target};
+use super::facts::{Holder, TargetCache};
+use super::outcome::{NotSent, SendOutcome, reason_of};
+use super::request::{Deadline, StoredRequest};
+use crate::api::Reason;
+use crate::cloud::{CloudError, ObservedCache};
+use crate::object_key::ObjectKey;
+
+/// Ends a text with a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    format!("{}.", text.trim_end_matches('.'))
+}
 
 pub(super) const CANCELLED: &str = "Deleted before anything was sent: nothing was flushed, and nothing will be.";
 
@@ -37,34 +46,34 @@ pub(super) fn cloud_failed(why: &str) -> String {
     format!("Waiting: the cloud's list of instances could not be read: {why}")
 }
 
-pub(super) fn target_not_found(target: &Target) -> String {
+pub(super) fn target_not_found(target: &TargetCache) -> String {
     format!(
         "Waiting: the cloud's list has no REDIS instance {}. Check the site and whether the credential may see it.",
         target.instance_no
     )
 }
 
-pub(super) fn target_ambiguous(target: &Target) -> String {
+pub(super) fn target_ambiguous(target: &TargetCache) -> String {
     format!("Waiting: the cloud's list has more than one REDIS instance {}.", target.instance_no)
 }
 
-pub(super) fn target_not_running(instance: &Instance) -> String {
-    let state = if instance.state.is_empty() { "not known" } else { &instance.state };
-    format!("Waiting: the state of instance {} is {state}, not running.", named(instance))
+pub(super) fn target_not_running(cache: &ObservedCache) -> String {
+    let state = if cache.state.is_empty() { "not known" } else { &cache.state };
+    format!("Waiting: the state of instance {} is {state}, not running.", named(cache))
 }
 
-pub(super) fn target_busy(target: &Target, by: &str) -> String {
+pub(super) fn target_busy(target: &TargetCache, by: &ObjectKey) -> String {
     format!("Waiting: another flush of instance {} is under way, RedisFlushRequest {by}.", target.instance_no)
 }
 
-pub(super) fn not_supported(object: &Snapshot) -> String {
+pub(super) fn not_supported(object: &StoredRequest) -> String {
     format!(
         "Refused, nothing was sent: the RedisClusterRef {} is not one of NCP, and only NCP has a flush.",
         object.spec.cluster_ref.name
     )
 }
 
-pub(super) fn confirm_mismatch(object: &Snapshot, instance_no: &str) -> String {
+pub(super) fn confirm_mismatch(object: &StoredRequest, instance_no: &str) -> String {
     format!(
         "Refused, nothing was sent: spec.confirm is {}, but the RedisClusterRef {} leads to instance {instance_no}. If that \
          is the one to wipe, create a request that confirms it.",
@@ -111,7 +120,7 @@ pub(super) fn write_refused(sentence: &str) -> String {
     )
 }
 
-pub(super) fn expired(object: &Snapshot, deadline: Deadline) -> String {
+pub(super) fn expired(object: &StoredRequest, deadline: Deadline) -> String {
     let waited = match object.status.message.as_deref() {
         Some(message) => format!("What it waited for last: {message}"),
         None => "The operator saw it only after that.".to_owned(),
@@ -122,11 +131,11 @@ pub(super) fn expired(object: &Snapshot, deadline: Deadline) -> String {
     )
 }
 
-pub(super) fn sending(instance: &Instance, started_at: &Time) -> String {
-    format!("Sending the flush of instance {} since {:.0}.", named(instance), started_at.0)
+pub(super) fn sending(cache: &ObservedCache, started_at: &Time) -> String {
+    format!("Sending the flush of instance {} since {:.0}.", named(cache), started_at.0)
 }
 
-pub(super) fn interrupted(object: &Snapshot) -> String {
+pub(super) fn interrupted(object: &StoredRequest) -> String {
     let (by, when) = object.status.attempt.as_ref().map_or_else(
         || ("an operator process".to_owned(), String::new()),
         |attempt| (format!("operator {}", attempt.operator), format!(" begun at {:.0}", attempt.started_at.0)),
@@ -137,7 +146,7 @@ pub(super) fn interrupted(object: &Snapshot) -> String {
     )
 }
 
-pub(super) fn status_lost(object: &Snapshot, claim: &HeldClaim) -> String {
+pub(super) fn status_lost(object: &StoredRequest, claim: &HeldClaim) -> String {
     let when = claim.claimed_at.map_or_else(String::new, |time| format!(" at {time:.0}"));
     format!(
         "The claim {} says that this request began to send{when}, but its status does not know: it was lost or set back. \
@@ -146,7 +155,7 @@ pub(super) fn status_lost(object: &Snapshot, claim: &HeldClaim) -> String {
     )
 }
 
-pub(super) fn status_contradicts(object: &Snapshot) -> String {
+pub(super) fn status_contradicts(object: &StoredRequest) -> String {
     format!(
         "The status knows of an attempt to send, but not of its end: a part of it was lost or set back. Instance {} may or \
          may not have been flushed, and this request never sends again. {CHECK} {ASK_AGAIN}",
@@ -154,21 +163,21 @@ pub(super) fn status_contradicts(object: &Snapshot) -> String {
     )
 }
 
-pub(super) fn accepted(object: &Snapshot) -> String {
+pub(super) fn accepted(object: &StoredRequest) -> String {
     format!("The cloud accepted the flush of instance {}; waiting until it runs again.", object.spec.confirm)
 }
 
-pub(super) fn watching(object: &Snapshot, doubt: &str, stalled: bool) -> String {
+pub(super) fn watching(object: &StoredRequest, doubt: &str, stalled: bool) -> String {
     let hint = if stalled { " This takes unusually long: look at the instance in the NCP console." } else { "" };
     format!("{} {doubt}{hint}", accepted(object))
 }
 
-pub(super) fn succeeded(object: &Snapshot, states: &[String]) -> String {
+pub(super) fn succeeded(object: &StoredRequest, states: &[String]) -> String {
     let states = if states.is_empty() { "running".to_owned() } else { states.join(", ") };
     format!("Instance {} was flushed and runs again (states seen: {states}).", object.spec.confirm)
 }
 
-pub(super) fn not_running_again(object: &Snapshot, doubt: &str) -> String {
+pub(super) fn not_running_again(object: &StoredRequest, doubt: &str) -> String {
     format!(
         "The cloud accepted the flush of instance {}, but the instance was not seen running since. {doubt} Look at the \
          instance in the NCP console; this request does not watch it any longer.",
@@ -176,7 +185,7 @@ pub(super) fn not_running_again(object: &Snapshot, doubt: &str) -> String {
     )
 }
 
-pub(super) fn deleted_while_accepted(object: &Snapshot) -> String {
+pub(super) fn deleted_while_accepted(object: &StoredRequest) -> String {
     format!(
         "Deleted after the cloud accepted the flush of instance {}; it is not watched any more.",
         object.spec.confirm
@@ -187,7 +196,7 @@ pub(super) fn try_again(outcome: &SendOutcome, next: &Time) -> String {
     format!("Not executed: {} Next attempt not before {:.0}.", reason(outcome), next.0)
 }
 
-pub(super) fn refused(object: &Snapshot, outcome: &SendOutcome) -> String {
+pub(super) fn refused(object: &StoredRequest, outcome: &SendOutcome) -> String {
     format!(
         "The cloud refused the flush of instance {}, nothing was flushed: {} Remove the cause and create the request anew; \
          the same requestID can be used.",
@@ -196,7 +205,7 @@ pub(super) fn refused(object: &Snapshot, outcome: &SendOutcome) -> String {
     )
 }
 
-pub(super) fn lost(object: &Snapshot, outcome: &SendOutcome) -> String {
+pub(super) fn lost(object: &StoredRequest, outcome: &SendOutcome) -> String {
     format!(
         "The flush of instance {} was sent, but the answer does not say whether it was executed: {} It is never sent again. \
          {CHECK} {ASK_AGAIN}",
@@ -208,21 +217,25 @@ pub(super) fn lost(object: &Snapshot, outcome: &SendOutcome) -> String {
 pub(super) fn reason(outcome: &SendOutcome) -> String {
     match outcome {
         SendOutcome::NotSent(why) => not_sent(why),
-        SendOutcome::Replied(reply) => format!(
+        SendOutcome::Answered(receipt) => format!(
             "return code {}{}{}.",
-            reply.return_code.as_deref().unwrap_or("missing"),
-            reply.return_message.as_ref().map_or_else(String::new, |message| format!(", {message}")),
-            trace(reply.trace_id.as_deref()),
+            receipt.return_code.as_deref().unwrap_or("missing"),
+            receipt.return_message.as_ref().map_or_else(String::new, |message| format!(", {message}")),
+            trace(receipt.trace_id.as_deref()),
         ),
+        SendOutcome::NoClient { kind, message } => {
+            format!("{} ({}).", message.trim_end_matches('.'), reason_of(*kind))
+        }
+        SendOutcome::NoAnswer => format!("the call did not come back ({}).", Reason::CloudUnavailable),
         SendOutcome::Failed(error) => failed(error),
     }
 }
 
-fn failed(error: &SendError) -> String {
+fn failed(error: &CloudError) -> String {
     let status = error.http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
     let code = error.code.as_ref().map_or_else(String::new, |code| format!(", code {code}"));
     let message = error.message.trim_end_matches('.');
-    format!("{message} ({}{status}{code}{}).", error.kind.as_str(), trace(error.trace_id.as_deref()))
+    format!("{message} ({}{status}{code}{}).", reason_of(error.kind), trace(error.trace_id.as_deref()))
 }
 
 fn trace(id: Option<&str>) -> String {
@@ -244,9 +257,9 @@ fn not_sent(why: &NotSent) -> String {
     }
 }
 
-fn named(instance: &Instance) -> String {
-    match &instance.service_name {
-        Some(name) => format!("{} ({name})", instance.instance_no),
-        None => instance.instance_no.clone(),
+fn named(cache: &ObservedCache) -> String {
+    match &cache.name {
+        Some(name) => format!("{} ({name})", cache.number),
+        None => cache.number.clone(),
     }
 }

@@ -1,4 +1,4 @@
-//! An answer of a cloud, and how its body is read.
+//! A response of a cloud, and how its body is read.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -21,22 +21,22 @@ const TRACE_HEADERS: [&str; 6] = [
     "x-amzn-trace-id",
 ];
 
-/// The answer to one attempt.
-pub(crate) struct Answer {
+/// The response to one attempt.
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     /// The body without a byte order mark, or its envelope.
     pub(crate) body: Vec<u8>,
     /// Whether the entries of the list were taken out of the body while it came; an empty list is left in their place.
     pub(crate) is_envelope: bool,
-    /// Our clock when the answer came.
+    /// Our clock when the response came.
     pub(crate) received_at: Timestamp,
     pub(crate) retry_after: Option<Duration>,
 }
 
 #[cfg(test)]
-impl Answer {
-    /// An answer as it would come over the wire, received at 2026-11-22T00:00:00Z.
+impl Response {
+    /// A response as it would come over the wire, received at 2026-11-22T00:00:00Z.
     pub(crate) fn fixture(status: u16, headers: &[(&'static str, &str)], body: impl Into<Vec<u8>>) -> Self {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let received_at = "2026-11-22T00:00:00Z".parse().unwrap();
@@ -44,8 +44,8 @@ impl Answer {
     }
 }
 
-impl Answer {
-    /// An answer without headers that comes now.
+impl Response {
+    /// A response without headers that comes now.
     pub(crate) fn received(status: u16, body: Vec<u8>) -> Self {
         Self {
             status,
@@ -66,12 +66,12 @@ impl Answer {
         trace_id(&self.headers)
     }
 
-    /// A failure that carries what every answer has: status, trace ID, Retry-After.
+    /// A failure with status, trace ID and Retry-After of this response.
     pub(crate) fn failure(&self, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Failure {
         Failure::new(kind, message).status(self.status).trace(self.trace_id()).retry_after(self.retry_after)
     }
 
-    /// Whether the body is a page for a person.
+    /// Whether the body is an HTML page.
     pub(crate) fn is_html(&self) -> bool {
         let start = self.body.trim_ascii_start();
         let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -104,45 +104,45 @@ pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
     TRACE_HEADERS.iter().find_map(text)
 }
 
-/// Reads a JSON answer that is an object; a failure names the field by its path.
-pub(crate) fn read_object<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
-    read_json_with(answer, &Document::new)
+/// Reads a JSON response that is an object; a failure names the field by its path.
+pub(crate) fn read_object<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Failure> {
+    read_json_with(response, &Document::new)
 }
 
-/// Reads a JSON answer; a failure names the field by its path, e.g. `clusters[3].port`.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
-    read_json_with(answer, &|| PhantomData)
+/// Reads a JSON response; a failure names the field by its path, e.g. `clusters[3].port`.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Failure> {
+    read_json_with(response, &|| PhantomData)
 }
 
 /// As [`read_json`], for a value that needs more than its type to be read. `seed` may be called twice.
 pub(crate) fn read_json_with<'de, S: DeserializeSeed<'de>>(
-    answer: &'de Answer,
+    response: &'de Response,
     seed: &dyn Fn() -> S,
 ) -> Result<S::Value, Failure> {
-    read_slice_with(&answer.body, seed).map_err(|problem| {
+    read_slice_with(&response.body, seed).map_err(|problem| {
         let message = match problem {
-            Problem::Field(message) => message,
-            Problem::NotJson(error) => format!("it sent {}: {error}", answer.describe_body()),
-            Problem::GoesOn(error) => format!("the JSON goes on after its end: {error}"),
+            JsonProblem::Field(message) => message,
+            JsonProblem::NotJson(error) => format!("it sent {}: {error}", response.describe_body()),
+            JsonProblem::GoesOn(error) => format!("the JSON goes on after its end: {error}"),
         };
-        answer.failure(ErrorKind::UnexpectedResponse, message)
+        response.failure(ErrorKind::UnexpectedResponse, message)
     })
 }
 
 /// Why JSON cannot be read.
-pub(crate) enum Problem {
+pub(crate) enum JsonProblem {
     /// A field is not what it should be; the message names it.
     Field(String),
     NotJson(serde_json::Error),
     GoesOn(serde_json::Error),
 }
 
-/// Reads JSON. Following the path makes reading slower by half, so that is left to what cannot be read: then `seed` is called
-/// once more.
+/// Reads JSON. Tracking the path of each field makes reading slower by half, so only JSON that cannot be read is read again with it:
+/// then `seed` is called once more.
 pub(crate) fn read_slice_with<'de, S: DeserializeSeed<'de>>(
     body: &'de [u8],
     seed: &dyn Fn() -> S,
-) -> Result<S::Value, Problem> {
+) -> Result<S::Value, JsonProblem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     if let Ok(value) = seed().deserialize(&mut json)
         && json.end().is_ok()
@@ -153,14 +153,14 @@ pub(crate) fn read_slice_with<'de, S: DeserializeSeed<'de>>(
     let mut track = serde_path_to_error::Track::new();
     let value = seed().deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
     let value = value.map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Problem::Field(at_path(&track.path().to_string(), &error)),
-        _ => Problem::NotJson(error),
+        serde_json::error::Category::Data => JsonProblem::Field(at_path(&track.path().to_string(), &error)),
+        _ => JsonProblem::NotJson(error),
     })?;
-    json.end().map_err(Problem::GoesOn)?;
+    json.end().map_err(JsonProblem::GoesOn)?;
     Ok(value)
 }
 
-/// Text that should be UTF-8, with replacement characters where it is not: for what is shown, or asked for one word.
+/// Text that should be UTF-8, with replacement characters where it is not: to show it, or to look for a word in it.
 pub(crate) fn lossy(body: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(body)
 }
@@ -168,7 +168,7 @@ pub(crate) fn lossy(body: &[u8]) -> Cow<'_, str> {
 /// The message for a value of the wrong type.
 pub(crate) fn at_path(path: &str, error: &dyn std::fmt::Display) -> String {
     let mut error = error.to_string();
-    // Where it stands in the text is of no use, and another number with every answer.
+    // The position in the text is of no use, and differs with every response.
     error.truncate(error.rfind(" at line ").unwrap_or(error.len()));
     if path == "." { format!("the answer: {error}") } else { format!("field {path}: {error}") }
 }
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn json_that_is_none_is_described() {
         let message = |headers: &[(&'static str, &str)], body: &str| {
-            let failure = read_json::<Vec<String>>(&Answer::fixture(200, headers, body)).unwrap_err();
+            let failure = read_json::<Vec<String>>(&Response::fixture(200, headers, body)).unwrap_err();
             assert_eq!(failure.kind, ErrorKind::UnexpectedResponse, "{body}");
             failure.message
         };
@@ -197,16 +197,16 @@ mod tests {
     #[test]
     fn nesting_without_end_is_an_error_and_not_the_end_of_the_stack() {
         for deep in ["[".repeat(1_000_000), "{\"a\":".repeat(1_000_000)] {
-            let answer = Answer::fixture(200, &[], deep);
-            assert_eq!(read_json::<serde_json::Value>(&answer).unwrap_err().kind, ErrorKind::UnexpectedResponse);
-            assert_eq!(read_json::<Vec<String>>(&answer).unwrap_err().kind, ErrorKind::UnexpectedResponse);
+            let response = Response::fixture(200, &[], deep);
+            assert_eq!(read_json::<serde_json::Value>(&response).unwrap_err().kind, ErrorKind::UnexpectedResponse);
+            assert_eq!(read_json::<Vec<String>>(&response).unwrap_err().kind, ErrorKind::UnexpectedResponse);
         }
     }
 
     #[test]
     fn the_most_specific_trace_header_wins() {
-        let answer = Answer::fixture(200, &[("x-request-id", "b"), ("x-ncp-trace-id", "a")], "");
-        assert_eq!(answer.trace_id().as_deref(), Some("a"));
-        assert_eq!(Answer::fixture(200, &[("x-request-id", "")], "").trace_id(), None);
+        let response = Response::fixture(200, &[("x-request-id", "b"), ("x-ncp-trace-id", "a")], "");
+        assert_eq!(response.trace_id().as_deref(), Some("a"));
+        assert_eq!(Response::fixture(200, &[("x-request-id", "")], "").trace_id(), None);
     }
 }

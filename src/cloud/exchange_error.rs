@@ -7,13 +7,13 @@ use super::error::{ErrorKind, Failure, TransportStage};
 use super::split::{MAX_ENVELOPE_BYTES, SplitError};
 
 /// An attempt without a whole answer.
-pub(super) struct Lost {
+pub(super) struct ExchangeError {
     /// The word for metrics.
     pub(super) code: &'static str,
     pub(super) failure: Failure,
 }
 
-impl Lost {
+impl ExchangeError {
     pub(super) fn from_reqwest(error: &reqwest::Error, answered: Option<u16>) -> Self {
         let (code, stage) = match answered {
             _ if error.is_builder() => ("not_sent", TransportStage::NotSent),
@@ -44,7 +44,7 @@ impl Lost {
     }
 }
 
-impl From<BodyError> for Lost {
+impl From<BodyError> for ExchangeError {
     fn from(error: BodyError) -> Self {
         // What cannot be decompressed will not get better; what broke off may.
         let (code, failure) = match error {

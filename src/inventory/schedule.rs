@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-/// While something is on its way to another state, the list is read this often, or a little less.
+use crate::backoff::{Backoff, spread};
+
+/// While an instance is on its way to another state, the list is read this often, or a little less often.
 const IN_TRANSITION: Duration = Duration::from_secs(10);
-/// How much less, at most.
+/// The most that is added to that.
 const IN_TRANSITION_SPREAD: Duration = Duration::from_secs(5);
 /// A connection that fails is probed no more often than this.
 const PROBE: Duration = Duration::from_secs(30);
@@ -16,12 +18,12 @@ const PROBE_JITTER: f64 = 0.1;
 /// interval and a second after it happened.
 const JITTER: f64 = 0.05;
 
-/// What decides about the time of the next list.
+/// What the time of the next list depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// The shortest interval that a subscriber asked for.
+pub struct PollSchedule {
+    /// The shortest interval of a subscription.
     pub shortest: Duration,
-    /// Whether something that a subscriber looks at is on its way to another state.
+    /// Whether a subscriber's instance is on its way to another state.
     pub in_transition: bool,
     /// How many lists failed in a row.
     pub failures: u32,
@@ -29,8 +31,8 @@ pub struct Pace {
     pub retry_after: Option<Duration>,
 }
 
-impl Pace {
-    /// The time from the begin of a list to the begin of the next; `random` is at least 0 and below 1.
+impl PollSchedule {
+    /// The time from the start of a list to the start of the next; `random` is at least 0 and below 1.
     pub fn gap(&self, random: f64) -> Duration {
         if self.failures == 0 {
             let shortest = if self.in_transition {
@@ -38,12 +40,12 @@ impl Pace {
             } else {
                 self.shortest
             };
-            return shortest.mul_f64(1.0 - JITTER + 2.0 * JITTER * random);
+            return spread(shortest, 1.0 - JITTER..=1.0 + JITTER, random);
         }
         // With its jitter the slowest probe still comes within one interval.
         let slowest = self.shortest.div_f64(1.0 + PROBE_JITTER).min(SLOWEST_PROBE).max(PROBE);
-        let gap = PROBE.saturating_mul(1 << (self.failures - 1).min(10)).min(slowest);
-        gap.max(self.retry_after.unwrap_or_default()).mul_f64(1.0 + PROBE_JITTER * random)
+        let gap = Backoff::new(PROBE, slowest).after(self.failures).max(self.retry_after.unwrap_or_default());
+        spread(gap, 1.0..=1.0 + PROBE_JITTER, random)
     }
 }
 
@@ -57,15 +59,15 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn pace(shortest: u64, failures: u32) -> Pace {
-        Pace { shortest: seconds(shortest), in_transition: false, failures, retry_after: None }
+    fn schedule(shortest: u64, failures: u32) -> PollSchedule {
+        PollSchedule { shortest: seconds(shortest), in_transition: false, failures, retry_after: None }
     }
 
     #[test]
     fn a_connection_in_transition_is_listed_every_ten_to_fifteen_seconds() {
         for (shortest, fewest, most) in [(60, 9, 16), (86_400, 9, 16), (10, 9, 11)] {
             for random in [0.0, 0.5, 0.999] {
-                let gap = Pace { in_transition: true, ..pace(shortest, 0) }.gap(random);
+                let gap = PollSchedule { in_transition: true, ..schedule(shortest, 0) }.gap(random);
                 assert!((seconds(fewest)..=seconds(most)).contains(&gap), "{shortest} {random}: {gap:?}");
             }
         }
@@ -73,7 +75,7 @@ mod tests {
 
     #[test]
     fn an_outage_is_probed_every_thirty_seconds_then_every_interval() {
-        let gaps = |shortest: u64| [1, 2, 3, 9].map(|failures| pace(shortest, failures).gap(0.0).as_secs());
+        let gaps = |shortest: u64| [1, 2, 3, 9].map(|failures| schedule(shortest, failures).gap(0.0).as_secs());
         assert_eq!(gaps(10), [30, 30, 30, 30]);
         assert_eq!(gaps(60), [30, 54, 54, 54]);
         assert_eq!(gaps(86_400), [30, 60, 120, 300]);
@@ -84,7 +86,7 @@ mod tests {
         fn no_gap_is_out_of_bounds(
             shortest in 10u64..=86_400, failures in 0u32..50, random in 0.0..1.0f64, wait in proptest::option::of(0u64..600)
         ) {
-            let gap = Pace { retry_after: wait.map(seconds), ..pace(shortest, failures) }.gap(random);
+            let gap = PollSchedule { retry_after: wait.map(seconds), ..schedule(shortest, failures) }.gap(random);
             if failures == 0 {
                 prop_assert!(gap >= seconds(shortest).mul_f64(0.9) && gap <= seconds(shortest).mul_f64(1.1));
             } else {

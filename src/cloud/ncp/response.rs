@@ -1,4 +1,4 @@
-//! Opens an NCP answer: which layer speaks, and what it says.
+//! Parses an NCP response: which layer wrote it, and what it says.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::header::DATE;
 use serde_json::{Map, Value};
 
-use super::super::answer::{Answer, lossy};
 use super::super::error::{ErrorKind, Failure};
+use super::super::response::{Response, lossy};
 use super::super::{lenient, normalise};
 use super::classify::{Evidence, Layer, error_kind, flush_executed};
 use super::xml;
@@ -21,15 +21,15 @@ const SUCCESS: &str = "0";
 /// The gateway refuses five minutes; our message has to come a little earlier, for the header has whole seconds.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(4);
 
-/// A response that says success: HTTP 2xx and return code 0.
+/// A response of success: HTTP 2xx and return code 0.
 pub(super) struct Reply {
     pub(super) return_code: String,
     pub(super) trace_id: Option<String>,
-    /// What else it says; nothing of it has been looked at.
-    response: Value,
+    /// All its fields; none of them has been checked.
+    fields: Value,
 }
 
-/// Who speaks in a body.
+/// The layer that wrote a body, and what it says.
 enum Content {
     Gateway { code: Option<String>, message: Option<String> },
     Service { code: Option<String>, message: Option<String> },
@@ -39,7 +39,7 @@ enum Content {
 impl Reply {
     /// `returnMessage`, if it is text.
     pub(super) fn return_message(&self) -> Option<String> {
-        scalar(&self.response, "returnMessage").and_then(normalise::text)
+        scalar(&self.fields, "returnMessage").and_then(normalise::text)
     }
 
     /// `totalRows`, an integer as text too, as `returnCode` is: both are documented as Integer and born of XML.
@@ -47,13 +47,13 @@ impl Reply {
     /// # Errors
     /// What it is instead.
     pub(super) fn total_rows(&self) -> Result<Option<i64>, String> {
-        let Some(total) = self.response.get("totalRows") else { return Ok(None) };
+        let Some(total) = self.fields.get("totalRows") else { return Ok(None) };
         lenient::integer(total).map_err(|error| error.to_string())
     }
 
-    /// Whatever stands where the list of instances should be, as rows.
+    /// The value in the place of the list of instances, as rows.
     pub(super) fn rows_of_any_kind(&mut self) -> Vec<Value> {
-        match self.response.get_mut(LIST).map(Value::take) {
+        match self.fields.get_mut(LIST).map(Value::take) {
             Some(Value::Array(rows)) => rows,
             Some(row @ Value::Object(_)) => vec![row],
             _ => Vec::new(),
@@ -65,7 +65,7 @@ impl Reply {
     /// # Errors
     /// What is there instead of a list.
     pub(super) fn rows(&mut self) -> Result<Option<Vec<Value>>, &'static str> {
-        match self.response.get_mut(LIST).map(Value::take) {
+        match self.fields.get_mut(LIST).map(Value::take) {
             Some(Value::Array(rows)) => Ok(Some(rows)),
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
@@ -74,30 +74,28 @@ impl Reply {
     }
 }
 
-/// The success that an answer is, or the failure that it means. Failures carry [`flush_executed`]'s verdict.
-pub(super) fn open(answer: &Answer, operation: &str) -> Result<Reply, Failure> {
-    let document = document(answer).map_err(|problem| unreadable(answer, &problem))?;
+/// The success that a response reports, or the failure. A failure says whether a flush may have been executed, see [`flush_executed`].
+pub(super) fn parse(response: &Response, operation: &str) -> Result<Reply, Failure> {
+    let document = document(response).map_err(|problem| unreadable(response, &problem))?;
     let request_id = find_request_id(&document);
-    let trace_id = answer.trace_id().or(request_id);
+    let trace_id = response.trace_id().or(request_id);
     let traced = |failure: Failure| failure.trace(trace_id.clone());
     match recognise(document, operation) {
-        Some(Content::Gateway { code, message }) => Err(traced(refusal(answer, Layer::Gateway, code, message))),
-        Some(Content::Service { code, message }) => Err(traced(refusal(answer, Layer::Service, code, message))),
-        Some(Content::Response(response)) => {
-            read_response(answer, response, operation, trace_id.clone()).map_err(traced)
-        }
-        None => Err(traced(unreadable(answer, "it sent neither a response nor an error of this API"))),
+        Some(Content::Gateway { code, message }) => Err(traced(refusal(response, Layer::Gateway, code, message))),
+        Some(Content::Service { code, message }) => Err(traced(refusal(response, Layer::Service, code, message))),
+        Some(Content::Response(fields)) => read_response(response, fields, operation, trace_id.clone()).map_err(traced),
+        None => Err(traced(unreadable(response, "it sent neither a response nor an error of this API"))),
     }
 }
 
 /// The envelope or the error, as a tree: either is small.
-fn document(answer: &Answer) -> Result<Value, String> {
-    let described = answer.describe_body();
+fn document(response: &Response) -> Result<Value, String> {
+    let described = response.describe_body();
     if described != "XML" {
         // A message in another encoding than UTF-8 must not hide the code beside it.
-        return serde_json::from_str(&lossy(&answer.body)).map_err(|error| format!("it sent {described}: {error}"));
+        return serde_json::from_str(&lossy(&response.body)).map_err(|error| format!("it sent {described}: {error}"));
     }
-    xml::parse(&lossy(&answer.body))
+    xml::parse(&lossy(&response.body))
 }
 
 /// Looks for `error`, then `responseError`, then the response, each at the top or below one outer key.
@@ -117,7 +115,7 @@ fn recognise(document: Value, operation: &str) -> Option<Content> {
         return Some(Content::Response(top));
     }
     match top.remove(&format!("{operation}Response")) {
-        Some(Value::Object(response)) => Some(Content::Response(response)),
+        Some(Value::Object(fields)) => Some(Content::Response(fields)),
         _ => None,
     }
 }
@@ -146,31 +144,31 @@ fn find_request_id(document: &Value) -> Option<String> {
 
 /// Success is HTTP 2xx with return code 0. Another code is the service's refusal; without a code nothing is proven.
 fn read_response(
-    answer: &Answer,
-    response: Map<String, Value>,
+    response: &Response,
+    fields: Map<String, Value>,
     operation: &str,
     trace_id: Option<String>,
 ) -> Result<Reply, Failure> {
-    let response = Value::Object(response);
-    let Some(return_code) = scalar(&response, "returnCode") else {
-        return Err(unreadable(answer, &format!("field {operation}Response.returnCode is not there")));
+    let fields = Value::Object(fields);
+    let Some(return_code) = scalar(&fields, "returnCode") else {
+        return Err(unreadable(response, &format!("field {operation}Response.returnCode is not there")));
     };
     if return_code != SUCCESS {
-        return Err(refusal(answer, Layer::Service, Some(return_code), scalar(&response, "returnMessage")));
+        return Err(refusal(response, Layer::Service, Some(return_code), scalar(&fields, "returnMessage")));
     }
-    if !answer.is_success() {
-        return Err(unreadable(answer, "the return code says success and the HTTP status does not"));
+    if !response.is_success() {
+        return Err(unreadable(response, "the return code says success and the HTTP status does not"));
     }
-    Ok(Reply { return_code, trace_id, response })
+    Ok(Reply { return_code, trace_id, fields })
 }
 
 /// A refusal by one of the layers.
-fn refusal(answer: &Answer, layer: Layer, code: Option<String>, message: Option<String>) -> Failure {
-    let kind = error_kind(answer.status, layer, code.as_deref());
-    let evidence = Evidence::Answer { http_status: answer.status, layer, code: code.as_deref() };
+fn refusal(response: &Response, layer: Layer, code: Option<String>, message: Option<String>) -> Failure {
+    let kind = error_kind(response.status, layer, code.as_deref());
+    let evidence = Evidence::Response { http_status: response.status, layer, code: code.as_deref() };
     let executed = flush_executed(evidence);
     let advice: Cow<'static, str> = match (layer, kind) {
-        (_, ErrorKind::CredentialsRejected) => match clock_advice(answer) {
+        (_, ErrorKind::CredentialsRejected) => match clock_advice(response) {
             Some(advice) => advice.into(),
             None => "check NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY".into(),
         },
@@ -180,20 +178,20 @@ fn refusal(answer: &Answer, layer: Layer, code: Option<String>, message: Option<
         (Layer::Gateway, ErrorKind::UnexpectedResponse) => "check the configured endpoint".into(),
         _ => "".into(),
     };
-    answer.failure(kind, advice).said(message).code(code).executed(executed)
+    response.failure(kind, advice).said(message).code(code).executed(executed)
 }
 
 /// An answer in which no layer can be recognised: the HTTP status alone says what kind of failure it is.
-fn unreadable(answer: &Answer, problem: &str) -> Failure {
-    let kind = error_kind(answer.status, Layer::Unrecognised, None);
-    let evidence = Evidence::Answer { http_status: answer.status, layer: Layer::Unrecognised, code: None };
-    answer.failure(kind, problem.to_owned()).executed(flush_executed(evidence))
+fn unreadable(response: &Response, problem: &str) -> Failure {
+    let kind = error_kind(response.status, Layer::Unrecognised, None);
+    let evidence = Evidence::Response { http_status: response.status, layer: Layer::Unrecognised, code: None };
+    response.failure(kind, problem.to_owned()).executed(flush_executed(evidence))
 }
 
 /// What the `Date` header says about our clock, if that is so far off that signatures are refused.
-fn clock_advice(answer: &Answer) -> Option<String> {
-    let date = httpdate::parse_http_date(answer.headers.get(DATE)?.to_str().ok()?).ok()?;
-    clock_offset(answer.received_at, date)
+fn clock_advice(response: &Response) -> Option<String> {
+    let date = httpdate::parse_http_date(response.headers.get(DATE)?.to_str().ok()?).ok()?;
+    clock_offset(response.received_at, date)
 }
 
 fn clock_offset(ours: Timestamp, theirs: SystemTime) -> Option<String> {

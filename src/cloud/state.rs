@@ -1,4 +1,5 @@
-//! The clouds' own words: open sets, passed on unchanged, with predicates where the operator has to understand one.
+//! The states of a Redis in the clouds' own words. They are open sets and are passed on unchanged; this is what the operator understands of
+//! them.
 
 use super::Provider;
 
@@ -22,7 +23,7 @@ pub enum StateMeaning {
 #[must_use]
 pub fn state_meaning(word: &str) -> StateMeaning {
     let word = word.trim().to_ascii_lowercase();
-    // "Scaling(horizontal)" and whatever else comes in parentheses is a kind of scaling.
+    // "Scaling(horizontal)" and any other word in parentheses is a kind of scaling.
     let stem = word.split('(').next().unwrap_or_default().trim_end();
     match stem {
         "running" => StateMeaning::Serving,
@@ -60,7 +61,7 @@ const STATES: [(&str, &str); 22] = [
 ];
 
 /// A state word as a label of a metric: one of a known set in the provider's own spelling, `unknown` for no word, `other` for
-/// every other one, for each label is a series that somebody has to keep.
+/// every other one, because each label is a time series.
 #[must_use]
 pub fn state_label(provider: Provider, word: Option<&str>) -> &'static str {
     let Some(word) = word.map(str::trim) else { return "unknown" };
@@ -76,13 +77,6 @@ pub fn state_label(provider: Provider, word: Option<&str>) -> &'static str {
 #[must_use]
 pub fn is_transitional(word: &str) -> bool {
     state_meaning(word) == StateMeaning::Transitional
-}
-
-/// Whether the text can be an ID of either cloud: letters, digits, dashes and underscores, at most 128 of them.
-#[must_use]
-pub fn is_identifier(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=128).contains(&text.len()) && text.bytes().all(fits)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Credentials of the tenants: read by `get` only, from the namespace of the object that names them.
+//! The tenants' Secrets with credentials: read by `get` only, from the namespace of the object that names them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,38 +9,17 @@ use kube::{Api, Client};
 
 use super::problem::Problem;
 use crate::api::{Provider, Reason};
-use crate::cloud::SetupError;
-use crate::cloud::kakao::KakaoCredentials;
-use crate::cloud::ncp::NcpCredentials;
+use crate::cloud::{Credentials, SetupError};
 
-/// How long a Secret that was read serves those who do not say for how long: requests that are made once.
+/// How old a Secret may be for a request that is made once.
 const RECENT: Duration = Duration::from_secs(5);
-/// A Secret that nobody asked for in this time is not read any more. Every object asks more often, whatever happens.
+/// A Secret that was not asked for in this time is not read any more. Every object asks more often, whatever happens.
 const UNUSED: Duration = Duration::from_secs(3 * 3600);
-/// Secrets of one namespace that are remembered. Whoever names others all the time makes the operator forget those of its own
-/// namespace that were asked for longest ago, which are read again when they are asked for.
-const MOST_OF_A_NAMESPACE: usize = 10_000;
-/// How often Secrets are looked through for those that are due.
+/// Most Secrets of one namespace that are remembered. Beyond it, those of the same namespace that were asked for longest ago are
+/// forgotten; they are read again when they are asked for. So no namespace costs another one its memory.
+const MAX_OF_A_NAMESPACE: usize = 10_000;
+/// How often the Secrets that are due are looked for.
 const TICK: Duration = Duration::from_secs(1);
-
-/// A credential of one of the clouds.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// For KakaoCloud.
-    Kakao(Arc<KakaoCredentials>),
-    /// For NCP.
-    Ncp(Arc<NcpCredentials>),
-}
-
-impl Credentials {
-    /// Equal for equal credentials; not for display.
-    pub fn fingerprint(&self) -> String {
-        match self {
-            Self::Kakao(credentials) => credentials.fingerprint(),
-            Self::Ncp(credentials) => credentials.fingerprint(),
-        }
-    }
-}
 
 /// Which Secret, and for which provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,26 +35,26 @@ pub struct SecretKey {
 /// How old what is known of a Secret may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// Up to this old. The Secret is read again so often, and who uses it is told when it changes.
+    /// Up to this old. From now on the Secret is read that often, and its users are told when its credential changes.
     Kept(Duration),
-    /// A few seconds.
+    /// A few seconds old.
     Recent,
-    /// Read after now: after a rejection, or because a person asks.
-    Anew,
+    /// Read now: after the cloud rejected the credential, or because a person requested a refresh.
+    ReadNow,
 }
 
-type Outcome = Result<Credentials, Problem>;
+type ReadResult = Result<Credentials, Problem>;
 
 /// What is known of one Secret. Locked while it is read, so that there is one request at a time.
 #[derive(Default)]
-struct Slot {
-    read: tokio::sync::Mutex<Option<(Instant, Outcome)>>,
+struct CachedSecret {
+    read: tokio::sync::Mutex<Option<(Instant, ReadResult)>>,
     terms: Mutex<Terms>,
 }
 
 #[derive(Clone, Copy)]
 struct Terms {
-    /// The shortest age that was asked for; none while nobody wants to be told of changes.
+    /// The shortest age that was asked for; none while nobody has to be told about changes.
     every: Option<Duration>,
     used: Instant,
 }
@@ -89,30 +68,30 @@ impl Default for Terms {
 /// Reads Secrets: each one once an interval, however many objects name it.
 pub struct Secrets {
     client: Client,
-    slots: Mutex<HashMap<SecretKey, Arc<Slot>>>,
-    /// Secrets of one namespace that are remembered.
-    most: usize,
+    cache: Mutex<HashMap<SecretKey, Arc<CachedSecret>>>,
+    /// Most Secrets of one namespace that are remembered.
+    max_of_a_namespace: usize,
 }
 
 impl Secrets {
     /// Reads through this client.
     pub fn new(client: Client) -> Self {
-        Self { client, slots: Mutex::default(), most: MOST_OF_A_NAMESPACE }
+        Self { client, cache: Mutex::default(), max_of_a_namespace: MAX_OF_A_NAMESPACE }
     }
 
     /// The credential in a Secret.
     ///
     /// # Errors
     /// A problem for the conditions: no such Secret, no such key, a value that cannot be a key.
-    pub async fn get(&self, provider: Provider, namespace: &str, name: &str, freshness: Freshness) -> Outcome {
+    pub async fn get(&self, provider: Provider, namespace: &str, name: &str, freshness: Freshness) -> ReadResult {
         let asked_at = Instant::now();
         let key = SecretKey { provider, namespace: namespace.to_owned(), name: name.to_owned() };
-        let slot = self.slot(&key);
-        let most = {
-            let mut terms = lock(&slot.terms);
+        let secret = self.cached(&key);
+        let max_age = {
+            let mut terms = lock(&secret.terms);
             terms.used = asked_at;
             match freshness {
-                Freshness::Anew => Duration::ZERO,
+                Freshness::ReadNow => Duration::ZERO,
                 Freshness::Recent => RECENT,
                 Freshness::Kept(every) => {
                     terms.every = Some(terms.every.map_or(every, |have| have.min(every)));
@@ -120,28 +99,28 @@ impl Secrets {
                 }
             }
         };
-        self.refresh(&key, &slot, |read_at| read_at >= asked_at || asked_at.duration_since(read_at) < most).await.0
+        self.refresh(&key, &secret, |read_at| read_at >= asked_at || asked_at.duration_since(read_at) < max_age).await.0
     }
 
-    fn slot(&self, key: &SecretKey) -> Arc<Slot> {
-        let mut slots = lock(&self.slots);
-        if let Some(slot) = slots.get(key) {
-            return Arc::clone(slot);
+    fn cached(&self, key: &SecretKey) -> Arc<CachedSecret> {
+        let mut cache = lock(&self.cache);
+        if let Some(secret) = cache.get(key) {
+            return Arc::clone(secret);
         }
-        make_room(&mut slots, &key.namespace, self.most);
-        Arc::clone(slots.entry(key.clone()).or_default())
+        make_room(&mut cache, &key.namespace, self.max_of_a_namespace);
+        Arc::clone(cache.entry(key.clone()).or_default())
     }
 
-    /// Reads the Secrets that are due, all the time, and tells of each whose credential is another.
+    /// Reads the Secrets that are due, for ever, and reports each whose credential changed.
     pub async fn watch_over(&self, changed: impl Fn(&SecretKey)) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            for (key, slot, every) in self.in_use() {
+            for (key, secret, every) in self.in_use() {
                 let started = Instant::now();
                 let (_, differs) =
-                    self.refresh(&key, &slot, |read_at| started.saturating_duration_since(read_at) < every).await;
+                    self.refresh(&key, &secret, |read_at| started.saturating_duration_since(read_at) < every).await;
                 if differs {
                     changed(&key);
                 }
@@ -149,23 +128,29 @@ impl Secrets {
         }
     }
 
-    fn in_use(&self) -> Vec<(SecretKey, Arc<Slot>, Duration)> {
-        let mut slots = lock(&self.slots);
-        slots.retain(|_, slot| lock(&slot.terms).used.elapsed() < UNUSED);
-        let kept =
-            slots.iter().filter_map(|(key, slot)| Some((key.clone(), Arc::clone(slot), lock(&slot.terms).every?)));
+    fn in_use(&self) -> Vec<(SecretKey, Arc<CachedSecret>, Duration)> {
+        let mut cache = lock(&self.cache);
+        cache.retain(|_, secret| lock(&secret.terms).used.elapsed() < UNUSED);
+        let kept = cache
+            .iter()
+            .filter_map(|(key, secret)| Some((key.clone(), Arc::clone(secret), lock(&secret.terms).every?)));
         kept.collect()
     }
 
-    /// What is known if it is `fresh`, else what a read brings; and whether that differs from what was known.
-    async fn refresh(&self, key: &SecretKey, slot: &Slot, fresh: impl Fn(Instant) -> bool) -> (Outcome, bool) {
-        let mut known = slot.read.lock().await;
+    /// What is known if it is `fresh`, else the result of a read; and whether that differs from what was known.
+    async fn refresh(
+        &self,
+        key: &SecretKey,
+        secret: &CachedSecret,
+        fresh: impl Fn(Instant) -> bool,
+    ) -> (ReadResult, bool) {
+        let mut known = secret.read.lock().await;
         if let Some((_, outcome)) = known.as_ref().filter(|(read_at, _)| fresh(*read_at)) {
             return (outcome.clone(), false);
         }
         let started = Instant::now();
         let outcome = self.read(key.provider, &key.namespace, &key.name).await;
-        // What the API server could not tell now is no news about the Secret, and is asked for again by the next.
+        // That the API server did not answer says nothing about the Secret; the next caller asks again.
         if outcome.as_ref().is_err_and(|problem| !problem.needs_a_person) {
             return (outcome, false);
         }
@@ -174,7 +159,7 @@ impl Secrets {
         (outcome, differs)
     }
 
-    async fn read(&self, provider: Provider, namespace: &str, name: &str) -> Outcome {
+    async fn read(&self, provider: Provider, namespace: &str, name: &str) -> ReadResult {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret = match api.get_opt(name).await {
             Ok(Some(secret)) => secret,
@@ -194,12 +179,7 @@ impl Secrets {
         };
         let data: BTreeMap<String, Vec<u8>> =
             secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
-        let parsed = match provider {
-            Provider::KakaoCloud => {
-                KakaoCredentials::from_secret(&data).map(|found| Credentials::Kakao(Arc::new(found)))
-            }
-            Provider::Ncp => NcpCredentials::from_secret(&data).map(|found| Credentials::Ncp(Arc::new(found))),
-        };
+        let parsed = Credentials::from_secret(provider, &data);
         parsed.map_err(|error| {
             let problem = Problem::from(&SetupError::from(error));
             Problem { message: format!("Secret {name}: {}", problem.message), ..problem }
@@ -207,24 +187,24 @@ impl Secrets {
     }
 }
 
-/// Forgets the half of a namespace's Secrets that was used longest ago, if there are as many as may be.
-fn make_room(slots: &mut HashMap<SecretKey, Arc<Slot>>, namespace: &str, most: usize) {
-    if slots.len() < most {
+/// Forgets the half of a namespace's Secrets that was used longest ago, if there are as many as are remembered.
+fn make_room(cache: &mut HashMap<SecretKey, Arc<CachedSecret>>, namespace: &str, most: usize) {
+    if cache.len() < most {
         return;
     }
-    let here = slots.iter().filter(|(key, _)| key.namespace == namespace);
-    let mut used: Vec<Instant> = here.map(|(_, slot)| lock(&slot.terms).used).collect();
+    let here = cache.iter().filter(|(key, _)| key.namespace == namespace);
+    let mut used: Vec<Instant> = here.map(|(_, secret)| lock(&secret.terms).used).collect();
     if used.len() < most {
         return;
     }
     let half = used.len() / 2;
     let (_, median, _) = used.select_nth_unstable(half);
     let median = *median;
-    slots.retain(|key, slot| key.namespace != namespace || lock(&slot.terms).used > median);
+    cache.retain(|key, secret| key.namespace != namespace || lock(&secret.terms).used > median);
 }
 
-/// What makes two outcomes the same.
-fn identity(outcome: &Outcome) -> Result<String, &Problem> {
+/// Two results with the same identity are the same.
+fn identity(outcome: &ReadResult) -> Result<String, &Problem> {
     outcome.as_ref().map(Credentials::fingerprint)
 }
 
@@ -246,14 +226,14 @@ mod tests {
 
     const INTERVAL: Freshness = Freshness::Kept(Duration::from_secs(60));
 
-    /// An API server that knows one Secret, or does not, and counts who asks.
-    struct Server {
+    /// An API server that has one Secret, or has not, and counts the requests.
+    struct ApiServerStub {
         secrets: Secrets,
         asked: Arc<AtomicUsize>,
         token: watch::Sender<Option<&'static str>>,
     }
 
-    impl Server {
+    impl ApiServerStub {
         async fn start(token: Option<&'static str>) -> Self {
             let (asked, token) = (Arc::new(AtomicUsize::new(0)), watch::Sender::new(token));
             let (counter, tokens) = (Arc::clone(&asked), token.subscribe());
@@ -278,7 +258,7 @@ mod tests {
             Self { secrets: Secrets::new(client), asked, token }
         }
 
-        async fn get(&self, freshness: Freshness) -> Outcome {
+        async fn get(&self, freshness: Freshness) -> ReadResult {
             self.secrets.get(Provider::KakaoCloud, "shop", "kakaocloud", freshness).await
         }
 
@@ -289,37 +269,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_thousand_references_at_once_read_their_secret_once() {
-        let server = Server::start(Some("b25l")).await;
+        let server = ApiServerStub::start(Some("b25l")).await;
         let all = futures::future::join_all((0..1000).map(|_| server.get(INTERVAL))).await;
         assert!(all.iter().all(Result::is_ok));
         assert_eq!(server.asked(), 1);
         assert!(server.get(Freshness::Recent).await.is_ok());
         assert_eq!(server.asked(), 1);
-        assert!(server.get(Freshness::Anew).await.is_ok());
+        assert!(server.get(Freshness::ReadNow).await.is_ok());
         assert_eq!(server.asked(), 2, "after a rejection it is read at once");
     }
 
     #[tokio::test]
     async fn a_missing_secret_is_looked_for_once_an_interval_or_when_a_person_asks() {
-        let server = Server::start(None).await;
+        let server = ApiServerStub::start(None).await;
         for _ in 0..10 {
             assert_eq!(server.get(INTERVAL).await.unwrap_err().reason, Reason::CredentialsNotFound);
         }
         assert_eq!(server.asked(), 1);
         server.token.send_replace(Some("b25l"));
-        assert!(server.get(Freshness::Anew).await.is_ok());
+        assert!(server.get(Freshness::ReadNow).await.is_ok());
         assert!(server.get(INTERVAL).await.is_ok());
         assert_eq!(server.asked(), 2);
     }
 
     #[tokio::test]
     async fn a_namespace_that_names_ever_other_secrets_is_bounded_and_costs_no_other() {
-        let mut server = Server::start(Some("b25l")).await;
-        server.secrets.most = 10;
+        let mut server = ApiServerStub::start(Some("b25l")).await;
+        server.secrets.max_of_a_namespace = 10;
         server.secrets.get(Provider::KakaoCloud, "bank", "kakaocloud", INTERVAL).await.unwrap();
         for number in 0..100 {
             server.secrets.get(Provider::KakaoCloud, "shop", &number.to_string(), INTERVAL).await.unwrap();
-            assert!(lock(&server.secrets.slots).len() <= 11);
+            assert!(lock(&server.secrets.cache).len() <= 11);
         }
         assert_eq!(server.asked(), 101);
         server.secrets.get(Provider::KakaoCloud, "bank", "kakaocloud", INTERVAL).await.unwrap();
@@ -328,8 +308,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_uses_a_secret_is_told_when_its_credential_changes_and_only_then() {
-        let server = Server::start(Some("b25l")).await;
+    async fn the_users_of_a_secret_are_told_when_its_credential_changes_and_only_then() {
+        let server = ApiServerStub::start(Some("b25l")).await;
         server.get(Freshness::Kept(Duration::from_millis(1))).await.unwrap();
         let told = watch::Sender::new(0);
         let mut changes = told.subscribe();
