@@ -5,31 +5,31 @@ use std::time::Duration;
 
 /// An exponential backoff: the first wait, twice that, four times that, … up to the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
 }
 
 impl Backoff {
     /// A backoff between two waits.
-    pub const fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest }
     }
 
     /// The wait after so many failures in a row, without jitter. Zero failures count as one.
-    pub fn after(&self, failures: u32) -> Duration {
+    pub(crate) fn after(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(u32::BITS - 1);
         self.first.saturating_mul(1 << doublings).min(self.longest)
     }
 }
 
 /// A wait with jitter: `jitter` (0 to 1) picks a point in the range of shares, such as `0.9..=1.0` of the wait.
-pub fn spread(wait: Duration, shares: RangeInclusive<f64>, jitter: f64) -> Duration {
+pub(crate) fn spread(wait: Duration, shares: RangeInclusive<f64>, jitter: f64) -> Duration {
     between(wait.mul_f64(*shares.start()), wait.mul_f64(*shares.end()), jitter)
 }
 
 /// The point between two waits that `jitter` (0 to 1) picks. It is never outside of them.
-pub fn between(shortest: Duration, longest: Duration, jitter: f64) -> Duration {
+pub(crate) fn between(shortest: Duration, longest: Duration, jitter: f64) -> Duration {
     let jitter = if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 0.5 };
     shortest + longest.saturating_sub(shortest).mul_f64(jitter)
 }

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 /// SHA-256 over the parts, each with its length before it, as hexadecimal digits. Stable for all time: names of stored objects are
 /// made of it.
-pub fn hex<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
+pub(crate) fn hex<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         let bytes = part.as_ref();
@@ -18,7 +18,7 @@ pub fn hex<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
 
 /// A number that is the same for equal values within one build of the program, and nearly always differs for different ones. For
 /// comparisons in memory; not for what is stored.
-pub fn number(value: impl Hash) -> u64 {
+pub(crate) fn number(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

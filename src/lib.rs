@@ -3,15 +3,15 @@
 //! Dependencies point one way: `cli → operator → controllers → {inventory → cloud, runtime} → api`; `docs/architecture.md` has the map.
 
 pub mod api;
-pub mod backoff;
+mod backoff;
 pub mod cli;
 pub mod cloud;
 pub mod controllers;
-pub mod digest;
+mod digest;
 pub mod inventory;
 pub mod metrics;
-pub mod object_key;
-pub mod operator;
+mod object_key;
+mod operator;
 pub mod packing;
-pub mod runtime;
+mod runtime;
 pub mod text;

@@ -1,7 +1,7 @@
 //! What the operator counts and measures, under the prefix `managed_redis_`.
 //!
-//! Knows `api` and `cloud` for the words of its labels; the controllers and the inventory report here, `operator` serves it. No label holds a key or a secret; object names
-//! are labels only of the two gauges that alerts are written on, and their series end with the object.
+//! A leaf: every floor reports here in plain words, and `operator` serves it. No label holds a key or a secret. Object names are labels
+//! only of the two gauges that alerts are written on, and their series end with the object.
 
 use std::sync::atomic::AtomicU64;
 
@@ -9,66 +9,63 @@ use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::api::flush_request::FlushPhase;
-use crate::cloud::{Provider, RequestObserver};
-
 /// Buckets of durations, from 1 ms to 65 s.
 const SECONDS: [f64; 9] = [0.001, 0.004, 0.016, 0.064, 0.256, 1.024, 4.096, 16.384, 65.536];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Reconcile {
+struct ReconcileLabels {
     controller: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Controller {
+struct ControllerLabels {
     controller: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Request {
+struct RequestLabels {
     provider: &'static str,
     operation: &'static str,
     code: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Operation {
+struct OperationLabels {
     provider: &'static str,
     operation: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Connection {
+struct ConnectionLabels {
     provider: &'static str,
     connection: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct State {
+struct StateLabels {
     provider: &'static str,
     state: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Object {
+struct ObjectLabels {
     namespace: String,
     name: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabels {
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Phase {
+struct PhaseLabels {
     phase: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Kind {
+struct KindLabels {
     kind: &'static str,
 }
 
@@ -82,19 +79,19 @@ fn histogram() -> Histogram {
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
-    reconciles: Family<Reconcile, Counter>,
-    reconcile_seconds: Histograms<Controller>,
-    requests: Family<Request, Counter>,
-    request_seconds: Histograms<Operation>,
-    poll_age: Family<Connection, SecondsGauge>,
-    clusters: Family<State, Gauge>,
-    cluster_ready: Family<Object, Gauge>,
-    parameter_sync_failing: Family<Object, Gauge>,
-    parameter_applies: Family<Outcome, Counter>,
-    flush_requests: Family<Phase, Counter>,
-    status_writes: Family<Kind, Counter>,
-    watches_failing: Family<Kind, Gauge>,
-    watch_silence: Family<Kind, SecondsGauge>,
+    reconciles: Family<ReconcileLabels, Counter>,
+    reconcile_seconds: Histograms<ControllerLabels>,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Histograms<OperationLabels>,
+    poll_age: Family<ConnectionLabels, SecondsGauge>,
+    clusters: Family<StateLabels, Gauge>,
+    cluster_ready: Family<ObjectLabels, Gauge>,
+    parameter_sync_failing: Family<ObjectLabels, Gauge>,
+    parameter_applies: Family<OutcomeLabels, Counter>,
+    flush_requests: Family<PhaseLabels, Counter>,
+    status_writes: Family<KindLabels, Counter>,
+    watches_failing: Family<KindLabels, Gauge>,
+    watch_silence: Family<KindLabels, SecondsGauge>,
     leader: Gauge,
 }
 
@@ -132,13 +129,19 @@ impl Metrics {
     /// Counters whose labels are known begin at 0, so that an alert sees their first increase.
     fn begin_at_zero(&self) {
         for outcome in ["accepted", "busy", "failed"] {
-            drop(self.parameter_applies.get_or_create(&Outcome { outcome }));
+            drop(self.parameter_applies.get_or_create(&OutcomeLabels { outcome }));
         }
-        for kind in ["RedisClusterRef", "RedisParameterSync", "RedisFlushRequest"] {
-            drop(self.watches_failing.get_or_create(&Kind { kind }));
-        }
-        for phase in FlushPhase::ALL {
-            drop(self.flush_requests.get_or_create(&Phase { phase: phase.as_str() }));
+    }
+
+    /// A kind will be watched: its counters begin at 0.
+    pub fn begin_kind(&self, kind: &'static str) {
+        drop(self.watches_failing.get_or_create(&KindLabels { kind }));
+    }
+
+    /// Flush requests can come to these phases: their counters begin at 0.
+    pub fn begin_flush_phases(&self, phases: impl IntoIterator<Item = &'static str>) {
+        for phase in phases {
+            drop(self.flush_requests.get_or_create(&PhaseLabels { phase }));
         }
     }
 
@@ -195,13 +198,19 @@ impl Metrics {
 
     /// One reconcile ended.
     pub fn reconciled(&self, controller: &'static str, outcome: &'static str, seconds: f64) {
-        self.reconciles.get_or_create(&Reconcile { controller, outcome }).inc();
-        self.reconcile_seconds.get_or_create(&Controller { controller }).observe(seconds);
+        self.reconciles.get_or_create(&ReconcileLabels { controller, outcome }).inc();
+        self.reconcile_seconds.get_or_create(&ControllerLabels { controller }).observe(seconds);
+    }
+
+    /// One HTTP attempt at a cloud ended. `code` is the HTTP status, or a word for a failure without an answer.
+    pub fn cloud_request(&self, provider: &'static str, operation: &'static str, code: &str, seconds: f64) {
+        self.requests.get_or_create(&RequestLabels { provider, operation, code: code_label(code) }).inc();
+        self.request_seconds.get_or_create(&OperationLabels { provider, operation }).observe(seconds);
     }
 
     /// How long ago a connection was last read with success, in seconds.
-    pub fn poll_age(&self, provider: Provider, connection: &str, seconds: f64) {
-        let labels = Connection { provider: provider.as_str(), connection: connection.to_owned() };
+    pub fn poll_age(&self, provider: &'static str, connection: &str, seconds: f64) {
+        let labels = ConnectionLabels { provider, connection: connection.to_owned() };
         self.poll_age.get_or_create(&labels).set(seconds);
     }
 
@@ -211,9 +220,9 @@ impl Metrics {
         self.clusters.clear();
     }
 
-    /// How many listed clusters are in a state, by its label ([`crate::cloud::state::state_label`]).
-    pub fn clusters(&self, provider: Provider, state: &'static str, count: i64) {
-        self.clusters.get_or_create(&State { provider: provider.as_str(), state }).set(count);
+    /// How many listed clusters are in a state.
+    pub fn clusters(&self, provider: &'static str, state: &'static str, count: i64) {
+        self.clusters.get_or_create(&StateLabels { provider, state }).set(count);
     }
 
     /// Whether a RedisClusterRef is Ready.
@@ -238,37 +247,29 @@ impl Metrics {
 
     /// A parameter group application was asked for.
     pub fn parameter_apply(&self, outcome: &'static str) {
-        self.parameter_applies.get_or_create(&Outcome { outcome }).inc();
+        self.parameter_applies.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// A flush request came to a phase.
     pub fn flush_phase(&self, phase: &'static str) {
-        self.flush_requests.get_or_create(&Phase { phase }).inc();
+        self.flush_requests.get_or_create(&PhaseLabels { phase }).inc();
     }
 
     /// A status was written.
     pub fn status_written(&self, kind: &'static str) {
-        self.status_writes.get_or_create(&Kind { kind }).inc();
+        self.status_writes.get_or_create(&KindLabels { kind }).inc();
     }
 
     /// How many watches of a kind fail, and for how long one of them has heard nothing, in seconds.
     pub fn watches(&self, kind: &'static str, failing: usize, silent_seconds: f64) {
         let failing = i64::try_from(failing).unwrap_or(i64::MAX);
-        self.watches_failing.get_or_create(&Kind { kind }).set(failing);
-        self.watch_silence.get_or_create(&Kind { kind }).set(silent_seconds);
+        self.watches_failing.get_or_create(&KindLabels { kind }).set(failing);
+        self.watch_silence.get_or_create(&KindLabels { kind }).set(silent_seconds);
     }
 
     /// Whether this process leads.
     pub fn leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
-    }
-}
-
-impl RequestObserver for Metrics {
-    fn observe(&self, provider: Provider, operation: &'static str, code: &str, seconds: f64) {
-        let provider = provider.as_str();
-        self.requests.get_or_create(&Request { provider, operation, code: code_label(code) }).inc();
-        self.request_seconds.get_or_create(&Operation { provider, operation }).observe(seconds);
     }
 }
 
@@ -282,8 +283,8 @@ fn code_label(code: &str) -> String {
     if is_known { code.to_owned() } else { "other".to_owned() }
 }
 
-fn object(namespace: &str, name: &str) -> Object {
-    Object { namespace: namespace.to_owned(), name: name.to_owned() }
+fn object(namespace: &str, name: &str) -> ObjectLabels {
+    ObjectLabels { namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
 #[cfg(test)]
@@ -293,10 +294,12 @@ mod tests {
     #[test]
     fn names_are_those_of_the_contract() {
         let metrics = Metrics::new();
+        metrics.begin_kind("RedisFlushRequest");
+        metrics.begin_flush_phases(["Succeeded", "Unknown"]);
         metrics.reconciled("RedisClusterRef", "applied", 0.01);
-        metrics.observe(Provider::Ncp, "flushCloudDBInstance", "200", 0.1);
-        metrics.poll_age(Provider::KakaoCloud, "0a1b2c3d", 3.0);
-        metrics.clusters(Provider::Ncp, "running", 2);
+        metrics.cloud_request("NCP", "flushCloudDBInstance", "200", 0.1);
+        metrics.poll_age("KakaoCloud", "0a1b2c3d", 3.0);
+        metrics.clusters("NCP", "running", 2);
         metrics.cluster_ready("a", "b", true);
         metrics.parameter_sync_failing("a", "b", 1);
         metrics.parameter_apply("accepted");
@@ -322,6 +325,7 @@ mod tests {
             "managed_redis_leader 1",
             r#"managed_redis_parameter_apply_total{outcome="failed"} 0"#,
             r#"managed_redis_flush_requests_total{phase="Unknown"} 0"#,
+            r#"managed_redis_watches_failing{kind="RedisFlushRequest"} 0"#,
             "managed_redis_build_info{",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
@@ -332,9 +336,9 @@ mod tests {
     fn codes_that_no_page_has_are_one_series() {
         let metrics = Metrics::new();
         for code in 100..1000 {
-            metrics.observe(Provider::Ncp, "flushCloudDBInstance", &code.to_string(), 0.1);
+            metrics.cloud_request("NCP", "flushCloudDBInstance", &code.to_string(), 0.1);
         }
-        metrics.observe(Provider::Ncp, "flushCloudDBInstance", "timeout", 0.1);
+        metrics.cloud_request("NCP", "flushCloudDBInstance", "timeout", 0.1);
         let text = metrics.encode().unwrap();
         let series = text.lines().filter(|line| line.starts_with("managed_redis_cloud_requests_total")).count();
         assert!(series < 70, "{series}");

@@ -42,11 +42,19 @@ pub use list::{Row, UnreadableRow};
 pub use settings::{CloudSettings, MAX_BODY_BYTES, MAX_CLUSTERS, MAX_LIST_BYTES, RetrySettings};
 pub use transport::{Clock, HttpCore};
 
+use crate::metrics::Metrics;
+
 /// Counts HTTP attempts, for metrics.
 pub trait RequestObserver: Send + Sync {
     /// One attempt ended after `seconds`. `code` is the HTTP status, or one word for a failure without a response:
     /// `connect`, `timeout`, `reset`, `body`, `too_large`, `refused`, `not_sent`, `transport`.
     fn observe(&self, provider: Provider, operation: &'static str, code: &str, seconds: f64);
+}
+
+impl RequestObserver for Metrics {
+    fn observe(&self, provider: Provider, operation: &'static str, code: &str, seconds: f64) {
+        self.cloud_request(provider.as_str(), operation, code, seconds);
+    }
 }
 
 /// Observes nothing.

@@ -144,14 +144,14 @@ impl Inventory {
             let provider = polled.connection.client().provider();
             let (age, states) = polled.connection.report(now);
             if let Some(age) = age {
-                metrics.poll_age(provider, polled.connection.label(), age);
+                metrics.poll_age(provider.as_str(), polled.connection.label(), age);
             }
             for (state, count) in states {
                 *totals.entry((provider, state)).or_default() += count;
             }
         }
         for ((provider, state), count) in totals {
-            metrics.clusters(provider, state, count);
+            metrics.clusters(provider.as_str(), state, count);
         }
     }
 

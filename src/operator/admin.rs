@@ -18,35 +18,44 @@ use super::OperatorError;
 use super::readiness::Readiness;
 use super::serve::{self, Limits};
 use crate::controllers::context::Context;
-use crate::runtime::watch_health::Numbers;
+use crate::runtime::watch_health::WatchNumbers;
+use crate::runtime::watches::Watches;
 
-/// How long clients may take to end their requests after `shutdown`.
+/// How long open requests may take after `shutdown`.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
-/// How long a client may take for the head of its request.
+/// How long a client may take to send the head of its request.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
-/// How long a connection may last. A scraper gives up sooner.
+/// How long a connection may last. A scraper gives up earlier.
 const LASTS: Duration = Duration::from_secs(20);
-/// For so long the text of the metrics is shared with others who ask while it is being sent.
+/// How long the text of the metrics is shared with further clients while it is being sent.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// What the pages show.
 #[derive(Clone)]
-struct Admin {
+pub(crate) struct AdminPages {
     ctx: Arc<Context>,
+    watches: Arc<Watches>,
     readiness: Arc<Readiness>,
     sending: Arc<Mutex<Sending>>,
 }
 
+impl AdminPages {
+    /// Pages about this operator.
+    pub(crate) fn new(ctx: Arc<Context>, watches: Arc<Watches>, readiness: Arc<Readiness>) -> Self {
+        Self { ctx, watches, readiness, sending: Arc::default() }
+    }
+}
+
 /// The running admin server.
-pub struct Server {
-    /// Where it really listens: of port 0, the port that was free.
+pub(crate) struct AdminServer {
+    /// Where it listens. If port 0 was asked for, this has the port that was free.
     pub addr: SocketAddr,
     task: JoinHandle<()>,
 }
 
-impl Server {
-    /// Waits for the end that `shutdown` brings: open requests are answered, but a client that never ends its own is not
-    /// waited for.
-    pub async fn stopped(mut self) {
+impl AdminServer {
+    /// Waits for the end after `shutdown`. Open requests are answered, but a client that never finishes is not waited for.
+    pub(crate) async fn stopped(mut self) {
         match tokio::time::timeout(CLOSE_WITHIN, &mut self.task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, "the admin server ended badly"),
@@ -55,17 +64,16 @@ impl Server {
     }
 }
 
-/// Serves until `shutdown`, on so many connections at once.
+/// Serves until `shutdown`, on at most `connections` at once.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn serve(
+pub(crate) async fn serve(
     addr: SocketAddr,
-    ctx: Arc<Context>,
-    readiness: Arc<Readiness>,
+    pages: AdminPages,
     connections: usize,
     shutdown: CancellationToken,
-) -> Result<Server, OperatorError> {
+) -> Result<AdminServer, OperatorError> {
     let failed = |source| OperatorError::AdminAddress { addr, source };
     let listener = tokio::net::TcpListener::bind(addr).await.map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
@@ -73,21 +81,21 @@ pub async fn serve(
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Admin { ctx, readiness, sending: Arc::default() });
+        .with_state(pages);
     let limits = Limits { connections, head: HEAD_WITHIN, whole: LASTS };
-    Ok(Server { addr, task: tokio::spawn(serve::serve(listener, router, limits, shutdown)) })
+    Ok(AdminServer { addr, task: tokio::spawn(serve::serve(listener, router, limits, shutdown)) })
 }
 
-async fn readyz(State(admin): State<Admin>) -> Response {
-    let (ready, sentence) = admin.readiness.tell(admin.ctx.watches.hearing());
+async fn readyz(State(pages): State<AdminPages>) -> Response {
+    let (ready, sentence) = pages.readiness.tell(pages.watches.summary());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, sentence).into_response()
 }
 
-async fn metrics(State(admin): State<Admin>) -> Response {
-    match text_of_metrics(&admin) {
+async fn metrics(State(pages): State<AdminPages>) -> Response {
+    match text_of_metrics(&pages) {
         Ok(text) => {
-            let text = Bytes::from_owner(Shared(text));
+            let text = Bytes::from_owner(SharedText(text));
             let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, content_type)], text).into_response()
         }
@@ -95,7 +103,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     }
 }
 
-/// The text of the metrics that is being sent, and since when: many who ask at once take the memory of one.
+/// The text of the metrics that is being sent, and when it was made. Many clients at once take the memory of one.
 #[derive(Debug, Default)]
 struct Sending {
     text: Weak<String>,
@@ -103,30 +111,30 @@ struct Sending {
 }
 
 impl Sending {
-    /// The text that is being sent, unless it is too old.
+    /// The text that is being sent, unless it is too old to be shared.
     fn get(&self, now: Instant) -> Option<Arc<String>> {
         let is_fresh = self.made.is_some_and(|made| now.saturating_duration_since(made) < FRESH);
         self.text.upgrade().filter(|_| is_fresh)
     }
 }
 
-struct Shared(Arc<String>);
+struct SharedText(Arc<String>);
 
-impl AsRef<[u8]> for Shared {
+impl AsRef<[u8]> for SharedText {
     fn as_ref(&self) -> &[u8] {
         self.0.as_bytes()
     }
 }
 
-fn text_of_metrics(admin: &Admin) -> Result<Arc<String>, std::fmt::Error> {
-    let mut sending = admin.sending.lock().unwrap_or_else(PoisonError::into_inner);
+fn text_of_metrics(pages: &AdminPages) -> Result<Arc<String>, std::fmt::Error> {
+    let mut sending = pages.sending.lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
     if let Some(text) = sending.get(now) {
         return Ok(text);
     }
-    let (ctx, metrics) = (&admin.ctx, &admin.ctx.metrics);
+    let (ctx, metrics) = (&pages.ctx, &pages.ctx.metrics);
     ctx.inventory.report(metrics);
-    for Numbers { kind, failing, silent } in ctx.watches.numbers() {
+    for WatchNumbers { kind, failing, silent } in pages.watches.numbers() {
         metrics.watches(kind, failing, silent.as_secs_f64());
     }
     let text = Arc::new(metrics.encode()?);
@@ -145,6 +153,6 @@ mod tests {
         assert_eq!(sending.get(made).as_ref(), Some(&text));
         assert_eq!(sending.get(made + FRESH), None, "too old");
         drop(text);
-        assert_eq!(sending.get(made), None, "nobody takes it any more");
+        assert_eq!(sending.get(made), None, "no client is served any more");
     }
 }

@@ -9,21 +9,21 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tower::{BoxError, Layer, Service};
 
-/// For the answer to what concerns one object, and for the beginning of a watch.
+/// For a request about one object, and for the beginning of a watch.
 const SINGLE: Duration = Duration::from_secs(10);
-/// For the beginning of a list: the API server reads a page of large objects from etcd and writes it before it sends anything.
+/// For the beginning of a list: the API server reads a page of large objects from etcd before it sends anything.
 const LIST_BEGINS: Duration = Duration::from_secs(30);
 /// For a whole page of a list.
 const LIST: Duration = Duration::from_secs(60);
-/// A watch that names no `timeoutSeconds` ends after this, as kube asks the API server.
+/// For a watch without `timeoutSeconds`: kube's default.
 const WATCH: Duration = Duration::from_secs(290);
-/// The API server ends a watch by itself. One that outlives its time by so much is dead; kube's watcher gives up an idle one
-/// 5 s after its time, so this is for what does not go through it.
+/// The API server ends a watch by itself, so one that outlives its time by this much is dead. The operator's own watches are given
+/// up 5 s after their time.
 const WATCH_MARGIN: Duration = Duration::from_secs(10);
 
 /// How long an answer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub(super) struct Limit {
     /// Until its head has come.
     head: Duration,
     /// Until its body has ended.
@@ -54,7 +54,7 @@ fn is_collection(path: &str) -> bool {
 
 /// The API server took too long.
 #[derive(Debug, thiserror::Error)]
-pub enum Silence {
+pub(super) enum Silence {
     /// Nothing came.
     #[error("the API server did not answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
@@ -65,7 +65,7 @@ pub enum Silence {
 
 /// Puts [`Deadlines`] around a service.
 #[derive(Clone, Copy, Debug)]
-pub struct DeadlineLayer(fn(&Method, &Uri) -> Limit);
+pub(super) struct DeadlineLayer(fn(&Method, &Uri) -> Limit);
 
 impl Default for DeadlineLayer {
     fn default() -> Self {
@@ -81,15 +81,15 @@ impl<S> Layer<S> for DeadlineLayer {
     }
 }
 
-/// Ends requests and answers that take too long. With them goes their connection: HTTP/1.1 cannot use one again whose answer
+/// Ends requests and answers that take too long, and their connection with them: HTTP/1.1 cannot use a connection again whose answer
 /// was not read to its end.
 #[derive(Clone, Debug)]
-pub struct Deadlines<S> {
+pub(super) struct Deadlines<S> {
     inner: S,
     limit: fn(&Method, &Uri) -> Limit,
 }
 
-type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<TimedBody<B>>, BoxError>> + Send>>;
+type TimedFuture<B> = Pin<Box<dyn Future<Output = Result<Response<TimedBody<B>>, BoxError>> + Send>>;
 
 impl<S, R, B> Service<Request<R>> for Deadlines<S>
 where
@@ -99,13 +99,13 @@ where
 {
     type Response = Response<TimedBody<B>>;
     type Error = BoxError;
-    type Future = Answer<B>;
+    type Future = TimedFuture<B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<R>) -> Answer<B> {
+    fn call(&mut self, request: Request<R>) -> TimedFuture<B> {
         let limit = (self.limit)(request.method(), request.uri());
         let end = Instant::now() + limit.whole;
         let answer = tokio::time::timeout(limit.head, self.inner.call(request));
@@ -117,7 +117,7 @@ where
 }
 
 /// A body that fails when it did not end in time.
-pub struct TimedBody<B> {
+pub(super) struct TimedBody<B> {
     inner: Option<Pin<Box<B>>>,
     end: Pin<Box<Sleep>>,
     limit: Duration,
@@ -171,7 +171,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(10);
     const LONG: Duration = Duration::from_secs(3600);
 
-    /// What asking for `/version` comes to, if the API server's answer is this.
+    /// The result of a request for `/version`, if this is the API server's answer.
     async fn ask<F>(limit: fn(&Method, &Uri) -> Limit, answer: fn() -> F) -> Result<String, kube::Error>
     where
         F: Future<Output = Result<Response<AnyBody>, Infallible>> + Send + 'static,

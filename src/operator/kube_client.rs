@@ -1,9 +1,9 @@
-//! How the API server is reached: one place for connections, their keep-alive, deadlines and the right to write.
+//! The client of the API server: connections, their keep-alive, deadlines and the right to write.
 //!
-//! kube's own client waits for an answer as long as the kernel does: on a path that went silent, a quarter of an hour. Here
-//! three things end that. The kernel probes idle connections and gives up those whose data nobody acknowledges. Every
-//! request has a deadline (`deadline`). And a connection that was idle for some seconds is not used again, so that what is
-//! asked after a failure goes by a new one.
+//! kube's own client waits for an answer as long as the kernel does: on a path that went silent, a quarter of an hour. Three things
+//! prevent that here. The kernel probes idle connections and gives up those whose data nobody acknowledges. Every request has a
+//! deadline (`deadline`). And a connection that was idle for some seconds is not used again, so that a request after a failure goes
+//! over a new one.
 
 use std::time::{Duration, Instant};
 
@@ -24,30 +24,30 @@ use super::leadership::{Leadership, NotLeading};
 
 /// For a TCP connection to be made. If a name has several addresses, they share it.
 const CONNECT: Duration = Duration::from_secs(5);
-/// A connection on which nothing came for so long is probed.
+/// A connection that was silent for this long is probed.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
 /// Time between two probes.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// So many probes without an answer end the connection.
+/// Probes without an answer that end the connection.
 const PROBES: u32 = 2;
-/// Data, or a probe, that nobody acknowledges for so long ends the connection (`TCP_USER_TIMEOUT`).
+/// Data or a probe that nobody acknowledges for this long ends the connection (`TCP_USER_TIMEOUT`).
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
-/// An idle connection is kept for so long. It is less than any deadline: when a request was given up because its connection is
-/// dead, the other idle ones, which may be dead as well, are gone too.
+/// How long an idle connection is kept. It is less than any deadline: when a request is given up because its connection is dead, the
+/// other idle ones, which may be dead as well, are gone too.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// The cluster that the kubeconfig or the pod's service account names.
-pub struct Cluster {
+pub(super) struct KubeCluster {
     config: Config,
 }
 
-impl Cluster {
+impl KubeCluster {
     /// Finds it.
     ///
     /// # Errors
-    /// When there is neither a kubeconfig nor a service account, or the way goes by a proxy.
-    pub async fn infer() -> Result<Self, OperatorError> {
+    /// When there is neither a kubeconfig nor a service account, or a proxy is configured.
+    pub(super) async fn infer() -> Result<Self, OperatorError> {
         let config = Config::infer().await.map_err(|error| no_cluster(&error))?;
         if let Some(proxy) = config.proxy_url.as_ref().and_then(|proxy| proxy.host()) {
             return Err(OperatorError::NoCluster(format!(
@@ -59,7 +59,7 @@ impl Cluster {
     }
 
     /// The default namespace.
-    pub fn namespace(&self) -> &str {
+    pub(super) fn namespace(&self) -> &str {
         &self.config.default_namespace
     }
 
@@ -67,7 +67,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When the certificates or the credential of the kubeconfig cannot be used.
-    pub fn client(&self, leadership: Leadership) -> Result<Client, OperatorError> {
+    pub(super) fn client(&self, leadership: Leadership) -> Result<Client, OperatorError> {
         let failed = |error: kube::Error| no_cluster(&error);
         let https = self.config.rustls_https_connector_with_connector(connector()).map_err(failed)?;
         let connections = HttpClient::builder(TokioExecutor::new())
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// What the kernel does with them is its own affair; that it is told to is ours.
+    /// The test checks what the kernel is told, not what it does.
     #[tokio::test]
     async fn connections_are_probed_and_given_up() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

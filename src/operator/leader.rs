@@ -12,32 +12,32 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::OperatorError;
-use super::election::{Answer, Election, Loss, Record, Request, Step};
+use super::election::{Election, ElectionStep, LeaseAnswer, LeaseRecord, LeaseRequest, Loss};
 use super::leadership::Leadership;
 use crate::api::FIELD_MANAGER;
 use crate::controllers::context::Settings;
 
 /// Name of the Lease, in the operator's namespace.
-pub const LEASE: &str = "managed-redis-operator";
-/// The lease is released within this, or left to expire.
+pub(crate) const LEASE: &str = "managed-redis-operator";
+/// The Lease is released within this time, or left to expire.
 const RELEASE_WITHIN: Duration = Duration::from_secs(1);
-/// A Lease that cannot be read or written is one line of the log in this time.
+/// How often it is logged that the Lease cannot be read or written.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// This process's part in the election.
-pub struct Candidate {
+pub(crate) struct Candidate {
     leases: Api<Lease>,
     namespace: String,
     election: Election,
     leadership: Leadership,
-    /// Whether the API server ever said what the Lease is.
+    /// Whether the API server has ever answered about the Lease.
     has_heard: bool,
     complained: Option<Instant>,
 }
 
 impl Candidate {
-    /// Takes part in the election; nothing is won yet. `client` is for the Lease alone, so that no other request is in its way.
-    pub fn new(client: &Client, settings: &Settings, leadership: Leadership) -> Self {
+    /// A candidate that has not won yet. `client` is for the Lease alone, so that no other request delays it.
+    pub(crate) fn new(client: &Client, settings: &Settings, leadership: Leadership) -> Self {
         Self {
             leases: Api::namespaced(client.clone(), &settings.operator_namespace),
             namespace: settings.operator_namespace.clone(),
@@ -48,11 +48,11 @@ impl Candidate {
         }
     }
 
-    /// Resolves true when this process leads, false when it was told to stop first.
+    /// Resolves to true when this process leads, and to false when it was told to stop first.
     ///
     /// # Errors
     /// When the API server refuses to let this process read or write the Lease.
-    pub async fn lead(&mut self, shutdown: &CancellationToken) -> Result<bool, OperatorError> {
+    pub(crate) async fn lead(&mut self, shutdown: &CancellationToken) -> Result<bool, OperatorError> {
         info!(lease = LEASE, "waiting to lead");
         while self.election.leads_until().is_none() {
             let holder = self.election.holder().map(str::to_owned);
@@ -70,8 +70,8 @@ impl Candidate {
         Ok(true)
     }
 
-    /// Renews the lease, and resolves when this process must not work any more.
-    pub async fn lost(&mut self) -> Loss {
+    /// Renews the Lease, and resolves when this process must not work any more.
+    pub(crate) async fn lost(&mut self) -> Loss {
         loop {
             // A refusal does not end leadership before its time.
             if let Ok(Some(loss)) = self.advance().await {
@@ -82,25 +82,25 @@ impl Candidate {
         }
     }
 
-    /// One step; the loss, if leadership ended.
+    /// Takes one step. Returns the loss, if leadership ended.
     async fn advance(&mut self) -> Result<Option<Loss>, OperatorError> {
         let sent = Instant::now();
         match self.election.step(sent, Timestamp::now()) {
-            Step::Lost(loss) => Ok(Some(loss)),
-            Step::Wait(until) => {
+            ElectionStep::Lost(loss) => Ok(Some(loss)),
+            ElectionStep::Wait(until) => {
                 tokio::time::sleep_until(until.into()).await;
                 Ok(None)
             }
-            Step::Ask(request, until) => {
+            ElectionStep::Ask(request, until) => {
                 let answer = match tokio::time::timeout_at(until.into(), self.send(&request)).await {
                     Ok(Ok(lease)) => read(&lease),
                     Ok(Err(error)) => self.judge(&request, &error)?,
                     Err(_) => {
                         self.complain("no answer in time");
-                        Answer::Unknown
+                        LeaseAnswer::Unknown
                     }
                 };
-                self.has_heard |= answer != Answer::Unknown;
+                self.has_heard |= answer != LeaseAnswer::Unknown;
                 self.election.answered(&request, answer, sent, Instant::now());
                 self.leadership.set(self.election.leads_until());
                 Ok(None)
@@ -108,15 +108,15 @@ impl Candidate {
         }
     }
 
-    async fn send(&self, request: &Request) -> Result<Lease, kube::Error> {
+    async fn send(&self, request: &LeaseRequest) -> Result<Lease, kube::Error> {
         match request {
-            Request::Read => self.leases.get(LEASE).await,
-            Request::Create(record) => {
+            LeaseRequest::Read => self.leases.get(LEASE).await,
+            LeaseRequest::Create(record) => {
                 let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
                 let metadata = ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() };
                 self.leases.create(&params, &Lease { metadata, spec: Some(spec(record)) }).await
             }
-            Request::Update { version, record } => {
+            LeaseRequest::Update { version, record } => {
                 let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
                 let patch = json!({ "metadata": { "resourceVersion": version }, "spec": merge(record) });
                 self.leases.patch(LEASE, &params, &Patch::Merge(&patch)).await
@@ -127,16 +127,18 @@ impl Candidate {
     /// What an error says about the Lease.
     ///
     /// # Errors
-    /// When the API server refuses the first read, or a write by which this process would begin to lead: a standby that can
-    /// never lead must not look healthy.
-    fn judge(&mut self, request: &Request, error: &kube::Error) -> Result<Answer, OperatorError> {
+    /// When the API server refuses the first read, or the write by which this process would begin to lead: a replica that can never
+    /// lead must not look healthy.
+    fn judge(&mut self, request: &LeaseRequest, error: &kube::Error) -> Result<LeaseAnswer, OperatorError> {
         let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
         match code {
-            409 => return Ok(Answer::Conflict),
-            // Of a creation it means that there is no such namespace.
-            404 if !matches!(request, Request::Create(_)) => return Ok(Answer::Absent),
+            409 => return Ok(LeaseAnswer::Conflict),
+            // For a creation it means that there is no such namespace.
+            404 if !matches!(request, LeaseRequest::Create(_)) => return Ok(LeaseAnswer::Absent),
             429 => {}
-            400..500 if self.election.leads_until().is_none() && (*request != Request::Read || !self.has_heard) => {
+            400..500
+                if self.election.leads_until().is_none() && (*request != LeaseRequest::Read || !self.has_heard) =>
+            {
                 return Err(OperatorError::LeaderElection(format!(
                     "Lease {LEASE} in namespace {} cannot be used: {error}",
                     self.namespace
@@ -145,7 +147,7 @@ impl Candidate {
             _ => {}
         }
         self.complain(error);
-        Ok(Answer::Unknown)
+        Ok(LeaseAnswer::Unknown)
     }
 
     fn complain(&mut self, error: impl std::fmt::Display) {
@@ -158,8 +160,8 @@ impl Candidate {
         warn!(%error, "the Lease could not be read or written; trying again, and this is logged once a minute");
     }
 
-    /// Gives the lease back, so that another replica need not wait for its end.
-    pub async fn release(&mut self) {
+    /// Releases the Lease, so that another replica need not wait until it expires.
+    pub(crate) async fn release(&mut self) {
         self.leadership.set(None);
         match tokio::time::timeout(RELEASE_WITHIN, self.try_to_release()).await {
             Ok(Ok(true)) => debug!("lease released"),
@@ -169,11 +171,11 @@ impl Candidate {
         }
     }
 
-    /// It is read first: of the last request it may not be known whether it was carried out.
+    /// Reads the Lease first, because the outcome of the last request may be unknown.
     async fn try_to_release(&mut self) -> Result<bool, kube::Error> {
         let now = Instant::now();
         match self.leases.get_opt(LEASE).await? {
-            Some(lease) => self.election.answered(&Request::Read, read(&lease), now, now),
+            Some(lease) => self.election.answered(&LeaseRequest::Read, read(&lease), now, now),
             None => return Ok(false),
         }
         match self.election.release() {
@@ -184,19 +186,19 @@ impl Candidate {
 }
 
 /// What a Lease says.
-fn read(lease: &Lease) -> Answer {
+fn read(lease: &Lease) -> LeaseAnswer {
     let spec = lease.spec.clone().unwrap_or_default();
-    let record = Record {
+    let record = LeaseRecord {
         holder: spec.holder_identity,
         duration_seconds: spec.lease_duration_seconds,
         acquired: spec.acquire_time.map(|time| time.0),
         renewed: spec.renew_time.map(|time| time.0),
         transitions: spec.lease_transitions.unwrap_or_default(),
     };
-    Answer::Lease { record, version: lease.resource_version().unwrap_or_default() }
+    LeaseAnswer::Lease { record, version: lease.resource_version().unwrap_or_default() }
 }
 
-fn spec(record: &Record) -> LeaseSpec {
+fn spec(record: &LeaseRecord) -> LeaseSpec {
     LeaseSpec {
         holder_identity: record.holder.clone(),
         lease_duration_seconds: record.duration_seconds,
@@ -207,8 +209,8 @@ fn spec(record: &Record) -> LeaseSpec {
     }
 }
 
-/// A merge patch of the spec: what a record does not have is taken out.
-fn merge(record: &Record) -> serde_json::Value {
+/// A merge patch of the spec. Fields that the record does not have are removed.
+fn merge(record: &LeaseRecord) -> serde_json::Value {
     json!({
         "holderIdentity": record.holder,
         "leaseDurationSeconds": record.duration_seconds,

@@ -1,14 +1,14 @@
-//! What the rest of the operator needs of leadership: whether this process may write now.
+//! Whether this process may write now: all that the rest of the operator needs to know of the election.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use http::Method;
 
-/// Until when this process may change objects. The election moves it; the client of the controllers asks it before each
-/// write, so that a process that was paused writes nothing after it goes on.
+/// Until when this process may change objects. The election extends it, and the client of the controllers checks it before each
+/// write, so that a process that was paused for too long writes nothing when it continues.
 #[derive(Clone, Debug)]
-pub struct Leadership(Arc<Mutex<Until>>);
+pub(crate) struct Leadership(Arc<Mutex<Until>>);
 
 #[derive(Clone, Copy, Debug)]
 enum Until {
@@ -20,21 +20,21 @@ enum Until {
 /// A write was not sent, because this process does not lead.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("this replica does not lead (any more), so nothing is written")]
-pub struct NotLeading;
+pub(crate) struct NotLeading;
 
 impl Leadership {
     /// Without leader election: writing is always allowed.
-    pub fn unconditional() -> Self {
+    pub(crate) fn unconditional() -> Self {
         Self(Arc::new(Mutex::new(Until::Always)))
     }
 
     /// Nothing may be written before the election is won.
-    pub fn to_be_won() -> Self {
+    pub(crate) fn to_be_won() -> Self {
         Self(Arc::new(Mutex::new(Until::Never)))
     }
 
     /// Leadership lasts until this time; none ends it.
-    pub fn set(&self, until: Option<Instant>) {
+    pub(crate) fn set(&self, until: Option<Instant>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until.map_or(Until::Never, Until::Time);
     }
 
@@ -42,7 +42,7 @@ impl Leadership {
     ///
     /// # Errors
     /// When it may not be sent.
-    pub fn check(&self, method: &Method, now: Instant) -> Result<(), NotLeading> {
+    pub(crate) fn check(&self, method: &Method, now: Instant) -> Result<(), NotLeading> {
         let leads = match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Until::Always => true,
             Until::Never => false,
@@ -67,7 +67,7 @@ mod tests {
         leadership.set(Some(later));
         for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             assert_eq!(leadership.check(&method, now), Ok(()));
-            assert_eq!(leadership.check(&method, later), Err(NotLeading), "the time is over, whoever noticed");
+            assert_eq!(leadership.check(&method, later), Err(NotLeading), "the time is over");
             assert_eq!(Leadership::unconditional().check(&method, later), Ok(()));
         }
         assert_eq!(leadership.check(&Method::GET, later), Ok(()));

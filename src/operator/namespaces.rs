@@ -1,8 +1,8 @@
-//! Says which namespaces of --watch-namespace do not exist.
+//! Warns about namespaces of --watch-namespace that do not exist.
 //!
-//! No right is asked for that: an event is created in them for trial only (a dry run), which the API server refuses with 404 where
-//! there is no such namespace. Who has rights in the namespace by a Role may not even do that if it is not there; then the watches
-//! say that they are refused (`watch_failure.rs`).
+//! This needs no further right: an event is created in each of them as a dry run, which the API server refuses with 404 if the
+//! namespace does not exist. An operator whose rights come from Roles is refused with 403 instead; then the watches report that
+//! (`watch_failure.rs`).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,34 +16,27 @@ use kube::{Client, Resource as _};
 use tracing::{info, warn};
 
 use crate::api::FIELD_MANAGER;
-use crate::controllers::context::Context;
 use crate::runtime::watch_health::places;
 
-/// How often it is looked again.
+/// Time between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(300);
 
-/// Looks now and then, and tells what has changed.
-pub async fn watch_over(ctx: &Context, namespaces: &[String]) {
+/// Checks now and then, and logs what has changed. `is_empty` says whether no object of a namespace is known: only then it may not
+/// exist.
+pub(crate) async fn watch_over(client: &Client, namespaces: &[String], is_empty: impl Fn(&str) -> bool) {
     let mut every = tokio::time::interval(LOOK_EVERY);
     let mut told = BTreeSet::new();
     loop {
         every.tick().await;
         let mut missing = BTreeSet::new();
-        for namespace in namespaces.iter().filter(|namespace| is_empty(ctx, namespace)) {
-            if is_missing(&ctx.client, namespace).await.unwrap_or(told.contains(namespace)) {
+        for namespace in namespaces.iter().filter(|namespace| is_empty(namespace)) {
+            if is_missing(client, namespace).await.unwrap_or(told.contains(namespace)) {
                 missing.insert(namespace.clone());
             }
         }
         tell(&told, &missing);
         told = missing;
     }
-}
-
-/// Whether nothing in the namespace is known: where there are objects, there is a namespace.
-fn is_empty(ctx: &Context, namespace: &str) -> bool {
-    ctx.cluster_refs.is_empty_in(namespace)
-        && ctx.parameter_syncs.is_empty_in(namespace)
-        && ctx.flush_requests.is_empty_in(namespace)
 }
 
 fn tell(before: &BTreeSet<String>, now: &BTreeSet<String>) {
@@ -59,7 +52,7 @@ fn tell(before: &BTreeSet<String>, now: &BTreeSet<String>) {
     }
 }
 
-/// Whether there is no such namespace; none if the API server does not say.
+/// Whether the namespace does not exist; none if the API server does not say.
 async fn is_missing(client: &Client, namespace: &str) -> Option<bool> {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     let trial = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };

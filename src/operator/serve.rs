@@ -1,4 +1,4 @@
-//! An HTTP server that nobody can fill: so many connections, each for one request, each for a bounded time.
+//! An HTTP server with bounded resources: a bounded number of connections, each for one request and for a bounded time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -16,25 +16,25 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// Bytes that are kept of a request; its head must fit.
+/// Size of the buffer for the head of a request.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// The wait after a connection could not be accepted, most often for want of a file descriptor.
+/// The wait after a connection could not be accepted, most often because no file descriptor is left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What one client may take.
+/// The bounds of the server.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections open at once. One more ends another.
+pub(crate) struct Limits {
+    /// Concurrent connections. A further one ends another.
     pub connections: usize,
     /// How long a client may take to send the head of its request.
     pub head: Duration,
-    /// How long a connection may take in all, until the answer is taken.
+    /// How long a connection may last in all.
     pub whole: Duration,
 }
 
-/// Serves until `shutdown`; what is being answered then is answered.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
-    let connections = Arc::new(Mutex::new(Connections::new(limits.connections)));
+/// Serves until `shutdown`. Requests that are being answered then are finished.
+pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
+    let connections = Arc::new(Mutex::new(OpenConnections::new(limits.connections)));
     let service = TowerToHyperService::new(router);
     let mut running = JoinSet::new();
     let mut spare = Spare::default();
@@ -48,15 +48,15 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
         match accepted {
             Ok((stream, peer)) => {
                 spare.hold();
-                let ticket = Ticket::take(&connections, peer.ip());
-                running.spawn(answer(stream, service.clone(), limits, ticket));
+                let guard = ConnectionGuard::take(&connections, peer.ip());
+                running.spawn(answer(stream, service.clone(), limits, guard));
             }
             Err(error) if is_of_the_connection(&error) => debug!(%error, "a connection ended before it was accepted"),
             Err(error) => {
                 if !std::mem::replace(&mut is_told, true) {
                     warn!(%error, "the admin server cannot accept a connection; it goes on trying");
                 }
-                // With the file descriptor that was spared it can be accepted after all.
+                // With the spare file descriptor the connection can be accepted after all.
                 if !spare.give_up() {
                     lock(&connections).end_one();
                     tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -69,10 +69,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
 }
 
 /// Serves one request on a connection.
-async fn answer(stream: TcpStream, service: TowerToHyperService<Router>, limits: Limits, ticket: Ticket) {
-    let ended = ticket.ended.clone();
+async fn answer(stream: TcpStream, service: TowerToHyperService<Router>, limits: Limits, guard: ConnectionGuard) {
+    let ended = guard.ended.clone();
     let service = service_fn(|request| {
-        lock(&ticket.connections).head_is_read(ticket.number);
+        lock(&guard.connections).head_is_read(guard.number);
         service.call(request)
     });
     let connection = http1::Builder::new()
@@ -91,13 +91,13 @@ async fn answer(stream: TcpStream, service: TowerToHyperService<Router>, limits:
     }
 }
 
-/// Errors of `accept` that are about the connection that was to be accepted, not about the process.
+/// Whether an error of `accept` is about the new connection, not about the process.
 fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// A file descriptor to give up when there is none left, so that a probe can be accepted all the same.
+/// A file descriptor that is given up when none is left, so that a probe can still be accepted.
 #[derive(Default)]
 struct Spare(Option<std::fs::File>);
 
@@ -108,35 +108,35 @@ impl Spare {
         }
     }
 
-    /// Whether there was one.
+    /// Returns whether there was one.
     fn give_up(&mut self) -> bool {
         self.0.take().is_some()
     }
 }
 
-/// A place among the connections, until it is dropped.
-struct Ticket {
-    connections: Arc<Mutex<Connections<CancellationToken>>>,
+/// Keeps a connection among the open ones until it is dropped.
+struct ConnectionGuard {
+    connections: Arc<Mutex<OpenConnections<CancellationToken>>>,
     number: u64,
     ended: CancellationToken,
 }
 
-impl Ticket {
-    fn take(connections: &Arc<Mutex<Connections<CancellationToken>>>, peer: IpAddr) -> Self {
+impl ConnectionGuard {
+    fn take(connections: &Arc<Mutex<OpenConnections<CancellationToken>>>, peer: IpAddr) -> Self {
         let ended = CancellationToken::new();
         let number = lock(connections).add(peer, ended.clone());
         Self { connections: Arc::clone(connections), number, ended }
     }
 }
 
-impl Drop for Ticket {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         lock(&self.connections).open.remove(&self.number);
     }
 }
 
-fn lock<T>(connections: &Mutex<Connections<T>>) -> MutexGuard<'_, Connections<T>> {
-    // They are sound after every single operation.
+fn lock<T>(connections: &Mutex<OpenConnections<T>>) -> MutexGuard<'_, OpenConnections<T>> {
+    // They are consistent after every single operation.
     connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -152,19 +152,19 @@ impl End for CancellationToken {
 }
 
 /// The open connections, in the order in which they came.
-struct Connections<T> {
+struct OpenConnections<T> {
     bound: usize,
     last: u64,
-    open: BTreeMap<u64, Connection<T>>,
+    open: BTreeMap<u64, OpenConnection<T>>,
 }
 
-struct Connection<T> {
+struct OpenConnection<T> {
     peer: IpAddr,
     is_head_read: bool,
     end: T,
 }
 
-impl<T> Connections<T> {
+impl<T> OpenConnections<T> {
     fn new(bound: usize) -> Self {
         Self { bound, last: 0, open: BTreeMap::new() }
     }
@@ -176,30 +176,31 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Which connection to end for another one: the oldest that has not sent its head yet, of the address that has most of them.
-    /// So neither a client that opens many keeps out another, nor one that sends nothing a probe, which sends its head at once.
+    /// Which connection to end in favour of a new one: the oldest that has not sent its head yet, of the address with most of them.
+    /// So a client with many connections does not keep out others, and one that sends nothing does not keep out a probe, which sends
+    /// its head at once.
     fn least_deserving(&self) -> Option<u64> {
-        let is_waiting = |connection: &Connection<T>| !connection.is_head_read;
+        let is_waiting = |connection: &OpenConnection<T>| !connection.is_head_read;
         let only_waiting = self.open.values().any(is_waiting);
         let candidates = || self.open.iter().filter(|(_, connection)| !only_waiting || is_waiting(connection));
         let mut of_peer: HashMap<IpAddr, usize> = HashMap::new();
         for (_, connection) in candidates() {
             *of_peer.entry(connection.peer).or_default() += 1;
         }
-        let count = |connection: &Connection<T>| of_peer.get(&connection.peer).copied().unwrap_or_default();
+        let count = |connection: &OpenConnection<T>| of_peer.get(&connection.peer).copied().unwrap_or_default();
         let most = candidates().map(|(_, connection)| count(connection)).max()?;
         candidates().find(|(_, connection)| count(connection) == most).map(|(number, _)| *number)
     }
 }
 
-impl<T: End> Connections<T> {
-    /// Takes a connection in, and ends another one if there are too many.
+impl<T: End> OpenConnections<T> {
+    /// Adds a connection, and ends another one if there are too many.
     fn add(&mut self, peer: IpAddr, end: T) -> u64 {
         if self.open.len() >= self.bound {
             self.end_one();
         }
         self.last += 1;
-        self.open.insert(self.last, Connection { peer, is_head_read: false, end });
+        self.open.insert(self.last, OpenConnection { peer, is_head_read: false, end });
         self.last
     }
 
@@ -221,9 +222,9 @@ mod tests {
 
     use super::*;
 
-    type Ended = Rc<Cell<bool>>;
+    type EndFlag = Rc<Cell<bool>>;
 
-    impl End for Ended {
+    impl End for EndFlag {
         fn end(&self) {
             self.set(true);
         }
@@ -233,36 +234,40 @@ mod tests {
         IpAddr::from([10, 0, 0, last])
     }
 
-    fn numbers(connections: &Connections<Ended>) -> Vec<u64> {
+    fn numbers(connections: &OpenConnections<EndFlag>) -> Vec<u64> {
         connections.open.keys().copied().collect()
     }
 
     #[test]
-    fn one_more_ends_the_oldest_that_sent_no_head_of_who_has_most() {
-        let mut connections = Connections::new(4);
-        let probe = connections.add(peer(1), Ended::default());
+    fn one_more_ends_the_oldest_without_a_head_of_the_address_with_most() {
+        let mut connections = OpenConnections::new(4);
+        let probe = connections.add(peer(1), EndFlag::default());
         for _ in 0..3 {
-            connections.add(peer(9), Ended::default());
+            connections.add(peer(9), EndFlag::default());
         }
         connections.head_is_read(2);
-        connections.add(peer(9), Ended::default());
+        connections.add(peer(9), EndFlag::default());
         assert_eq!(numbers(&connections), [probe, 2, 4, 5], "3 has sent nothing, and its address has most");
         for number in [probe, 4, 5] {
             connections.head_is_read(number);
         }
-        connections.add(peer(9), Ended::default());
-        assert_eq!(numbers(&connections), [probe, 4, 5, 6], "all are being answered, so the oldest of who has most");
+        connections.add(peer(9), EndFlag::default());
+        assert_eq!(
+            numbers(&connections),
+            [probe, 4, 5, 6],
+            "all are being answered, so the oldest of the address with most"
+        );
     }
 
     proptest! {
-        /// There are never more than the bound, and who holds a single connection keeps it while another address has two.
+        /// There are never more than the bound, and an address with a single connection keeps it while another address has two.
         #[test]
         fn a_crowd_of_one_address_ends_no_connection_of_another(steps in proptest::collection::vec(any::<bool>(), 1..200)) {
-            let mut connections = Connections::new(8);
-            let alone = Ended::default();
+            let mut connections = OpenConnections::new(8);
+            let alone = EndFlag::default();
             connections.add(peer(1), Rc::clone(&alone));
             for is_head_read in steps {
-                let number = connections.add(peer(2), Ended::default());
+                let number = connections.add(peer(2), EndFlag::default());
                 if is_head_read {
                     connections.head_is_read(number);
                     // As a request that is answered at once.

@@ -12,7 +12,7 @@ use crate::text;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -23,7 +23,7 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// A sentence, if the filter cannot be parsed.
-pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
+pub(crate) fn init(format: LogFormat, filter: &str) -> Result<(), String> {
     let builder = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => {
@@ -34,15 +34,15 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
     started.map_err(|error| format!("logging cannot be started: {error}"))
 }
 
-/// The filter, without the one module of the Kubernetes client that logs an answer it cannot parse as it came: it may be a Secret.
+/// The filter, without the module of the Kubernetes client that logs an answer it cannot parse: it may be a Secret.
 fn parse(filter: &str) -> Result<EnvFilter, String> {
     let parsed = EnvFilter::try_new(filter).map_err(|error| format!("--log-filter {filter:?}: {error}"))?;
     let never = "kube_client::client=off".parse().map_err(|error| format!("logging cannot be started: {error}"))?;
     Ok(parsed.add_directive(never))
 }
 
-/// Message and fields as they always look, with what is unprintable in them escaped: whatever a cloud, a tenant or the
-/// Kubernetes API puts into them, an event is one line and moves no cursor.
+/// Formats message and fields as usual, with unprintable characters escaped. Whatever a cloud, a tenant or the Kubernetes API puts
+/// into them, an event is one line and moves no cursor.
 #[derive(Debug, Default)]
 struct EscapedFields(DefaultFields);
 
@@ -64,9 +64,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
+    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Written {
+    impl Write for LogBuffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn what_shows_answers_of_the_api_server_is_never_logged() {
         for filter in ["trace", "kube_client=trace", "kube_client::client=trace"] {
-            let written = Written::default();
+            let written = LogBuffer::default();
             let writer = written.clone();
             let subscriber = tracing_subscriber::fmt()
                 .with_env_filter(parse(filter).unwrap())
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn an_event_is_one_line_whatever_is_in_it() {
         let evil = "a\n2026-01-01T00:00:00Z  WARN forged\r\u{1b}[2J\u{202e}\u{0}\u{9b}31m";
-        let written = Written::default();
+        let written = LogBuffer::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)

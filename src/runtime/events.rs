@@ -1,4 +1,5 @@
-//! Events beside the statuses: published one after the other, so that ten thousand of them never hold up one status.
+//! Events beside the statuses. They are published one after the other in the background, so that ten thousand of them never hold up
+//! one status.
 
 use std::num::NonZeroU32;
 
@@ -7,22 +8,22 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use crate::api::conditions::{self, READY};
-use crate::controllers::context::Context;
 use crate::text;
 
 /// The Events API refuses longer notes.
 const MAX_NOTE_BYTES: usize = 1000;
-/// Events that wait at most; beyond it they are dropped, as every Kubernetes client does: the status has the facts.
-const WAITING: usize = 1000;
-/// Events published a second in the long run, and at once after a rest.
-const A_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
-const AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
+/// Events that may wait. Further ones are dropped, as every Kubernetes client does: the status has the facts.
+const MAX_WAITING: usize = 1000;
+/// Events published per second in the long run.
+const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+/// Events published at once after a rest.
+const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
 
-/// Something worth telling once, when it changed.
+/// What an event says: something worth telling once, when it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Whether a person should look.
@@ -33,44 +34,60 @@ pub struct Note {
     pub message: String,
 }
 
-/// Publishes events in the background.
-#[derive(Debug)]
-pub struct EventQueue(mpsc::Sender<(ObjectReference, Note)>);
+enum Message {
+    Publish(Box<(ObjectReference, Note)>),
+    /// Answered when all events before it are published.
+    Drain(oneshot::Sender<()>),
+}
+
+/// Publishes the events of one kind in the background, so that a crowd of one kind does not delay another.
+#[derive(Clone, Debug)]
+pub struct EventQueue(mpsc::Sender<Message>);
 
 impl EventQueue {
-    /// Begins to publish, until the announcer is dropped.
+    /// Publishes until all handles of the queue are dropped. It needs a Tokio runtime.
     pub fn start(recorder: Recorder) -> Self {
-        let (sender, mut notes) = mpsc::channel::<(ObjectReference, Note)>(WAITING);
+        let (sender, mut messages) = mpsc::channel(MAX_WAITING);
         tokio::spawn(async move {
-            let pace: DefaultDirectRateLimiter = RateLimiter::direct(Quota::per_second(A_SECOND).allow_burst(AT_ONCE));
-            while let Some((about, note)) = notes.recv().await {
-                pace.until_ready().await;
-                publish_about(&recorder, &about, &note).await;
+            let limit: DefaultDirectRateLimiter = RateLimiter::direct(Quota::per_second(PER_SECOND).allow_burst(BURST));
+            while let Some(message) = messages.recv().await {
+                match message {
+                    Message::Publish(event) => {
+                        limit.until_ready().await;
+                        publish(&recorder, &event.0, &event.1).await;
+                    }
+                    // It only fails if nobody waits any more.
+                    Message::Drain(answer) => drop(answer.send(())),
+                }
             }
         });
         Self(sender)
     }
 
     /// Publishes an event about an object soon.
-    pub fn announce<K: Resource<DynamicType = ()>>(&self, object: &K, note: Note) {
-        self.announce_about(object.object_ref(&()), note);
+    pub fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, note: Note) {
+        self.publish_about(object.object_ref(&()), note);
     }
 
-    /// As [`EventQueue::announce`], about an object by its reference.
-    pub fn announce_about(&self, about: ObjectReference, note: Note) {
-        if self.0.try_send((about, note)).is_err() {
+    /// As [`EventQueue::publish`], about an object by its reference.
+    pub fn publish_about(&self, about: ObjectReference, note: Note) {
+        if self.0.try_send(Message::Publish(Box::new((about, note)))).is_err() {
             debug!("too many events at once; one is dropped");
+        }
+    }
+
+    /// Waits until the events that wait now are published.
+    pub async fn drained(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.0.send(Message::Drain(answer)).await.is_ok() {
+            // It only fails when the process ends.
+            let _ = answered.await;
         }
     }
 }
 
-/// Publishes an event; a failure is logged and costs nothing else.
-pub async fn publish<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: &Note) {
-    publish_about(&ctx.recorder, &object.object_ref(&()), note).await;
-}
-
-/// As [`publish`], about an object by its reference.
-pub async fn publish_about(recorder: &Recorder, about: &ObjectReference, note: &Note) {
+/// Publishes an event. A failure is logged and costs nothing else.
+async fn publish(recorder: &Recorder, about: &ObjectReference, note: &Note) {
     let event = Event {
         type_: if note.warning { EventType::Warning } else { EventType::Normal },
         reason: note.reason.clone(),
@@ -84,7 +101,7 @@ pub async fn publish_about(recorder: &Recorder, about: &ObjectReference, note: &
 }
 
 /// The event for a change of the Ready condition, if it changed.
-pub fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Note> {
+pub(crate) fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Note> {
     let now = conditions::find(after, READY)?;
     let same = conditions::find(before, READY).is_some_and(|was| was.status == now.status && was.reason == now.reason);
     let warning = conditions::find(after, conditions::STALLED).is_some();

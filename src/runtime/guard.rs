@@ -1,4 +1,4 @@
-//! Store as they come from the API server, where one that cannot be read must not spoil the list or the watch it comes in.
+//! Reads objects of the API server so that one that cannot be read does not spoil the list or the watch it is in.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,19 +15,19 @@ use crate::api::{RECONCILE_REQUESTED_AT, echoed};
 
 /// An object, or the metadata of one that this version of the operator cannot read.
 ///
-/// Of the metadata only what the operator looks at is read (see [`Lean`]), so that nobody can fill its memory with annotations.
+/// Only the metadata that the operator uses is read (see [`LeanMetadata`]), so that annotations cannot fill its memory.
 ///
-/// It does what kube's `DeserializeGuard` does, which makes a tree of every object and copies that before it reads it: at ten
-/// thousand references that was a tenth of the operator's time. This one reads the text, and only what cannot be read a second
-/// time.
+/// kube's `DeserializeGuard` does the same, but makes a tree of every object and copies it before it reads it, which was a tenth of
+/// the operator's time at ten thousand references. This one reads the text once, and a second time only if the object cannot be
+/// read.
 #[derive(Clone, Debug)]
-pub struct Guarded<K>(pub Result<K, ObjectMeta>);
+pub(crate) struct Guarded<K>(pub Result<K, ObjectMeta>);
 
 impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
-        let lean = fields.get("metadata").map(|metadata| serde_json::from_str::<Lean>(metadata.get()));
+        let lean = fields.get("metadata").map(|metadata| serde_json::from_str::<LeanMetadata>(metadata.get()));
         let metadata = ObjectMeta::from(lean.transpose().map_err(D::Error::custom)?.unwrap_or_default());
         let nothing: Box<RawValue> = serde_json::from_str("{}").map_err(D::Error::custom)?;
         let rest = fields.iter().filter(|(key, _)| *key != "metadata").map(|(key, value)| (key.as_ref(), *value));
@@ -42,10 +42,10 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
     }
 }
 
-/// The metadata that the operator looks at. The rest, such as managedFields and annotations of others, can be a megabyte an object.
+/// The metadata that the operator uses. The rest, such as managedFields and annotations of others, can be a megabyte per object.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Lean {
+struct LeanMetadata {
     name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
@@ -55,11 +55,11 @@ struct Lean {
     deletion_timestamp: Option<Time>,
     finalizers: Option<Vec<String>>,
     labels: Option<BTreeMap<String, String>>,
-    annotations: Option<Requested>,
+    annotations: Option<RequestedAt>,
 }
 
-impl From<Lean> for ObjectMeta {
-    fn from(lean: Lean) -> Self {
+impl From<LeanMetadata> for ObjectMeta {
+    fn from(lean: LeanMetadata) -> Self {
         let requested = lean.annotations.and_then(|annotations| annotations.0);
         Self {
             name: lean.name,
@@ -77,20 +77,20 @@ impl From<Lean> for ObjectMeta {
     }
 }
 
-/// The one annotation that asks for something, cut to the length that is echoed.
-struct Requested(Option<String>);
+/// The value of the reconcile-requested-at annotation, cut to the length that is echoed.
+struct RequestedAt(Option<String>);
 
-impl<'de> Deserialize<'de> for Requested {
+impl<'de> Deserialize<'de> for RequestedAt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Annotations;
         impl<'de> Visitor<'de> for Annotations {
-            type Value = Requested;
+            type Value = RequestedAt;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a map of annotations")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Requested, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RequestedAt, A::Error> {
                 let mut requested = None;
                 while let Some(key) = map.next_key::<Cow<'de, str>>()? {
                     if key == RECONCILE_REQUESTED_AT {
@@ -100,7 +100,7 @@ impl<'de> Deserialize<'de> for Requested {
                         map.next_value::<IgnoredAny>()?;
                     }
                 }
-                Ok(Requested(requested))
+                Ok(RequestedAt(requested))
             }
         }
         deserializer.deserialize_map(Annotations)

@@ -6,23 +6,23 @@ use crate::backoff::{Backoff, spread};
 use crate::digest;
 
 /// For objects at rest, which a change brings back. The long requeue only makes up for events that were missed.
-pub const WHEN_CHANGED: Duration = Duration::from_secs(3600);
+pub(crate) const WHEN_CHANGED: Duration = Duration::from_secs(3600);
 
 /// The waits of a reconcile that fails again and again.
 const AFTER_FAILURES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
 
 /// A wait of roughly `duration` (up to a tenth less), so that objects created together do not stay in step.
-pub fn jittered(duration: Duration) -> Duration {
+pub(crate) fn jittered(duration: Duration) -> Duration {
     spread(duration, 0.9..=1.0, rand::random())
 }
 
 /// A part of `period` that is always the same for one object, and evenly spread over objects.
-pub fn phase(uid: &str, period: Duration) -> Duration {
+pub(crate) fn phase(uid: &str, period: Duration) -> Duration {
     Duration::from_secs(digest::number(uid) % period.as_secs().max(1))
 }
 
 /// The wait after so many failures in a row: 1 s, 2 s, 4 s … 5 minutes.
-pub fn after_failures(failures: u32) -> Duration {
+pub(crate) fn after_failures(failures: u32) -> Duration {
     AFTER_FAILURES.after(failures)
 }
 

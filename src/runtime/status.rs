@@ -1,77 +1,100 @@
 //! The one writer of statuses: server-side apply of a whole status.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 use http::header::ACCEPT;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
-use kube::core::{PartialObjectMeta, Request};
-use kube::{Resource, ResourceExt as _};
+use kube::core::{NamespaceResourceScope, PartialObjectMeta, Request};
+use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::api::FIELD_MANAGER;
-use crate::controllers::context::Context;
+use crate::metrics::Metrics;
 
 /// Asks for an answer without spec and status
 /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches>).
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// Applies a whole status by server-side apply. Does nothing if the object is gone or was re-created meanwhile.
-///
-/// # Errors
-/// Whatever else the Kubernetes API refuses.
-pub async fn apply_status<K, S>(ctx: &Context, object: &K, status: &S) -> Result<(), kube::Error>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-    S: Serialize,
-{
-    apply_status_at(ctx, object, None, status).await.map(drop)
+/// Writes statuses, and counts the writes.
+#[derive(Clone)]
+pub struct StatusWriter {
+    client: Client,
+    metrics: Arc<Metrics>,
 }
 
-/// As [`apply_status`], refused with a conflict if the object is not at `version` any more. Gives back the version it is at
-/// afterwards; none if it is gone.
-///
-/// # Errors
-/// The conflict, and whatever else the Kubernetes API refuses.
-pub async fn apply_status_at<K, S>(
-    ctx: &Context,
-    object: &K,
+impl StatusWriter {
+    /// Writes through this client.
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+        Self { client, metrics }
+    }
+
+    /// Applies a whole status to the object of this metadata. With a `version` the write is refused with a conflict if the object
+    /// is at another one by now. Returns the version the object is at afterwards; none if it is gone or was created anew
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// The conflict, and whatever else the Kubernetes API refuses.
+    pub async fn apply<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
+        &self,
+        object: &ObjectMeta,
+        version: Option<&str>,
+        status: &impl Serialize,
+    ) -> Result<Option<String>, kube::Error> {
+        let mut request = request::<K>(object, version, status)?;
+        // The status that is stored is the one in the patch: sending it back would be work for both sides.
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ONLY));
+        match self.send::<K, PartialObjectMeta>(request).await {
+            Ok(written) => Ok(written.metadata.resource_version),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(kube::Error::Api(status)) if status.is_conflict() && status.message.contains("uid") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`StatusWriter::apply`], and returns the whole object as it is stored afterwards.
+    ///
+    /// # Errors
+    /// Whatever the Kubernetes API refuses, also that the object is gone.
+    pub async fn apply_and_read<K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned>(
+        &self,
+        object: &ObjectMeta,
+        version: Option<&str>,
+        status: &impl Serialize,
+    ) -> Result<K, kube::Error> {
+        self.send::<K, K>(request::<K>(object, version, status)?).await
+    }
+
+    async fn send<K: Resource<DynamicType = ()>, A: DeserializeOwned>(
+        &self,
+        request: http::Request<Vec<u8>>,
+    ) -> Result<A, kube::Error> {
+        let written = self.client.request(request).await?;
+        self.metrics.status_written(kind_name::<K>());
+        Ok(written)
+    }
+}
+
+fn request<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
+    object: &ObjectMeta,
     version: Option<&str>,
-    status: &S,
-) -> Result<Option<String>, kube::Error>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-    S: Serialize,
-{
-    let namespace = object.namespace().unwrap_or_default();
+    status: &impl Serialize,
+) -> Result<http::Request<Vec<u8>>, kube::Error> {
     // The UID keeps a status from landing on another object of the same name.
-    let mut metadata = json!({ "name": object.name_any(), "uid": object.uid() });
+    let mut metadata = json!({ "name": object.name, "uid": object.uid });
     if let Some(version) = version {
         metadata["resourceVersion"] = json!(version);
     }
     let patch =
         json!({ "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status });
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let mut request = Request::new(K::url_path(&(), Some(&namespace)))
-        .patch_subresource("status", &object.name_any(), &params, &Patch::Apply(&patch))
-        .map_err(kube::Error::BuildRequest)?;
-    // The status that stands is the one in the patch: sending it back would be work for both sides.
-    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ONLY));
-    match ctx.client.request::<PartialObjectMeta<K>>(request).await {
-        Ok(written) => {
-            ctx.metrics.status_written(kind_name::<K>());
-            Ok(written.metadata.resource_version)
-        }
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-        Err(kube::Error::Api(status)) if status.is_conflict() && status.message.contains("uid") => Ok(None),
-        Err(error) => Err(error),
-    }
+    let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref().unwrap_or_default());
+    Request::new(K::url_path(&(), namespace))
+        .patch_subresource("status", name, &params, &Patch::Apply(&patch))
+        .map_err(kube::Error::BuildRequest)
 }
 
 /// The kind as a metric label.

@@ -9,20 +9,20 @@ use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
 use super::guard::Guarded;
-use super::stored::{Stored, Unreadable, Watched};
+use super::stored::{StoredObject, UnreadableObject, Watched};
 use crate::object_key::ObjectKey;
 
 #[derive(Debug)]
-struct All<K> {
-    objects: BTreeMap<ObjectKey, Stored<K>>,
-    /// For each namespace how often its set of labelled objects changed.
+struct Contents<K> {
+    objects: BTreeMap<ObjectKey, StoredObject<K>>,
+    /// For each namespace, how often its set of labelled objects changed.
     rounds: HashMap<Box<str>, u64>,
 }
 
-impl<K: Watched> All<K> {
-    fn insert(&mut self, key: ObjectKey, stored: Stored<K>) {
+impl<K: Watched> Contents<K> {
+    fn insert(&mut self, key: ObjectKey, stored: StoredObject<K>) {
         let namespace: Box<str> = key.namespace().into();
-        let before = self.objects.get(&key).and_then(Stored::selectable);
+        let before = self.objects.get(&key).and_then(StoredObject::selectable);
         let is_same = before == stored.selectable();
         self.objects.insert(key, stored);
         if !is_same {
@@ -36,7 +36,7 @@ impl<K: Watched> All<K> {
         }
     }
 
-    fn of_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a ObjectKey, &'a Stored<K>)> {
+    fn of_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a ObjectKey, &'a StoredObject<K>)> {
         let from = self.objects.range(ObjectKey::new(namespace, "")..);
         from.take_while(move |(key, _)| key.namespace() == namespace)
     }
@@ -44,14 +44,14 @@ impl<K: Watched> All<K> {
 
 /// The objects of one kind, as last watched, by one watch for each namespace or one for all.
 pub struct Store<K> {
-    all: RwLock<All<K>>,
-    /// How many watches have still to list their objects for the first time; none before the watches have begun.
+    all: RwLock<Contents<K>>,
+    /// How many watches have not listed their objects yet; none before the watches have begun.
     unfilled: watch::Sender<Option<usize>>,
 }
 
 impl<K> Default for Store<K> {
     fn default() -> Self {
-        let all = All { objects: BTreeMap::new(), rounds: HashMap::new() };
+        let all = Contents { objects: BTreeMap::new(), rounds: HashMap::new() };
         Self { all: RwLock::new(all), unfilled: watch::Sender::new(None) }
     }
 }
@@ -67,7 +67,7 @@ pub struct Oldest {
 
 /// What a watch brought.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// The object is new, or another version of it came.
     Changed {
         /// Which.
@@ -80,39 +80,39 @@ pub enum Change {
 }
 
 impl<K: Watched> Store<K> {
-    /// So many watches begin.
+    /// This many watches begin.
     pub fn begin(&self, watches: usize) {
         self.unfilled.send_replace(Some(watches));
     }
 
     /// The object of that name, if it is there.
-    pub fn get(&self, namespace: &str, name: &str) -> Option<Result<Arc<K>, Unreadable>> {
-        self.read().objects.get(&ObjectKey::new(namespace, name)).map(Stored::get)
+    pub fn get(&self, key: &ObjectKey) -> Option<Result<Arc<K>, UnreadableObject>> {
+        self.read().objects.get(key).map(StoredObject::get)
     }
 
     /// Whether there is an object of that name.
-    pub fn contains(&self, namespace: &str, name: &str) -> bool {
-        self.read().objects.contains_key(&ObjectKey::new(namespace, name))
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        self.read().objects.contains_key(key)
     }
 
-    /// All objects that can be read and for which `keep` holds.
+    /// All readable objects for which `keep` holds.
     pub fn filter(&self, keep: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         self.read().objects.values().filter_map(|stored| stored.get().ok()).filter(|object| keep(object)).collect()
     }
 
-    /// The objects of a namespace that can be read and for which `keep` holds.
+    /// The readable objects of a namespace for which `keep` holds.
     pub fn filter_in(&self, namespace: &str, keep: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let all = self.read();
         all.of_namespace(namespace).filter_map(|(_, stored)| stored.get().ok()).filter(|object| keep(object)).collect()
     }
 
-    /// What `take` takes from each object that can be read: never more than one of them is unpacked.
+    /// What `take` takes from each readable object. Only one of them is unpacked at a time.
     pub fn collect<T>(&self, take: impl Fn(&K) -> Option<T>) -> Vec<T> {
         self.read().objects.values().filter_map(|stored| take(&*stored.get().ok()?)).collect()
     }
 
-    /// The oldest `most` objects of a namespace that have such labels, of those of an age the first by name: objects that come
-    /// later push none of them out.
+    /// The oldest `most` objects of a namespace whose labels match; of objects of one age the first by name. Newer objects never
+    /// push out older ones.
     pub fn oldest(&self, namespace: &str, most: usize, matches: impl Fn(&BTreeMap<String, String>) -> bool) -> Oldest {
         let all = self.read();
         let selected = all.of_namespace(namespace).filter_map(|(key, stored)| {
@@ -130,7 +130,7 @@ impl<K: Watched> Store<K> {
         Oldest { keys, total }
     }
 
-    /// A number that changes whenever an object of the namespace comes, goes or gets other labels.
+    /// A number that changes whenever an object of the namespace is created, deleted or gets other labels.
     pub fn round(&self, namespace: &str) -> u64 {
         self.read().rounds.get(namespace).copied().unwrap_or_default()
     }
@@ -140,7 +140,7 @@ impl<K: Watched> Store<K> {
         self.read().of_namespace(namespace).next().is_none()
     }
 
-    /// Whether every watch has listed its objects once: before, an object that is not found says nothing.
+    /// Whether every watch has listed its objects once. Before that, an object that is not in the store may still exist.
     pub fn is_filled(&self) -> bool {
         *self.unfilled.borrow() == Some(0)
     }
@@ -151,43 +151,43 @@ impl<K: Watched> Store<K> {
         let _ = self.unfilled.subscribe().wait_for(|left| *left == Some(0)).await;
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, All<K>> {
-        // The map is whole after every single operation, so a poisoned lock still guards a sound value.
+    fn read(&self) -> RwLockReadGuard<'_, Contents<K>> {
+        // The map is consistent after every single operation, so a poisoned lock still guards a sound value.
         self.all.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, All<K>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Contents<K>> {
         self.all.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes in the events of one watch.
-pub struct WatchCache<K> {
+/// Applies the events of one watch to the store.
+pub(crate) struct WatchCache<K> {
     /// The namespace it watches; none for all of them.
     namespace: Option<String>,
-    /// What the list under way has brought so far: only all of it says what is gone.
-    listed: HashMap<ObjectKey, (Stored<K>, bool)>,
+    /// What the list under way has brought so far. Only the complete list says which objects are gone.
+    listed: HashMap<ObjectKey, (StoredObject<K>, bool)>,
     is_filled: bool,
 }
 
 impl<K: Watched> WatchCache<K> {
-    /// Of a watch that has not begun yet.
-    pub fn new(namespace: Option<String>) -> Self {
+    /// For a watch that has not begun yet.
+    pub(crate) fn new(namespace: Option<String>) -> Self {
         Self { namespace, listed: HashMap::new(), is_filled: false }
     }
 
-    /// Takes in an event and says what changed by it. A list changes what it shows in another version, however often it is made.
-    pub fn take_in(&mut self, objects: &Store<K>, event: Event<Guarded<K>>) -> Vec<Change> {
+    /// Applies an event and returns what it changed. A relist reports only objects whose resourceVersion changed.
+    pub(crate) fn take_in(&mut self, objects: &Store<K>, event: Event<Guarded<K>>) -> Vec<Change> {
         match event {
             Event::Init => self.listed.clear(),
             Event::InitApply(object) => {
                 let (key, is_awaited) = (key(&object), is_awaited(&object));
-                self.listed.insert(key, (Stored::new(object), is_awaited));
+                self.listed.insert(key, (StoredObject::new(object), is_awaited));
             }
             Event::InitDone => return self.list_is_complete(objects),
             Event::Apply(object) => {
                 let (key, is_awaited) = (key(&object), is_awaited(&object));
-                let stored = Stored::new(object);
+                let stored = StoredObject::new(object);
                 objects.write().insert(key.clone(), stored);
                 return vec![Change::Changed { key, is_awaited }];
             }
@@ -222,15 +222,15 @@ impl<K: Watched> WatchCache<K> {
         changes
     }
 
-    /// Nobody waits for the first list of this watch any more: it is here, or it is refused.
-    pub fn is_not_awaited(&mut self, objects: &Store<K>) {
+    /// The first list of this watch is complete, or refused: the store does not wait for it any more.
+    pub(crate) fn is_not_awaited(&mut self, objects: &Store<K>) {
         if !std::mem::replace(&mut self.is_filled, true) {
             objects.unfilled.send_modify(|left| *left = left.map(|left| left.saturating_sub(1)));
         }
     }
 }
 
-/// What cannot be read is not told from what somebody waits for.
+/// An unreadable object counts as awaited: we cannot tell.
 fn is_awaited<K: Watched>(object: &Guarded<K>) -> bool {
     object.0.as_ref().map_or(true, Watched::is_awaited)
 }
@@ -293,9 +293,9 @@ mod tests {
         assert_eq!(list(&mut intake, &objects, first), [], "no storm");
         let meanwhile = vec![reference("a", "1"), reference("b", "7"), reference("d", "8")];
         assert_eq!(list(&mut intake, &objects, meanwhile), [changed("b"), gone("c"), changed("d")]);
-        assert!(!objects.contains("shop", "c") && objects.contains("shop", "d"));
+        assert!(!objects.contains(&ObjectKey::new("shop", "c")) && objects.contains(&ObjectKey::new("shop", "d")));
         assert_eq!(intake.take_in(&objects, Event::Delete(reference("d", "9"))), [gone("d")]);
-        assert!(objects.get("shop", "d").is_none());
+        assert!(objects.get(&ObjectKey::new("shop", "d")).is_none());
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
         list(&mut here, &objects, vec![reference("a", "1")]);
         assert!(!objects.is_filled(), "the other has not listed");
         assert_eq!(list(&mut there, &objects, vec![]), []);
-        assert!(objects.is_filled() && objects.contains("shop", "a"));
+        assert!(objects.is_filled() && objects.contains(&ObjectKey::new("shop", "a")));
     }
 
     #[test]
@@ -348,7 +348,7 @@ mod tests {
         intake.take_in(&objects, Event::Apply(reference("a", "1")));
         let mut wanted = reference("a", "1").0.unwrap();
         wanted.metadata.managed_fields = None;
-        assert_eq!(*objects.get("shop", "a").unwrap().unwrap(), wanted);
+        assert_eq!(*objects.get(&ObjectKey::new("shop", "a")).unwrap().unwrap(), wanted);
         let names = |tier: &str| {
             let has = |labels: &BTreeMap<String, String>| labels.get("tier").is_some_and(|have| have == tier);
             objects.oldest("shop", 9, has).keys.iter().map(|key| key.name().to_owned()).collect::<Vec<_>>()
@@ -409,7 +409,7 @@ mod tests {
         object.metadata.finalizers = Some(vec!["example.com/f".repeat(1000)]);
         intake.take_in(&objects, Event::Apply(Guarded(Ok(object))));
         assert_eq!(objects.oldest("shop", 9, |_| true).total, 0);
-        let kept = objects.get("shop", "a").unwrap().unwrap();
+        let kept = objects.get(&ObjectKey::new("shop", "a")).unwrap().unwrap();
         assert_eq!((&kept.metadata.labels, &kept.metadata.finalizers), (&None, &None));
     }
 
@@ -419,7 +419,7 @@ mod tests {
         let broken = json!({ "apiVersion": "managedredis.dev/v1alpha1", "kind": "RedisParameterSync",
                              "metadata": { "namespace": "shop", "name": "a" }, "spec": "?" });
         intake.take_in(&objects, Event::Apply(serde_json::from_value(broken).unwrap()));
-        assert_eq!(objects.get("shop", "a"), Some(Err(Unreadable)));
+        assert_eq!(objects.get(&ObjectKey::new("shop", "a")), Some(Err(UnreadableObject)));
         assert!(objects.filter(|_| true).is_empty());
     }
 }

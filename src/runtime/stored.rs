@@ -1,4 +1,4 @@
-//! One object of a kind, as it is kept.
+//! One object of a kind, as the store keeps it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,36 +24,36 @@ pub trait Watched:
     + Sync
     + 'static
 {
-    /// Whether its objects are kept packed, which takes a fifth of the memory and some microseconds to be read. For kinds with
-    /// thousands of objects of which few are looked at.
+    /// Whether its objects are kept packed, which takes a fifth of the memory and some microseconds per read. For kinds with
+    /// thousands of objects of which few are read at a time.
     const PACKED: bool = false;
 
-    /// Whether the operator writes finalizers of the kind, for which it has to know those of others.
+    /// Whether the operator writes finalizers of the kind, for which it has to know those of other controllers.
     const FINALIZERS: bool = false;
 
-    /// Whether a person waits for this version of the object to be looked at; else it can be an echo of what the operator wrote.
+    /// Whether a person waits for this version of the object to be reconciled. Otherwise it may be an echo of what the operator wrote.
     fn is_awaited(&self) -> bool {
         true
     }
 }
 
-/// The object is there, but this version of the operator cannot read it.
+/// The object exists, but this version of the operator cannot read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
+pub struct UnreadableObject;
 
-/// Labels of more bytes than this are not kept, and no selector selects their object: the API server bounds their length, not their
-/// number.
+/// Objects with more bytes of labels lose them here, and no selector selects them. The API server bounds the length of labels, not
+/// their number.
 const MOST_LABEL_BYTES: usize = 16 * 1024;
 
 /// One object as it is kept, with the metadata that [`Guarded`] leaves.
 #[derive(Debug)]
-pub(super) enum Stored<K> {
+pub(super) enum StoredObject<K> {
     Plain(Arc<K>, Selectable),
     Packed { bytes: Box<[u8]>, selectable: Selectable },
     Unreadable { version: Option<String> },
 }
 
-/// What decides which objects a selector selects, and which of them come first.
+/// What decides which objects a selector selects, and which of them are the oldest.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Selectable {
     pub(super) created: Timestamp,
@@ -88,7 +88,7 @@ fn bytes_of(labels: &BTreeMap<String, String>) -> usize {
     labels.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
-impl<K: Watched> Stored<K> {
+impl<K: Watched> StoredObject<K> {
     pub(super) fn new(object: Guarded<K>) -> Self {
         let mut object = match object.0 {
             Err(metadata) => return Self::Unreadable { version: metadata.resource_version },
@@ -98,18 +98,18 @@ impl<K: Watched> Stored<K> {
             object.meta_mut().finalizers = None;
         }
         let selectable = Selectable::of(object.meta_mut());
-        // What was just read from JSON can be written as JSON; if ever not, it is kept as it is.
+        // An object that was just read from JSON can be written as JSON. If ever not, it is kept unpacked.
         match K::PACKED.then(|| packing::pack(&object).ok()).flatten() {
             None => Self::Plain(Arc::new(object), selectable),
             Some(bytes) => Self::Packed { bytes, selectable },
         }
     }
 
-    pub(super) fn get(&self) -> Result<Arc<K>, Unreadable> {
+    pub(super) fn get(&self) -> Result<Arc<K>, UnreadableObject> {
         match self {
             Self::Plain(object, _) => Ok(Arc::clone(object)),
-            Self::Packed { bytes, .. } => packing::unpack(bytes).map(Arc::new).ok_or(Unreadable),
-            Self::Unreadable { .. } => Err(Unreadable),
+            Self::Packed { bytes, .. } => packing::unpack(bytes).map(Arc::new).ok_or(UnreadableObject),
+            Self::Unreadable { .. } => Err(UnreadableObject),
         }
     }
 
@@ -133,7 +133,7 @@ impl<K: Watched> Stored<K> {
     }
 }
 
-/// Versions alone do not tell: after a restore of etcd they are given a second time.
+/// Equal versions are not enough: after a restore of etcd a version can be given a second time.
 fn is_same_object<K: Watched>(one: &K, other: &K) -> bool {
     let bytes = |object: &K| serde_json::to_vec(object).ok();
     one.meta().resource_version == other.meta().resource_version

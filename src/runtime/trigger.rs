@@ -4,12 +4,12 @@ use std::marker::PhantomData;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
-use super::queue::Lane;
+use super::queue::QueueLane;
 use crate::object_key::ObjectKey;
 
 /// Sends an object of a kind back into its queue.
 #[derive(Debug)]
-pub struct Trigger<K>(UnboundedSender<(ObjectKey, Lane)>, PhantomData<fn(K)>);
+pub struct Trigger<K>(UnboundedSender<(ObjectKey, QueueLane)>, PhantomData<fn(K)>);
 
 impl<K> Clone for Trigger<K> {
     fn clone(&self) -> Self {
@@ -18,7 +18,7 @@ impl<K> Clone for Trigger<K> {
 }
 
 /// The other end of a [`Trigger`].
-pub type TriggerStream = UnboundedReceiver<(ObjectKey, Lane)>;
+pub(crate) type TriggerStream = UnboundedReceiver<(ObjectKey, QueueLane)>;
 
 impl<K> Trigger<K> {
     /// A trigger and its stream.
@@ -27,14 +27,19 @@ impl<K> Trigger<K> {
         (Self(sender, PhantomData), receiver)
     }
 
-    /// Reconciles the object soon, before what is only periodic.
-    pub fn wake(&self, namespace: &str, name: &str) {
-        self.wake_in(Lane::Interactive, namespace, name);
+    /// Reconciles the object soon, behind what a person waits for.
+    pub fn trigger(&self, key: ObjectKey) {
+        self.send(key, QueueLane::Periodic);
     }
 
-    /// Reconciles the object soon. The queue holds each object once, so it cannot grow beyond the objects there are.
-    pub fn wake_in(&self, lane: Lane, namespace: &str, name: &str) {
+    /// Reconciles the object before all that is only periodic, because a person waits for it.
+    pub fn trigger_requested(&self, key: ObjectKey) {
+        self.send(key, QueueLane::Interactive);
+    }
+
+    /// The queue holds each object once, so it cannot grow beyond the objects there are.
+    fn send(&self, key: ObjectKey, lane: QueueLane) {
         // It only fails when the controller has ended.
-        let _ = self.0.unbounded_send((ObjectKey::new(namespace, name), lane));
+        let _ = self.0.unbounded_send((key, lane));
     }
 }

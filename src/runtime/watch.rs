@@ -1,8 +1,8 @@
-//! Lists the objects of a kind and watches them from there on, for as long as the stream is polled.
+//! Lists the objects of a kind and then watches them, for as long as the stream is polled.
 //!
-//! kube's `watcher` does the same, but shows no bookmarks, so a watch that will never bring anything looks like one where nothing
-//! happens; it forgets its backoff with every list it attempts; and after an outage it goes on from the version it had, which lies in
-//! the future if etcd was restored from a snapshot: the API server accepts that, and sends nothing until it is reached.
+//! kube's `watcher` does the same, with three differences. It shows no bookmarks, so a dead watch looks like one where nothing
+//! happens. It resets its backoff with every list. And after an outage it goes on from the version it had: if etcd was restored from
+//! a snapshot, that version lies in the future, and the API server sends nothing until it is reached.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -20,36 +20,37 @@ use tracing::debug;
 
 use super::guard::Guarded;
 use super::stored::Watched;
-use super::watch_failure::{self, Trouble};
-use super::watch_health::{Attempt, WatchId};
+use super::watch_failure::{self, WatchError};
+use super::watch_health::{WatchAttempt, WatchId};
 use super::watches::Watches;
 use crate::backoff::{Backoff, spread};
 
-/// Store listed at once. With its managedFields an object takes 10 KB on the way, and with annotations and labels as large as the
-/// API server lets them be a hundred times that; a page stands in memory two or three times while it is read.
+/// Objects per page of a list. With its managedFields an object takes 10 KB on the wire, and a hundred times that with annotations
+/// and labels as large as the API server allows. A page is in memory two or three times while it is read.
 const PAGE_SIZE: u32 = 50;
+
 /// How long things may take. Tests are faster.
 #[derive(Clone, Debug)]
 struct Timing {
-    /// For a page of a list, or to accept a watch.
+    /// The deadline of a page of a list, and of the acceptance of a watch.
     answer: Duration,
-    /// After which time without a word the objects are listed anew, although watches began and ended as they should. The API
-    /// server sends a bookmark before the end of a watch, but only if something happened that the watch does not show.
+    /// After this long without an event or a bookmark the objects are listed anew, although watches begin and end as they should.
+    /// The API server sends a bookmark before the end of a watch, but only if something happened that the watch does not show.
     silence: Duration,
-    /// A watch that lasted for so long, or brought something, is up.
+    /// A watch that lasted this long, or brought something, is up.
     settled: Duration,
-    /// A watch that lasted for so long ends the backoff.
+    /// A watch that lasted this long resets the backoff.
     proven: Duration,
-    /// How long a watch is asked to last, in seconds; a part of it is left to chance, so that not all end together.
+    /// How many seconds a watch may last. The exact number is random, so that watches do not end together.
     lasts_seconds: std::ops::Range<u32>,
-    /// How much sooner it may end, as the API server's clock may run faster.
+    /// How much earlier it may end, because the API server's clock may run faster.
     in_time: Duration,
-    /// How much it may outlive its time; then nobody is there to end it.
+    /// How much later it may end. A watch that lasts longer is dead.
     overdue: Duration,
     /// The first wait of the backoff.
     wait: Duration,
-    /// A namespace that refuses its first list for so long is done without. It is not the first refusal: an API server that has
-    /// just started refuses everybody for a moment.
+    /// Once a namespace has refused its first list for this long, the store does not wait for it any more. One refusal is not
+    /// enough: an API server that has just started refuses everybody for a moment.
     given_up: Duration,
 }
 
@@ -69,28 +70,28 @@ impl Default for Timing {
     }
 }
 
-/// A watch that ends before its time is told if so many attempts before were in vain: the API server ends all watches of a kind
-/// when its CRD changes, and all watches when it restarts.
-const TOLD_FROM: u32 = 2;
+/// A watch that ends too early is reported as a failure after this many failed attempts in a row. The API server ends all watches of
+/// a kind when its CRD changes, and all watches when it restarts.
+const REPORTED_FROM: u32 = 2;
 
-/// The API server has refused to list the objects for a while, so nobody should wait for them.
+/// The API server has refused to list the objects for a while, so the store should not wait for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused;
+pub(crate) struct ListRefused;
 
 /// What a watch brings.
-pub type Heard<K> = Result<Event<Guarded<K>>, Refused>;
+pub(crate) type WatchItem<K> = Result<Event<Guarded<K>>, ListRefused>;
 
 /// A list under way.
 struct Listing<K> {
     page: std::vec::IntoIter<Guarded<K>>,
     next: Option<String>,
-    /// The version of the whole list, once its last page is here.
+    /// The version of the whole list, once its last page has come.
     version: Option<String>,
     _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// A watch that the API server has accepted.
-struct Open<K> {
+struct OpenWatch<K> {
     version: String,
     events: BoxStream<'static, kube::Result<WatchEvent<Guarded<K>>>>,
     since: Instant,
@@ -99,14 +100,14 @@ struct Open<K> {
     is_up: bool,
 }
 
-enum State<K> {
+enum WatchState<K> {
     Start,
     Listing(Listing<K>),
     Listed { version: String },
-    Watching(Open<K>),
+    Watching(OpenWatch<K>),
 }
 
-type Step<K> = (Option<Heard<K>>, State<K>);
+type WatchStep<K> = (Option<WatchItem<K>>, WatchState<K>);
 
 struct Watch<K> {
     api: Api<Guarded<K>>,
@@ -117,27 +118,27 @@ struct Watch<K> {
     /// How many attempts failed in a row.
     failures: u32,
     not_before: Instant,
-    /// When a list, an event or a bookmark last came.
+    /// When the last list, event or bookmark came.
     heard_at: Instant,
     /// The version of the last list or event.
     last_version: Option<u64>,
     is_listed: bool,
     is_given_up: bool,
-    _place: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
-/// What happens to the objects of a kind, beginning with a list of them. It never ends. Each watch is asked to last
-/// `lasts_seconds`, or up to a tenth less.
-pub fn events<K: Watched + Debug>(
+/// The changes of the objects of a kind, beginning with a list of them. The stream never ends. Each watch may last `lasts_seconds`,
+/// or up to a tenth less.
+pub(crate) fn events<K: Watched + Debug>(
     api: Api<Guarded<K>>,
     labels: Option<String>,
     id: WatchId,
     watches: Arc<Watches>,
     lasts_seconds: u32,
-) -> impl Stream<Item = Heard<K>> + Send {
+) -> impl Stream<Item = WatchItem<K>> + Send {
     let mut watch = Watch::new(api, labels, id, watches);
     watch.timing.lasts_seconds = lasts_seconds.saturating_sub(lasts_seconds / 10)..lasts_seconds.saturating_add(1);
-    stream::unfold((watch, State::Start), |(mut watch, mut state)| async {
+    stream::unfold((watch, WatchState::Start), |(mut watch, mut state)| async {
         loop {
             let (heard, next) = watch.step(state).await;
             state = next;
@@ -163,37 +164,37 @@ impl<K: Watched + Debug> Watch<K> {
             last_version: None,
             is_listed: false,
             is_given_up: false,
-            _place: None,
+            permit: None,
         }
     }
 
-    async fn step(&mut self, state: State<K>) -> Step<K> {
+    async fn step(&mut self, state: WatchState<K>) -> WatchStep<K> {
         match state {
-            State::Start => self.begin_list().await,
-            State::Listing(listing) => self.list(listing).await,
-            State::Listed { version } => self.begin_watch(version).await,
-            State::Watching(open) => self.follow(open).await,
+            WatchState::Start => self.begin_list().await,
+            WatchState::Listing(listing) => self.list(listing).await,
+            WatchState::Listed { version } => self.begin_watch(version).await,
+            WatchState::Watching(open) => self.follow(open).await,
         }
     }
 
-    async fn begin_list(&mut self) -> Step<K> {
+    async fn begin_list(&mut self) -> WatchStep<K> {
         sleep_until(self.not_before).await;
-        if self._place.is_none() {
-            self._place = self.watches.place(&self.id).await;
+        if self.permit.is_none() {
+            self.permit = self.watches.place(&self.id).await;
         }
         let turn = self.watches.turn_to_list().await;
         let listing = Listing { page: Vec::new().into_iter(), next: None, version: None, _turn: turn };
-        (Some(Ok(Event::Init)), State::Listing(listing))
+        (Some(Ok(Event::Init)), WatchState::Listing(listing))
     }
 
-    async fn list(&mut self, mut listing: Listing<K>) -> Step<K> {
+    async fn list(&mut self, mut listing: Listing<K>) -> WatchStep<K> {
         if let Some(object) = listing.page.next() {
-            return (Some(Ok(Event::InitApply(object))), State::Listing(listing));
+            return (Some(Ok(Event::InitApply(object))), WatchState::Listing(listing));
         }
         if let Some(version) = listing.version {
             self.is_listed = true;
             self.note_version(&version, true);
-            return (Some(Ok(Event::InitDone)), State::Listed { version });
+            return (Some(Ok(Event::InitDone)), WatchState::Listed { version });
         }
         let params = ListParams {
             label_selector: self.labels.clone(),
@@ -210,17 +211,19 @@ impl<K: Watched + Debug> Watch<K> {
                 match (&listing.next, version) {
                     (Some(_), _) => {}
                     (None, Some(version)) => listing.version = Some(version),
-                    (None, None) => return (self.failed(Attempt::List, &Trouble::NoVersion), State::Start),
+                    (None, None) => {
+                        return (self.failed(WatchAttempt::List, &WatchError::NoVersion), WatchState::Start);
+                    }
                 }
-                (None, State::Listing(listing))
+                (None, WatchState::Listing(listing))
             }
-            // The list took so long that its pages have expired.
-            Err(trouble) if trouble.code() == 410 => (self.begins_anew(Attempt::List, &trouble), State::Start),
-            Err(trouble) => (self.failed(Attempt::List, &trouble), State::Start),
+            // The list took so long that its continue token has expired.
+            Err(error) if error.code() == 410 => (self.list_anew(WatchAttempt::List, &error), WatchState::Start),
+            Err(error) => (self.failed(WatchAttempt::List, &error), WatchState::Start),
         }
     }
 
-    async fn begin_watch(&mut self, version: String) -> Step<K> {
+    async fn begin_watch(&mut self, version: String) -> WatchStep<K> {
         sleep_until(self.not_before).await;
         let lasts = rand::rng().random_range(self.timing.lasts_seconds.clone());
         let params = WatchParams {
@@ -234,71 +237,73 @@ impl<K: Watched + Debug> Watch<K> {
             Ok(events) => {
                 let since = Instant::now();
                 let until = asked + Duration::from_secs(u64::from(lasts)) - self.timing.in_time;
-                let open = Open { version, events: events.boxed(), since, until, is_up: false };
-                (None, State::Watching(open))
+                let open = OpenWatch { version, events: events.boxed(), since, until, is_up: false };
+                (None, WatchState::Watching(open))
             }
-            // It is too busy for a watch, and a list would be more work for it.
-            Err(trouble) if trouble.code() == 429 => (self.failed(Attempt::Watch, &trouble), State::Listed { version }),
-            Err(trouble) if trouble.code() == 410 => (self.begins_anew(Attempt::Watch, &trouble), State::Start),
-            // Anything may have happened meanwhile, even a restore of etcd, after which this version lies in the future.
-            Err(trouble) => (self.failed(Attempt::Watch, &trouble), State::Start),
+            // The API server is too busy for a watch, and a list would be more work for it.
+            Err(error) if error.code() == 429 => {
+                (self.failed(WatchAttempt::Watch, &error), WatchState::Listed { version })
+            }
+            Err(error) if error.code() == 410 => (self.list_anew(WatchAttempt::Watch, &error), WatchState::Start),
+            // Meanwhile etcd may have been restored, so that this version lies in the future.
+            Err(error) => (self.failed(WatchAttempt::Watch, &error), WatchState::Start),
         }
     }
 
-    async fn follow(&mut self, mut open: Open<K>) -> Step<K> {
+    async fn follow(&mut self, mut open: OpenWatch<K>) -> WatchStep<K> {
         let settled = open.since + self.timing.settled;
         let overdue = open.until + self.timing.in_time + self.timing.overdue;
         let bound = if open.is_up { overdue } else { settled };
         match timeout_at(bound, open.events.next()).await {
             Err(_) if open.is_up => {
                 debug!(watch = ?self.id, "the watch outlived its time; listing anew");
-                (None, State::Start)
+                (None, WatchState::Start)
             }
             Err(_) => {
                 self.watches.up(&self.id);
                 open.is_up = true;
-                (None, State::Watching(open))
+                (None, WatchState::Watching(open))
             }
             Ok(Some(Ok(WatchEvent::Error(status)))) => {
-                self.ended_by_error(&open, &Trouble::Kube(kube::Error::Api(status)))
+                self.ended_by_error(&open, &WatchError::Kube(kube::Error::Api(status)))
             }
-            Ok(Some(Ok(event))) => self.take_in(open, event),
-            Ok(Some(Err(error))) => self.ended(open, &Trouble::Kube(error)),
-            Ok(None) => self.ended(open, &Trouble::EndedEarly),
+            Ok(Some(Ok(event))) => self.on_event(open, event),
+            Ok(Some(Err(error))) => self.ended(open, &WatchError::Kube(error)),
+            Ok(None) => self.ended(open, &WatchError::EndedEarly),
         }
     }
 
     /// The API server ends the watch and says why; most often its version is too old.
-    fn ended_by_error(&mut self, open: &Open<K>, trouble: &Trouble) -> Step<K> {
+    fn ended_by_error(&mut self, open: &OpenWatch<K>, error: &WatchError) -> WatchStep<K> {
         self.proven(open);
-        if trouble.code() == 410 {
-            return (self.begins_anew(Attempt::Watch, trouble), State::Start);
+        if error.code() == 410 {
+            return (self.list_anew(WatchAttempt::Watch, error), WatchState::Start);
         }
-        (self.failed(Attempt::Watch, trouble), State::Start)
+        (self.failed(WatchAttempt::Watch, error), WatchState::Start)
     }
 
-    /// The watch ended. If its time was over, the next one goes on where it was. If not, the API server has been stopped or cut
-    /// off, and what it serves now may be another state of etcd.
-    fn ended(&mut self, open: Open<K>, trouble: &Trouble) -> Step<K> {
+    /// The watch ended. If its time was over, the next one goes on where this one was. If not, the API server was stopped or cut off,
+    /// and may serve another state of etcd now.
+    fn ended(&mut self, open: OpenWatch<K>, error: &WatchError) -> WatchStep<K> {
         self.proven(&open);
         if open.is_up && Instant::now() >= open.until {
             let is_silent = self.heard_at.elapsed() >= self.timing.silence;
-            return (None, if is_silent { State::Start } else { State::Listed { version: open.version } });
+            return (None, if is_silent { WatchState::Start } else { WatchState::Listed { version: open.version } });
         }
-        (self.begins_anew(Attempt::Watch, trouble), State::Start)
+        (self.list_anew(WatchAttempt::Watch, error), WatchState::Start)
     }
 
-    /// What happened is a part of life and followed by a list; it is a failure if it happens again and again.
-    fn begins_anew(&mut self, attempt: Attempt, trouble: &Trouble) -> Option<Heard<K>> {
-        if self.failures >= TOLD_FROM {
-            return self.failed(attempt, trouble);
+    /// Lists anew after something that is normal once. It counts as a failure if it happens again and again.
+    fn list_anew(&mut self, attempt: WatchAttempt, error: &WatchError) -> Option<WatchItem<K>> {
+        if self.failures >= REPORTED_FROM {
+            return self.failed(attempt, error);
         }
-        debug!(watch = ?self.id, verb = attempt.verb(), error = %trouble, "listing anew");
+        debug!(watch = ?self.id, verb = attempt.verb(), %error, "listing anew");
         self.pause(watch_failure::LONGEST_WAIT);
         None
     }
 
-    fn take_in(&mut self, mut open: Open<K>, event: WatchEvent<Guarded<K>>) -> Step<K> {
+    fn on_event(&mut self, mut open: OpenWatch<K>, event: WatchEvent<Guarded<K>>) -> WatchStep<K> {
         let version = match &event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => {
                 object.resource_version().unwrap_or_default()
@@ -307,7 +312,7 @@ impl<K: Watched + Debug> Watch<K> {
             WatchEvent::Error(_) => String::new(),
         };
         if version.is_empty() {
-            return (self.failed(Attempt::Watch, &Trouble::NoVersion), State::Start);
+            return (self.failed(WatchAttempt::Watch, &WatchError::NoVersion), WatchState::Start);
         }
         self.watches.up(&self.id);
         open.is_up = true;
@@ -319,34 +324,34 @@ impl<K: Watched + Debug> Watch<K> {
             WatchEvent::Deleted(object) => Some(Event::Delete(object)),
             WatchEvent::Bookmark(_) | WatchEvent::Error(_) => None,
         };
-        (event.map(Ok), State::Watching(open))
+        (event.map(Ok), WatchState::Watching(open))
     }
 
-    /// A watch that lasted ends the backoff.
-    fn proven(&mut self, open: &Open<K>) {
+    /// Resets the backoff after a watch that lasted.
+    fn proven(&mut self, open: &OpenWatch<K>) {
         if open.since.elapsed() >= self.timing.proven {
             self.failures = 0;
         }
     }
 
-    /// Waits before the next attempt, the longer the more attempts were in vain.
+    /// Plans the next attempt, later after each failure.
     fn pause(&mut self, longest: Duration) {
         self.failures = self.failures.saturating_add(1);
         let wait = Backoff::new(self.timing.wait, longest).after(self.failures);
         self.not_before = Instant::now() + spread(wait, 0.5..=1.0, rand::random());
     }
 
-    /// Tells of a failure and pauses.
-    fn failed(&mut self, attempt: Attempt, trouble: &Trouble) -> Option<Heard<K>> {
+    /// Reports a failure, and plans the next attempt.
+    fn failed(&mut self, attempt: WatchAttempt, error: &WatchError) -> Option<WatchItem<K>> {
         let resource = K::plural(&());
-        let failure = watch_failure::failure(attempt, &resource, self.id.namespace.is_some(), trouble);
+        let failure = watch_failure::failure(attempt, &resource, self.id.namespace.is_some(), error);
         let is_refusal = failure.is_refusal();
-        debug!(watch = ?self.id, verb = attempt.verb(), error = %trouble, "the attempt failed");
+        debug!(watch = ?self.id, verb = attempt.verb(), %error, "the attempt failed");
         let lasted = self.watches.failed(&self.id, failure);
         self.pause(if is_refusal { watch_failure::LONGEST_WAIT_REFUSED } else { watch_failure::LONGEST_WAIT });
         if is_refusal && lasted >= self.timing.given_up && !self.is_listed && !self.is_given_up {
             self.is_given_up = true;
-            return Some(Err(Refused));
+            return Some(Err(ListRefused));
         }
         None
     }
@@ -366,10 +371,10 @@ impl<K: Watched + Debug> Watch<K> {
 }
 
 /// The answer to a request, if it comes in time.
-async fn answer<T>(within: Duration, request: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
+async fn answer<T>(within: Duration, request: impl Future<Output = kube::Result<T>>) -> Result<T, WatchError> {
     match timeout(within, request).await {
-        Ok(answer) => answer.map_err(Trouble::Kube),
-        Err(_) => Err(Trouble::NoAnswer(within)),
+        Ok(answer) => answer.map_err(WatchError::Kube),
+        Err(_) => Err(WatchError::NoAnswer(within)),
     }
 }
 

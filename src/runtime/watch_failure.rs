@@ -1,36 +1,36 @@
-//! What is said of a list or a watch that failed.
+//! Why a list or a watch failed, in words.
 
 use std::time::Duration;
 
-use super::watch_health::{Attempt, Failure};
+use super::watch_health::{WatchAttempt, WatchFailure};
 
 /// The longest wait between two attempts.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(20);
-/// The same where the API server refuses: only a person can change that.
-pub const LONGEST_WAIT_REFUSED: Duration = Duration::from_secs(60);
-/// Messages are cut at so many characters.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// The same if the API server refuses access, which only a person can change.
+pub(crate) const LONGEST_WAIT_REFUSED: Duration = Duration::from_secs(60);
+/// Characters after which a message is cut.
 const MESSAGE_LENGTH: usize = 400;
 
 /// Why a list or a watch failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
-    /// kube says why.
+pub(crate) enum WatchError {
+    /// The request failed.
     #[error("{}", causes(.0))]
     Kube(kube::Error),
-    /// Nothing came in time.
+    /// No answer came in time.
     #[error("the API server did not answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
-    /// It cannot be watched from there on.
+    /// The answer has no version from which a watch could begin.
     #[error("the API server's answer has no resourceVersion")]
     NoVersion,
-    /// The watch was accepted and ended before it brought anything.
+    /// The watch was accepted, but ended before its time.
     #[error("the watch was accepted, but ended too early")]
     EndedEarly,
 }
 
-impl Trouble {
+impl WatchError {
     /// The HTTP status of the API server's answer, or 0.
-    pub fn code(&self) -> u16 {
+    pub(crate) fn code(&self) -> u16 {
         match self {
             Self::Kube(kube::Error::Api(status)) => status.code,
             _ => 0,
@@ -39,13 +39,13 @@ impl Trouble {
 }
 
 /// The failure in words, with what to do about it.
-pub fn failure(attempt: Attempt, resource: &str, is_namespaced: bool, trouble: &Trouble) -> Failure {
-    let message = match trouble {
-        Trouble::Kube(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
-        Trouble::Kube(kube::Error::Api(status)) => format!("the API server answered with status {}", status.code),
+pub(crate) fn failure(attempt: WatchAttempt, resource: &str, is_namespaced: bool, error: &WatchError) -> WatchFailure {
+    let message = match error {
+        WatchError::Kube(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
+        WatchError::Kube(kube::Error::Api(status)) => format!("the API server answered with status {}", status.code),
         other => other.to_string(),
     };
-    let advice = match trouble.code() {
+    let advice = match error.code() {
         400 => "Check --label-selector and the version of the API server.",
         401 => "Check the operator's service account token or kubeconfig.",
         403 if is_namespaced => {
@@ -56,7 +56,7 @@ pub fn failure(attempt: Attempt, resource: &str, is_namespaced: bool, trouble: &
         0 => "The operator tries again; if it lasts, check the network between it and the API server.",
         _ => "The operator tries again; if it lasts, look at the API server.",
     };
-    Failure { attempt, resource: resource.to_owned(), code: trouble.code(), message: one_line(&message), advice }
+    WatchFailure { attempt, resource: resource.to_owned(), code: error.code(), message: one_line(&message), advice }
 }
 
 /// A message as a part of a sentence: on one line, of bounded length, without a full stop.
@@ -89,25 +89,25 @@ mod tests {
 
     use super::*;
 
-    fn api(code: u16, message: &str) -> Trouble {
-        Trouble::Kube(kube::Error::Api(Status::failure(message, "").with_code(code).boxed()))
+    fn api(code: u16, message: &str) -> WatchError {
+        WatchError::Kube(kube::Error::Api(Status::failure(message, "").with_code(code).boxed()))
     }
 
-    fn of(trouble: &Trouble) -> Failure {
-        failure(Attempt::List, "redisclusterrefs", true, trouble)
+    fn of(error: &WatchError) -> WatchFailure {
+        failure(WatchAttempt::List, "redisclusterrefs", true, error)
     }
 
     #[test]
     fn each_failure_says_what_to_do() {
-        for (trouble, message, advice) in [
+        for (error, message, advice) in [
             (api(403, "it is forbidden."), "it is forbidden", "RoleBinding"),
             (api(401, "Unauthorized"), "Unauthorized", "token"),
             (api(400, "unable to parse\r\nrequirement"), "unable to parse  requirement", "--label-selector"),
             (api(404, ""), "the API server answered with status 404", "CRDs"),
             (api(503, "not now"), "not now", "look at the API server"),
-            (Trouble::NoAnswer(Duration::from_secs(60)), "the API server did not answer within 60 s", "network"),
+            (WatchError::NoAnswer(Duration::from_secs(60)), "the API server did not answer within 60 s", "network"),
         ] {
-            let failure = of(&trouble);
+            let failure = of(&error);
             assert_eq!(failure.message, message);
             assert!(failure.advice.contains(advice), "{failure:?}");
         }
@@ -119,7 +119,7 @@ mod tests {
     fn no_error_is_shown_as_only_rust_can_read_it() {
         assert_eq!(api(403, "it is forbidden").to_string(), "403: it is forbidden");
         let io = std::io::Error::other("connection refused");
-        let text = Trouble::Kube(kube::Error::ReadEvents(io)).to_string();
+        let text = WatchError::Kube(kube::Error::ReadEvents(io)).to_string();
         assert_eq!(text, "Error reading events stream: connection refused");
     }
 }

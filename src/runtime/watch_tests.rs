@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::RedisClusterRef;
-use crate::runtime::watch_health::Hearing;
+use crate::runtime::watch_health::WatchSummary;
 
 /// What the server answers to a watch. To a list it always answers with the objects there are.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ async fn serve(Extracted(script): Extracted<Shared>, RawQuery(query): RawQuery) 
 struct Server {
     script: Shared,
     watch: Watch<RedisClusterRef>,
-    state: Option<State<RedisClusterRef>>,
+    state: Option<WatchState<RedisClusterRef>>,
     watches: Arc<Watches>,
 }
 
@@ -106,7 +106,7 @@ impl Server {
         let (watches, id) = (Arc::default(), WatchId { kind: "RedisClusterRef", namespace: Some("shop".to_owned()) });
         let mut watch = Watch::new(Api::namespaced(client, "shop"), None, id, Arc::clone(&watches));
         watch.timing = timing;
-        Self { script, watch, state: Some(State::Start), watches }
+        Self { script, watch, state: Some(WatchState::Start), watches }
     }
 
     /// Takes steps until the server was asked so often, and gives back what was asked.
@@ -127,8 +127,8 @@ fn fast() -> Timing {
 }
 
 fn deaf(server: &Server) -> String {
-    match server.watches.hearing() {
-        Hearing::Deaf(why) => why,
+    match server.watches.summary() {
+        WatchSummary::Failing(why) => why,
         other => panic!("{other:?}"),
     }
 }
@@ -143,7 +143,7 @@ async fn a_silent_watch_is_begun_anew_by_a_list() {
     let mut server = Server::start(7, [], timing).await;
     assert_eq!(server.until_asked(4).await, [None, from("7"), None, from("7")]);
     assert_eq!(server.watch.failures, 0, "silence is no failure");
-    assert_eq!(server.watches.hearing(), Hearing::Whole);
+    assert_eq!(server.watches.summary(), WatchSummary::Working);
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn a_watch_that_ends_before_its_time_is_begun_anew_by_a_list() {
 async fn a_version_that_is_too_old_is_followed_by_a_list() {
     let mut server = Server::start(7, [Answer::Open(vec![bookmark(9), gone()])], fast()).await;
     assert_eq!(server.until_asked(3).await, [None, from("7"), None]);
-    assert_eq!(server.watches.hearing(), Hearing::Whole, "that happens");
+    assert_eq!(server.watches.summary(), WatchSummary::Working, "that happens");
 }
 
 #[tokio::test]
@@ -202,14 +202,14 @@ async fn lists_that_work_do_not_end_the_backoff_of_watches_that_do_not() {
     assert!(deaf(&server).contains("cannot watch redisclusterrefs in namespace shop"));
     // The sixth watch is accepted and lasts.
     server.until_asked(13).await;
-    assert_eq!(server.watches.hearing(), Hearing::Whole);
+    assert_eq!(server.watches.summary(), WatchSummary::Working);
 }
 
 #[tokio::test]
 async fn a_watch_that_always_ends_at_once_is_told_in_the_end() {
     let mut server = Server::start(7, std::iter::repeat_n(Answer::Ends(vec![]), 4), fast()).await;
     server.until_asked(3).await;
-    assert_eq!(server.watches.hearing(), Hearing::Whole, "once may be chance");
+    assert_eq!(server.watches.summary(), WatchSummary::Working, "once may be chance");
     server.until_asked(8).await;
     server.until_asked(9).await;
     assert!(deaf(&server).contains("ended too early"));
@@ -219,7 +219,7 @@ async fn a_watch_that_always_ends_at_once_is_told_in_the_end() {
 async fn who_has_no_place_waits_for_one() {
     let mut server = Server::start(7, [], fast()).await;
     server.watches.limit(0, "too few open files".to_owned());
-    let step = server.watch.step(State::Start);
+    let step = server.watch.step(WatchState::Start);
     assert!(timeout(Duration::ZERO, step).await.is_err(), "it waits");
     assert_eq!(deaf(&server), "too few open files");
     assert_eq!(server.watches.numbers()[0].failing, 1);

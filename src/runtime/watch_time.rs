@@ -1,17 +1,17 @@
 //! How long one watch may last.
 
-/// A watch of a few lasts so long, in seconds. One that outlives its time by 5 s is given up (`watch`), so a watch that went silent
-/// is begun anew within 25 s, even if something in between acknowledges every byte.
+/// Seconds that a watch lasts if there are few of them. A watch that outlives its time by 5 s is given up (`watch`), so one that went
+/// silent is replaced within 25 s, even if a proxy in between acknowledges every byte.
 const SECONDS: u32 = 20;
-/// Each namespace that is watched by itself adds three watches. They last so long for each namespace, in seconds: however
-/// many there are, no more than three watches begin in this time.
+/// Seconds by which watches last longer for each namespace that is watched by itself, so that the rate at which watches begin does
+/// not grow with the number of namespaces.
 const SECONDS_FOR_EACH: u32 = 2;
-/// kube and client-go ask for no more than this.
+/// kube and client-go ask for no longer watches.
 const LONGEST: u32 = 290;
 
-/// `timeoutSeconds` of the watches of a kind, if there are `parts` of them. A watch that ends is begun again where it ended,
-/// from the API server's watch cache: nothing is listed.
-pub fn seconds(parts: usize) -> u32 {
+/// `timeoutSeconds` of the watches of a kind, if there are `parts` of them. The next watch goes on where the last one ended, from the
+/// API server's watch cache, without a list.
+pub(crate) fn seconds(parts: usize) -> u32 {
     let parts = u32::try_from(parts).unwrap_or(u32::MAX);
     parts.saturating_mul(SECONDS_FOR_EACH).clamp(SECONDS, LONGEST)
 }

@@ -1,4 +1,4 @@
-//! All watches of the process: how they are, and how many there may be at once.
+//! All watches of the process: their health, and how many may be open at once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
-use super::watch_health::{Board, Failure, Hearing, Line, Numbers, WatchId};
+use super::watch_health::{HealthBoard, LogLine, WatchFailure, WatchId, WatchNumbers, WatchSummary};
 
-/// Lists under way at once: with hundreds of namespaces, not all begin at the same moment.
+/// Concurrent lists, so that hundreds of namespaces are not listed at the same moment.
 const LISTS_AT_ONCE: usize = 16;
-/// How often the log is told. Failures within this time are told together.
+/// How often failures are logged. Those within this time are logged together.
 const SPEAK_EVERY: Duration = Duration::from_secs(1);
-/// How often a step back of the API server's versions is told: each watch finds it.
+/// How often a step back of the API server's versions is logged, which every watch notices.
 const WENT_BACK_EVERY: Duration = Duration::from_secs(60);
 
 /// All watches of the process.
 #[derive(Debug)]
 pub struct Watches {
-    board: Mutex<Board>,
+    board: Mutex<HealthBoard>,
     went_back: Mutex<Option<Instant>>,
     lists: Arc<Semaphore>,
     places: Arc<Semaphore>,
@@ -36,23 +36,23 @@ impl Default for Watches {
 }
 
 impl Watches {
-    /// No more than so many watches may be open at once; the others wait, and `sentence` says so.
+    /// No more than `open` watches may be open at once. The others wait, and `sentence` says so.
     pub fn limit(&self, open: usize, sentence: String) {
         self.places.forget_permits(self.places.available_permits().saturating_sub(open));
         self.board().hold_up(sentence);
     }
 
-    /// What the operator hears.
-    pub fn hearing(&self) -> Hearing {
-        self.board().hearing(Instant::now())
+    /// Whether the watches work.
+    pub fn summary(&self) -> WatchSummary {
+        self.board().summary(Instant::now())
     }
 
     /// For metrics: each kind that is watched.
-    pub fn numbers(&self) -> Vec<Numbers> {
+    pub fn numbers(&self) -> Vec<WatchNumbers> {
         self.board().numbers(Instant::now())
     }
 
-    /// Tells the log what fails, for as long as it is polled.
+    /// Logs what fails, for as long as it is polled.
     pub async fn speak(&self) {
         let mut every = tokio::time::interval(SPEAK_EVERY);
         loop {
@@ -60,8 +60,8 @@ impl Watches {
             let lines = self.board().lines(Instant::now());
             for line in lines {
                 match line {
-                    Line::Warning(sentence) => warn!("{sentence}"),
-                    Line::Recovered(kind) => info!(kind, "all objects are watched again"),
+                    LogLine::Warning(sentence) => warn!("{sentence}"),
+                    LogLine::Recovered(kind) => info!(kind, "all objects are watched again"),
                 }
             }
         }
@@ -79,7 +79,7 @@ impl Watches {
         self.board().up(id, Instant::now());
     }
 
-    pub(super) fn failed(&self, id: &WatchId, failure: Failure) -> Duration {
+    pub(super) fn failed(&self, id: &WatchId, failure: WatchFailure) -> Duration {
         self.board().failed(id, failure, Instant::now())
     }
 
@@ -95,7 +95,7 @@ impl Watches {
         }
     }
 
-    /// Waits until this watch may be open. None only if nothing is bounded any more, at the end of the process.
+    /// Waits until this watch may be open. None only at the end of the process.
     pub(super) async fn place(&self, id: &WatchId) -> Option<OwnedSemaphorePermit> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Some(place);
@@ -104,13 +104,13 @@ impl Watches {
         Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
-    /// Waits until one more list may be made.
+    /// Waits until one more list may begin.
     pub(super) async fn turn_to_list(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.lists).acquire_owned().await.ok()
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        // It is sound after every single operation.
+    fn board(&self) -> MutexGuard<'_, HealthBoard> {
+        // It is consistent after every single operation.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

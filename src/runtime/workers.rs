@@ -1,5 +1,5 @@
-//! The workers of a controller: how many reconciles may be under way at once, and how one that has to wait for long leaves its
-//! worker to the next.
+//! The workers of a controller. They bound the concurrent reconciles; a reconcile that has to wait for long can leave its worker to
+//! another one.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The workers of one controller.
 #[derive(Debug)]
-pub struct Workers {
+pub(crate) struct Workers {
     free: Arc<Semaphore>,
     left: Arc<Notify>,
 }
@@ -20,26 +20,26 @@ pub struct Worker {
 }
 
 impl Workers {
-    /// So many workers.
-    pub fn new(count: u16) -> Self {
+    /// This many workers.
+    pub(crate) fn new(count: u16) -> Self {
         Self { free: Arc::new(Semaphore::new(usize::from(count))), left: Arc::default() }
     }
 
     /// A free worker, if there is one.
-    pub fn take(&self) -> Option<Worker> {
+    pub(crate) fn take(&self) -> Option<Worker> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
         Some(Worker { _permit: permit, left: Arc::clone(&self.left) })
     }
 
     /// Waits until a reconcile has left its worker before its end.
-    pub async fn one_is_left(&self) {
+    pub(crate) async fn one_is_left(&self) {
         self.left.notified().await;
     }
 }
 
 impl Worker {
-    /// Leaves the worker to another reconcile, before a wait that is not to hold up anybody else. Whoever does that bounds by
-    /// other means how many wait at once.
+    /// Leaves the worker to another reconcile before a long wait. The caller must bound by other means how many reconciles wait at
+    /// once.
     pub fn leave(self) {
         let left = Arc::clone(&self.left);
         drop(self);

@@ -1,7 +1,7 @@
 //! How often one object's status is written when nobody asked for it.
 //!
 //! Two processes that see the cloud differently (leaders that overlap, replicas without election) would overwrite each other's
-//! status as fast as the watch brings the other's write. The pace bounds that, and any other loop that nobody thought of.
+//! status as fast as the watch brings the other's write. The limit bounds that, and any other write loop.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,19 +10,21 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-/// Writes at once: more than the reads that bring a new object its status.
+use crate::object_key::ObjectKey;
+
+/// Writes at once: more than a new object needs for its first status.
 const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
-/// One more after each of these: no poll is faster than 10 s.
+/// One more write is allowed after each period. No poll is faster than 10 s.
 const PERIOD: Duration = Duration::from_secs(3);
-/// So many objects are remembered at least before those that rested are forgotten.
+/// Objects that are not limited any more are forgotten once at least this many are remembered.
 const REMEMBERED: usize = 256;
 
-/// The pace of status writes, for each object.
+/// The rate limit of status writes, for each object.
 pub struct WriteLimit {
-    limits: DefaultKeyedRateLimiter<(String, String)>,
+    limits: DefaultKeyedRateLimiter<ObjectKey>,
     clock: DefaultClock,
-    /// How many objects are remembered when those that rested are forgotten next: looking through all of them at every write would
-    /// cost more than the writes.
+    /// The number of remembered objects at which those that are not limited any more are forgotten. Checking all of them at every
+    /// write would cost more than the writes.
     sweep_at: AtomicUsize,
 }
 
@@ -42,13 +44,12 @@ impl WriteLimit {
     ///
     /// # Errors
     /// How long to wait before it, if there were too many.
-    pub fn write(&self, namespace: &str, name: &str) -> Result<(), Duration> {
+    pub fn write(&self, key: &ObjectKey) -> Result<(), Duration> {
         if self.limits.len() >= self.sweep_at.load(Ordering::Relaxed) {
             self.limits.retain_recent();
             self.sweep_at.store((2 * self.limits.len()).max(REMEMBERED), Ordering::Relaxed);
         }
-        let key = (namespace.to_owned(), name.to_owned());
-        self.limits.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
+        self.limits.check_key(key).map_err(|until| until.wait_time_from(self.clock.now()))
     }
 }
 
@@ -57,24 +58,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_that_write_at_once_are_looked_through_seldom() {
-        let pace = WriteLimit::default();
+    fn remembered_objects_are_swept_seldom() {
+        let limit = WriteLimit::default();
         let sweeps = (0..10_000).map(|number| {
-            let before = pace.sweep_at.load(Ordering::Relaxed);
-            assert_eq!(pace.write("shop", &number.to_string()), Ok(()));
-            usize::from(pace.sweep_at.load(Ordering::Relaxed) != before)
+            let before = limit.sweep_at.load(Ordering::Relaxed);
+            assert_eq!(limit.write(&ObjectKey::new("shop", &number.to_string())), Ok(()));
+            usize::from(limit.sweep_at.load(Ordering::Relaxed) != before)
         });
         assert_eq!(sweeps.sum::<usize>(), 6, "256, 512, … 8192");
     }
 
     #[test]
     fn a_status_that_is_written_in_circles_is_slowed_down_and_no_other() {
-        let pace = WriteLimit::default();
+        let limit = WriteLimit::default();
         for _ in 0..BURST.get() {
-            assert_eq!(pace.write("shop", "carts"), Ok(()));
+            assert_eq!(limit.write(&ObjectKey::new("shop", "carts")), Ok(()));
         }
-        let wait = pace.write("shop", "carts").unwrap_err();
+        let wait = limit.write(&ObjectKey::new("shop", "carts")).unwrap_err();
         assert!(wait > Duration::ZERO && wait <= PERIOD, "{wait:?}");
-        assert_eq!(pace.write("shop", "sessions"), Ok(()));
+        assert_eq!(limit.write(&ObjectKey::new("shop", "sessions")), Ok(()));
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod config_map;
 mod config_map_plan;
+pub mod context;
+pub mod follower;
 pub mod input;
 mod last_known;
 mod messages;

@@ -10,22 +10,21 @@ use kube::Api;
 use super::config_map::object::{self, ObservedConfigMap, Write};
 use super::config_map::state::{ConfigMapProblem, ConfigMapState};
 use super::config_map::writes::WriteOutcome;
+use super::context::ReferenceContext;
+use super::follower::Link;
 use super::input::{CloudObservation, Input};
 use super::plan::{Plan, plan};
 use crate::api::conditions::{READY, is_true};
 use crate::api::shared::generation;
-use crate::api::{RedisClusterRef, RedisClusterRefStatus, RedisFlushRequest, reconcile_requested_at};
-use crate::controllers::context::Context;
-use crate::controllers::parameter_sync::membership::Link;
-use crate::controllers::parameter_sync::targets;
+use crate::api::{RedisClusterRef, RedisClusterRefStatus, reconcile_requested_at};
+use crate::controllers::kind::Kind;
+use crate::controllers::secrets::SecretKey;
 use crate::controllers::subscription;
-use crate::inventory::{Subscriber, SubscriberKind};
+use crate::inventory::{Observation, Subscriber, SubscriberKind};
 use crate::object_key::ObjectKey;
 use crate::runtime::events;
+use crate::runtime::reconcile::{Outcome, Reconcile, ReconcileError};
 use crate::runtime::requeue;
-use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
-use crate::runtime::status::apply_status;
-use crate::runtime::store::Store;
 use crate::runtime::stored::Watched;
 use crate::runtime::workers::Worker;
 
@@ -52,12 +51,13 @@ fn refresh_requested(reference: &RedisClusterRef) -> Option<String> {
 
 impl Reconcile for RedisClusterRef {
     const KIND: &'static str = "RedisClusterRef";
+    type Context = ReferenceContext;
 
-    fn objects(ctx: &Context) -> &Store<Self> {
-        &ctx.cluster_refs
-    }
-
-    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, _worker: Worker) -> Result<Outcome, ReconcileError> {
+    async fn reconcile(
+        self: Arc<Self>,
+        ctx: Arc<ReferenceContext>,
+        _worker: Worker,
+    ) -> Result<Outcome, ReconcileError> {
         let previous = self.status.clone().unwrap_or_default();
         let reconciliation = Reconciliation::new(&ctx, &self, &previous);
         let mut observed = match reconciliation.observe().await {
@@ -70,35 +70,41 @@ impl Reconcile for RedisClusterRef {
         Ok(requeue(&reported, planned.requeue_after))
     }
 
-    fn changed(ctx: &Context, namespace: &str, name: &str) {
-        targets::reference_changed(ctx, namespace, name);
-        let waits = |request: &RedisFlushRequest| {
-            request.spec.cluster_ref.name == name
-                && !request.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal())
-        };
-        for request in ctx.flush_requests.filter_in(namespace, waits) {
-            ctx.wakers.flush_requests.wake(namespace, request.metadata.name.as_deref().unwrap_or_default());
-        }
+    fn changed(ctx: &ReferenceContext, key: &ObjectKey) {
+        ctx.followers.iter().for_each(|follower| follower.reference_changed(key));
     }
 
-    fn forget(ctx: &Context, namespace: &str, name: &str) {
-        ctx.metrics.forget_cluster(namespace, name);
-        ctx.membership.unlink(namespace, name);
-        ctx.map_writes.forget(namespace, name);
-        ctx.inventory.forget(&Subscriber {
-            kind: SubscriberKind::ClusterRef,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        });
+    fn forget(ctx: &ReferenceContext, key: &ObjectKey) {
+        ctx.metrics.forget_cluster(key.namespace(), key.name());
+        ctx.followers.iter().for_each(|follower| follower.reference_unlinked(key));
+        ctx.config_map_writes.forget(key);
+        ctx.inventory.forget(&subscriber(key));
     }
+}
+
+impl Kind for RedisClusterRef {
+    const SUBSCRIBER: Option<SubscriberKind> = Some(SubscriberKind::ClusterRef);
+
+    fn secret_changed(ctx: &ReferenceContext, secret: &SecretKey) {
+        let uses = |reference: &RedisClusterRef| subscription::uses(reference, secret);
+        for reference in ctx.cluster_refs.filter_in(&secret.namespace, uses) {
+            ctx.trigger.trigger_requested(ObjectKey::of(&reference.metadata));
+        }
+    }
+}
+
+/// A reference as a subscriber of the inventory.
+fn subscriber(key: &ObjectKey) -> Subscriber {
+    Subscriber { kind: SubscriberKind::ClusterRef, namespace: key.namespace().to_owned(), name: key.name().to_owned() }
 }
 
 /// One reconcile of one reference.
 struct Reconciliation<'a> {
-    ctx: &'a Context,
+    ctx: &'a ReferenceContext,
     reference: &'a RedisClusterRef,
     /// The status as it is stored.
     previous: &'a RedisClusterRefStatus,
+    key: ObjectKey,
     /// The reference as a subscriber of the inventory.
     subscriber: Subscriber,
     /// ConfigMaps of the reference's namespace.
@@ -127,16 +133,10 @@ enum Reported {
 }
 
 impl<'a> Reconciliation<'a> {
-    fn new(ctx: &'a Context, reference: &'a RedisClusterRef, previous: &'a RedisClusterRefStatus) -> Self {
-        let namespace = reference.metadata.namespace.clone().unwrap_or_default();
-        let name = reference.metadata.name.clone().unwrap_or_default();
-        Self {
-            config_maps: Api::namespaced(ctx.client.clone(), &namespace),
-            subscriber: Subscriber { kind: SubscriberKind::ClusterRef, namespace, name },
-            ctx,
-            reference,
-            previous,
-        }
+    fn new(ctx: &'a ReferenceContext, reference: &'a RedisClusterRef, previous: &'a RedisClusterRefStatus) -> Self {
+        let key = ObjectKey::of(&reference.metadata);
+        let config_maps = Api::namespaced(ctx.client.clone(), key.namespace());
+        Self { subscriber: subscriber(&key), ctx, reference, previous, key, config_maps }
     }
 
     async fn observe(&self) -> Result<Observations<'a>, NothingYet> {
@@ -167,7 +167,7 @@ impl<'a> Reconciliation<'a> {
         }
         if reference.spec.suspend {
             ctx.inventory.forget(subscriber);
-            ctx.membership.unlink(&subscriber.namespace, &subscriber.name);
+            ctx.followers.iter().for_each(|follower| follower.reference_unlinked(&self.key));
             return Ok(CloudObservation::Suspended);
         }
         let refresh_requested = refresh_requested(reference);
@@ -177,7 +177,7 @@ impl<'a> Reconciliation<'a> {
                 let waited = subscribed.connection.subscribed_for(subscriber, &subscribed.query).unwrap_or_default();
                 ctx.inventory.retain(subscriber, &[(&subscribed.connection, subscribed.query)]);
                 let link = Link::Connected(Arc::clone(&subscribed.connection));
-                targets::reference_seen(ctx, subscriber, link, Some(&subscribed.observation));
+                self.tell_followers(&link, Some(&subscribed.observation));
                 let patience = if subscription::status_is_current(reference) {
                     requeue::WHEN_CHANGED
                 } else {
@@ -190,9 +190,16 @@ impl<'a> Reconciliation<'a> {
             }
             Err(problem) => {
                 ctx.inventory.forget(subscriber);
-                targets::reference_seen(ctx, subscriber, Link::Blocked(Arc::new(problem.clone())), None);
+                self.tell_followers(&Link::Blocked(Arc::new(problem.clone())), None);
                 Ok(CloudObservation::Blocked(problem))
             }
+        }
+    }
+
+    /// Tells the kinds that follow references how this one is connected.
+    fn tell_followers(&self, link: &Link, observation: Option<&Observation>) {
+        for follower in &self.ctx.followers {
+            follower.reference_observed(&self.key, link, observation);
         }
     }
 
@@ -222,12 +229,11 @@ impl<'a> Reconciliation<'a> {
         // Somebody may create, change or delete it between the read and the write; then it is read once more.
         for is_last in [false, true] {
             let Some(write) = self.prepared(observed, &planned) else { return planned };
-            let Subscriber { namespace, name, .. } = self.subscriber.clone();
-            let key = ObjectKey::new(&namespace, &name);
-            let trigger = self.ctx.wakers.cluster_refs.clone();
-            let later = move || trigger.wake(&namespace, &name);
+            let (trigger, key) = (self.ctx.trigger.clone(), self.key.clone());
+            let later = move || trigger.trigger(key);
+            let key = self.key.clone();
             observed.input.config_map =
-                match self.ctx.map_writes.write(key, self.reference.is_awaited(), write, later).await {
+                match self.ctx.config_map_writes.write(key, self.reference.is_awaited(), write, later).await {
                     WriteOutcome::Done => return planned,
                     WriteOutcome::Lost if is_last => ConfigMapState::Failed(ConfigMapProblem::contended()),
                     WriteOutcome::Lost => {
@@ -248,21 +254,20 @@ impl<'a> Reconciliation<'a> {
     }
 
     async fn report(&self, status: &RedisClusterRefStatus) -> Result<Reported, ReconcileError> {
-        let Subscriber { namespace, name, .. } = &self.subscriber;
         let is_unchanged = status == self.previous;
         if !is_unchanged
             && !self.reference.is_awaited()
-            && let Err(wait) = self.ctx.pace.write(namespace, name)
+            && let Err(wait) = self.ctx.write_limit.write(&self.key)
         {
             return Ok(Reported::Postponed(wait));
         }
-        self.ctx.metrics.cluster_ready(namespace, name, is_true(&status.conditions, READY));
+        self.ctx.metrics.cluster_ready(self.key.namespace(), self.key.name(), is_true(&status.conditions, READY));
         if is_unchanged {
             return Ok(Reported::Unchanged);
         }
-        apply_status(self.ctx, self.reference, status).await?;
+        self.ctx.statuses.apply::<RedisClusterRef>(&self.reference.metadata, None, status).await?;
         if let Some(note) = events::ready_changed(&self.previous.conditions, &status.conditions) {
-            self.ctx.announcer.announce(self.reference, note);
+            self.ctx.events.publish(self.reference, note);
         }
         Ok(Reported::Written)
     }

@@ -12,6 +12,7 @@ use kube::ResourceExt as _;
 use kube::api::Api;
 
 use self::writes::pause_after;
+use super::context::FlushContext;
 use super::effect::{Effect, EffectReport};
 use super::facts::{ObservedReference, Others, TargetCache};
 use super::messages::{self as say, sentence};
@@ -21,16 +22,15 @@ use super::session::Session;
 use super::slots::FlushSlot;
 use super::targets::{self, TargetGuard};
 use crate::api::{Reason, RedisClusterRef, RedisFlushRequest};
-use crate::controllers::context::Context;
 use crate::object_key::ObjectKey;
-use crate::runtime::events::{self, Note};
+use crate::runtime::events::Note;
 use crate::runtime::guard::Guarded;
-use crate::runtime::runner::ReconcileError;
+use crate::runtime::reconcile::ReconcileError;
 use crate::runtime::workers::Worker;
 
 /// Does the effects of one reconcile.
 pub(super) struct Executor {
-    ctx: Arc<Context>,
+    ctx: Arc<FlushContext>,
     object: RedisFlushRequest,
     reference: Option<RedisClusterRef>,
     /// Its worker, until it has to wait for a cloud.
@@ -50,7 +50,7 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(ctx: Arc<Context>, object: RedisFlushRequest, worker: Worker) -> Self {
+    pub(super) fn new(ctx: Arc<FlushContext>, object: RedisFlushRequest, worker: Worker) -> Self {
         Self {
             ctx,
             object,
@@ -165,14 +165,14 @@ impl Executor {
     pub(super) fn announce_refusal(&self, said: &str) {
         let note =
             Note { warning: true, reason: Reason::WriteRefused.into(), message: say::write_refused(&sentence(said)) };
-        self.ctx.announcer.announce(&self.object, note);
+        self.ctx.events.publish(&self.object, note);
     }
 
     /// Publishes the events of the transitions made so far. Not while a flush is being sent: nothing that can take its time
     /// may come between the write of Sending and the send.
-    pub(super) async fn publish_notes(&mut self) {
+    pub(super) fn publish_notes(&mut self) {
         for note in std::mem::take(&mut self.notes) {
-            events::publish(&self.ctx, &self.object, &note).await;
+            self.ctx.events.publish(&self.object, note);
         }
     }
 }

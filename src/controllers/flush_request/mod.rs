@@ -15,6 +15,7 @@
 
 pub mod claim;
 mod claim_store;
+pub mod context;
 pub mod effect;
 mod executor;
 pub mod facts;

@@ -8,19 +8,21 @@ use jiff::Timestamp;
 use kube::api::Api;
 use tracing::{error, warn};
 
+use super::context::FlushContext;
 use super::effect::{Effect, EffectReport};
 use super::executor::Executor;
 use super::facts::PlanTime;
 use super::plan::plan;
 use super::request::{FINALIZER, StoredRequest};
 use super::session::Session;
+use super::sweep::expired_claims;
 use crate::api::RedisFlushRequest;
 use crate::api::flush_request::FlushPhase;
-use crate::controllers::context::Context;
+use crate::controllers::cluster_ref::follower::Follower;
+use crate::controllers::kind::Kind;
 use crate::object_key::ObjectKey;
+use crate::runtime::reconcile::{Outcome, Reconcile, ReconcileError};
 use crate::runtime::requeue;
-use crate::runtime::runner::{Outcome, Reconcile, ReconcileError};
-use crate::runtime::store::Store;
 use crate::runtime::stored::Watched;
 use crate::runtime::workers::Worker;
 
@@ -37,12 +39,9 @@ impl Watched for RedisFlushRequest {
 impl Reconcile for RedisFlushRequest {
     const KIND: &'static str = "RedisFlushRequest";
     const FINALIZER: Option<&'static str> = Some(FINALIZER);
+    type Context = FlushContext;
 
-    fn objects(ctx: &Context) -> &Store<Self> {
-        &ctx.flush_requests
-    }
-
-    async fn reconcile(self: Arc<Self>, ctx: Arc<Context>, worker: Worker) -> Result<Outcome, ReconcileError> {
+    async fn reconcile(self: Arc<Self>, ctx: Arc<FlushContext>, worker: Worker) -> Result<Outcome, ReconcileError> {
         let key = ObjectKey::of(&self.metadata);
         let mut place = QueuePlace { ctx: &ctx, key: &key, is_kept: false };
         let Some(mut run) = FlushRun::observe(&ctx, &key, worker).await? else {
@@ -51,24 +50,43 @@ impl Reconcile for RedisFlushRequest {
         };
         let requeue_after = run.plan_and_act().await;
         place.is_kept = run.executor.queued;
-        run.report(requeue_after.as_ref().err()).await;
+        run.report(requeue_after.as_ref().err());
         if !run.is_flushing() {
             ctx.flush_targets.give_back(&key);
         }
         requeue_after.map(|after| run.requeue(after))
     }
 
-    fn forget(ctx: &Context, namespace: &str, name: &str) {
-        let key = ObjectKey::new(namespace, name);
-        ctx.flush_targets.give_back(&key);
-        ctx.flush_slots.leave(&key);
+    fn forget(ctx: &FlushContext, key: &ObjectKey) {
+        ctx.flush_targets.give_back(key);
+        ctx.flush_slots.leave(key);
+    }
+}
+
+impl Kind for RedisFlushRequest {
+    async fn sweep(ctx: &FlushContext) {
+        if let Err(error) = expired_claims(ctx).await {
+            warn!(%error, "the flush claims could not be swept; they are looked at again in a minute");
+        }
+    }
+}
+
+impl Follower for FlushContext {
+    fn reference_changed(&self, key: &ObjectKey) {
+        let waits = |request: &RedisFlushRequest| {
+            request.spec.cluster_ref.name == key.name()
+                && !request.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal())
+        };
+        for request in self.flush_requests.filter_in(key.namespace(), waits) {
+            self.trigger.trigger_requested(ObjectKey::of(&request.metadata));
+        }
     }
 }
 
 /// The place of a request among those that wait for a slot. However its reconcile ends, the place is given up unless the request
 /// still waits.
 struct QueuePlace<'a> {
-    ctx: &'a Context,
+    ctx: &'a FlushContext,
     key: &'a ObjectKey,
     is_kept: bool,
 }
@@ -90,7 +108,7 @@ struct FlushRun {
 
 impl FlushRun {
     /// Reads the request from the API server: the store only says that there is something to look at. None if it is gone.
-    async fn observe(ctx: &Arc<Context>, key: &ObjectKey, worker: Worker) -> Result<Option<Self>, ReconcileError> {
+    async fn observe(ctx: &Arc<FlushContext>, key: &ObjectKey, worker: Worker) -> Result<Option<Self>, ReconcileError> {
         let api: Api<RedisFlushRequest> = Api::namespaced(ctx.client.clone(), key.namespace());
         let Some(current) = api.get_opt(key.name()).await? else { return Ok(None) };
         let Some(request) = StoredRequest::of(&current) else { return Ok(None) };
@@ -133,17 +151,17 @@ impl FlushRun {
         self.session.absorb(report);
         self.executor.set_flushing(self.is_flushing());
         if self.session.object.phase() != FlushPhase::Sending {
-            self.executor.publish_notes().await;
+            self.executor.publish_notes();
         }
         Ok(())
     }
 
     /// Publishes the events that are left, and why the reconcile failed if no status can say it.
-    async fn report(&mut self, error: Option<&ReconcileError>) {
+    fn report(&mut self, error: Option<&ReconcileError>) {
         if let Some(ReconcileError::Refused(sentence)) = error {
             self.executor.announce_refusal(sentence);
         }
-        self.executor.publish_notes().await;
+        self.executor.publish_notes();
     }
 
     fn requeue(&self, after: Duration) -> Outcome {

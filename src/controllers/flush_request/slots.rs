@@ -132,7 +132,7 @@ impl SlotTable {
         let Some(tenant) = tenants.get_mut(namespace) else { return };
         change(tenant);
         for name in tenant.next(None).0 {
-            self.trigger.wake(namespace, name);
+            self.trigger.trigger_requested(ObjectKey::new(namespace, name));
         }
         if tenant.reading.is_empty() && tenant.waiting.is_empty() {
             tenants.remove(namespace);

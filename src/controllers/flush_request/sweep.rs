@@ -9,8 +9,8 @@ use tracing::{debug, info, warn};
 
 use super::claim::{CLAIM_KIND, CLAIM_LABEL, HeldClaim, expired, still_open};
 use super::claim_store::{self, ClaimantError, claimant, delete_claim};
+use super::context::FlushContext;
 use super::request::StoredRequest;
-use crate::controllers::context::Context;
 
 /// Claims read at once.
 const PAGE: u32 = 500;
@@ -24,7 +24,7 @@ const MAX_FAILURES: u32 = 10;
 /// # Errors
 /// When the claims cannot be listed. A claim whose request cannot be read, or that cannot be deleted, stays and holds up no other;
 /// after some of them in a row the pass ends, because then the API server is the problem.
-pub async fn expired_claims(ctx: &Context) -> Result<(), kube::Error> {
+pub async fn expired_claims(ctx: &FlushContext) -> Result<(), kube::Error> {
     let claims = claim_store::claims(&ctx.client, &ctx.settings.operator_namespace);
     let mut params = ListParams::default().labels(&format!("{CLAIM_LABEL}={CLAIM_KIND}")).limit(PAGE);
     loop {
@@ -47,7 +47,7 @@ pub async fn expired_claims(ctx: &Context) -> Result<(), kube::Error> {
 
 /// Deletes a claim if it may be deleted; false if that could not be found out or done. Its request is read fresh, and one that
 /// cannot be read keeps its claim.
-async fn settle(ctx: &Context, claims: &Api<Lease>, claim: &HeldClaim) -> bool {
+async fn settle(ctx: &FlushContext, claims: &Api<Lease>, claim: &HeldClaim) -> bool {
     let request = match claimant(&ctx.client, claim).await {
         Ok(request) => request,
         // Only this one request is concerned, so it does not count as a failure.
@@ -75,7 +75,7 @@ async fn settle(ctx: &Context, claims: &Api<Lease>, claim: &HeldClaim) -> bool {
 }
 
 /// Whether a claim may be deleted.
-fn may_go(ctx: &Context, claim: &HeldClaim, request: Option<&StoredRequest>) -> bool {
+fn may_go(ctx: &FlushContext, claim: &HeldClaim, request: Option<&StoredRequest>) -> bool {
     let now = Timestamp::now();
     let open = request.is_some_and(|request| still_open(request, now));
     let unused = request.is_some_and(|request| claim.is_unused(request));

@@ -1,77 +1,70 @@
-//! What a plan is made from: the spec, the status as it stands, and what is known about each cluster.
+//! What a plan is made from: the spec, the status as it is stored, and what was observed of each cluster.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::parameter_sync::{RedisParameterSyncSpec, RedisParameterSyncStatus};
+use crate::api::cluster_ref::ParameterGroupStatus;
+use crate::api::parameter_sync::{RedisParameterSyncSpec, RedisParameterSyncStatus, SyncError};
+use crate::controllers::problem::Problem;
 
-/// Everything a pass looks at.
+/// Everything a plan looks at.
 #[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
+pub(super) struct Input<'a> {
     /// The spec.
     pub spec: &'a RedisParameterSyncSpec,
-    /// metadata.generation; another one begins a new episode for every cluster.
+    /// `metadata.generation`; another one begins a new episode for every cluster.
     pub generation: i64,
     /// The annotation managedredis.dev/reconcile-requested-at; a value that is not the last one handled begins new episodes.
-    pub requested_at: Option<&'a str>,
+    pub refresh_requested: Option<&'a str>,
     /// The status as it was last written. It must not be an older copy from a cache: attempts are counted in it.
     pub previous: Option<&'a RedisParameterSyncStatus>,
-    /// The clusters, in any order, or what keeps the operator from telling which they are.
-    pub targets: Result<&'a [Target], &'a Problem>,
-    /// Clusters that the spec means and that are not among the targets, because an object covers no more than `most`.
-    pub beyond: usize,
-    /// How many clusters one object covers.
-    pub most: usize,
+    /// The clusters, in any order, or why it is not known which they are.
+    pub clusters: Result<&'a [ObservedCluster], &'a Unresolved>,
+    /// How many clusters the spec means beside these, because there are more than `max_clusters`.
+    pub left_out: usize,
+    /// How many clusters one object keeps in sync.
+    pub max_clusters: usize,
     /// The time of this pass.
     pub now: Timestamp,
-    /// How often the clusters are looked at when nothing is under way.
+    /// How often the clusters are observed when nothing is under way.
     pub poll_interval: Duration,
     /// A random number in [0, 1).
     pub jitter: f64,
-    /// IDs of clusters whose connection has no room for another request now: their turn comes later.
-    pub held: &'a HashSet<String>,
+    /// IDs of clusters at whose connection this object has no slot: no application is requested for them in this pass.
+    pub without_slot: &'a HashSet<String>,
 }
 
-/// One cluster this object is about.
+/// One cluster that the spec means.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Target {
+pub(super) struct ObservedCluster {
     /// ID of the cluster or instance set; of a reference that has none yet, the reference's name.
     pub id: String,
     /// Name of the cluster, if known.
     pub name: Option<String>,
-    /// What is known about it.
-    pub outcome: Outcome,
+    /// What was observed of it.
+    pub observation: ClusterObservation,
     /// What other objects have to do with it.
-    pub elsewhere: Elsewhere,
-    /// What the status of its RedisClusterRef shows, which goes on standing while the cloud cannot be read.
-    pub last_known: Option<LastKnown>,
+    pub others: OtherSyncs,
+    /// The parameter group that the status of its RedisClusterRef shows, which stays there while the cloud cannot be read.
+    pub shown_group: Option<ParameterGroupStatus>,
 }
 
-/// A parameter group as the status of a RedisClusterRef shows it.
+/// What other RedisParameterSyncs have to do with a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LastKnown {
-    /// ID of the parameter group.
-    pub group_id: Option<String>,
-    /// Sync status in the provider's word.
-    pub sync_status: Option<String>,
+pub(super) struct OtherSyncs {
+    /// The older object that applies the parameter group, as `<namespace>/<name>`; this one only watches the cluster then.
+    pub owner: Option<String>,
+    /// When another object last requested the application.
+    pub last_request_at: Option<Timestamp>,
 }
 
-/// What other objects have to do with a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Elsewhere {
-    /// The older RedisParameterSync that applies its parameter group, as `<namespace>/<name>`; this one only watches then.
-    pub applied_by: Option<String>,
-    /// When another object last asked for the application.
-    pub asked_at: Option<Timestamp>,
-}
-
-/// What is known about one cluster.
+/// What was observed of one cluster.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub(super) enum ClusterObservation {
     /// The cloud described it.
-    Observed(Observation),
+    Read(GroupObservation),
     /// It was not read yet; what the status says of it stays.
     Pending,
     /// The cloud does not have it.
@@ -84,18 +77,13 @@ pub enum Outcome {
         /// Why, as a sentence.
         message: String,
     },
-    /// It could not be read.
-    Unavailable {
-        /// Why, in a word.
-        reason: CloudProblem,
-        /// Why, as a sentence that stays the same while the cause does (no trace IDs, no times).
-        message: String,
-    },
+    /// It could not be read. The sentence stays the same while the cause does (no trace IDs, no times).
+    Unreadable(Problem),
 }
 
-/// One answer of the cloud about one cluster.
+/// One answer of the cloud about one cluster and its parameter group.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Observation {
+pub(super) struct GroupObservation {
     /// State of the cluster in the provider's word (KakaoCloud `status`).
     pub state: Option<String>,
     /// ID of its parameter group (KakaoCloud `parameterGroupId`).
@@ -108,110 +96,34 @@ pub struct Observation {
     pub observed_at: Timestamp,
 }
 
-/// Why it cannot be told which clusters this object is about.
+impl GroupObservation {
+    /// Whether the cluster is Running. Stricter than whether it serves: no application is requested in a state such as
+    /// `Running(…)`, whose meaning is not documented.
+    pub(super) fn is_running(&self) -> bool {
+        self.state.as_deref().is_some_and(|state| state.trim().eq_ignore_ascii_case("Running"))
+    }
+}
+
+/// Why it is not known which clusters the spec means.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Problem {
+pub(super) enum Unresolved {
     /// The operator has not read the references or the cloud's list yet; the status stays as it is.
     Pending,
-    /// The RedisClusterRef does not exist.
-    ReferenceNotFound {
-        /// Which one, as a sentence.
-        message: String,
-    },
-    /// The selector cannot be used.
-    InvalidSelector {
-        /// Why, as a sentence.
-        message: String,
-    },
-    /// The selector selects no reference.
-    NoClusters {
-        /// Which selector, as a sentence.
-        message: String,
-    },
-    /// The cloud's list could not be read; the clusters stay as they were last seen.
-    Unavailable {
-        /// Why, in a word.
-        reason: CloudProblem,
-        /// Why, as a sentence that stays the same while the cause does.
-        message: String,
-    },
-}
-
-/// Why the cloud could not be read; the words are those of RedisClusterRef's conditions. Ordered from what needs a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CloudProblem {
-    /// The Secret or a key of it is missing.
-    CredentialsNotFound,
-    /// The cloud does not accept the credential.
-    CredentialsRejected,
-    /// The credential may not do this.
-    PermissionDenied,
-    /// The operator knows no endpoint for the region.
-    UnknownRegion,
-    /// Several clusters have the name.
-    AmbiguousName,
-    /// The reference is suspended, so nobody reads its cluster.
-    Suspended,
-    /// The cloud asks to slow down.
-    RateLimited,
-    /// The cloud cannot be reached or fails.
-    CloudUnavailable,
-    /// The answer could not be understood.
-    UnexpectedResponse,
-}
-
-impl CloudProblem {
-    /// The reason in a condition.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CredentialsNotFound => "CredentialsNotFound",
-            Self::CredentialsRejected => "CredentialsRejected",
-            Self::PermissionDenied => "PermissionDenied",
-            Self::UnknownRegion => "UnknownRegion",
-            Self::AmbiguousName => "AmbiguousName",
-            Self::Suspended => "Suspended",
-            Self::RateLimited => "RateLimited",
-            Self::CloudUnavailable => "CloudUnavailable",
-            Self::UnexpectedResponse => "UnexpectedResponse",
-        }
-    }
-
-    /// Whether it lasts until somebody helps.
-    pub fn stalls(self) -> bool {
-        match self {
-            Self::CredentialsNotFound
-            | Self::CredentialsRejected
-            | Self::PermissionDenied
-            | Self::UnknownRegion
-            | Self::AmbiguousName => true,
-            Self::Suspended | Self::RateLimited | Self::CloudUnavailable | Self::UnexpectedResponse => false,
-        }
-    }
+    /// The spec means no cluster: the reference or the group's clusters do not exist, or the selector matches nothing.
+    NoClusters(Problem),
+    /// The cloud's list could not be read; the clusters stay as they were last observed.
+    Unreadable(Problem),
 }
 
 /// What the cloud answered to one request for application.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ApplyResult {
+pub(super) enum ApplyResult {
     /// 2xx: it was accepted; the result shows in the sync status.
     Accepted,
-    /// 409: another operation runs. Not an attempt.
+    /// 409: another operation is under way. Not an attempt.
     Busy,
-    /// It failed.
-    Error {
-        /// The cloud's error code, or the HTTP status.
-        code: Option<String>,
-        /// What happened, as a sentence without secrets.
-        message: String,
-        /// Whether the cloud was asked at all.
-        kind: ErrorKind,
-    },
-}
-
-/// Whether a failed request counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ErrorKind {
-    /// The cloud refused, failed, or may have received it (any HTTP error but 409, a time-out, a reset): an attempt.
-    Failed,
-    /// It certainly never reached the cloud (no connection, no credential to sign it with): not an attempt.
-    NotSent,
+    /// The cloud refused it, failed, or may have received it (any HTTP error but 409 and 429, a time-out, a reset): an attempt.
+    Failed(SyncError),
+    /// It certainly never reached the cluster (no connection, no credential to sign it with, 429): a failure, but not an attempt.
+    NotSent(SyncError),
 }

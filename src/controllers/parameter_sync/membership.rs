@@ -1,34 +1,33 @@
-//! Which references each object is about, and what is known of each reference, kept once for all that are about it.
+//! Which references each object selects, and what is known of each reference, kept once for all objects that select it.
 //!
-//! Five hundred objects can select the same thousand references. What a selector selects is found once for all objects with the
+//! Five hundred objects can select the same thousand references. What a selector matches is found once for all objects with the
 //! same selector, and again only when a reference comes, goes or gets other labels. What an object needs of a reference is read
 //! once for each version of the reference, and the reference's own connection serves all.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::input::LastKnown;
-use crate::api::{RedisClusterRef, RedisParameterSync, Target, TargetQuery};
-use crate::controllers::problem::Problem;
-use crate::inventory::{Connection, Observation, Observed, Query};
+use super::reference::{ReferenceSummary, fingerprint};
+use crate::api::RedisParameterSync;
+use crate::controllers::cluster_ref::follower::Link;
+use crate::inventory::Observation;
 use crate::object_key::ObjectKey;
 use crate::runtime::store::Oldest;
 
-/// What an object is about.
+/// Which clusters the spec of an object means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Aim {
-    /// The reference of this name.
+pub(super) enum SyncScope {
+    /// That of the reference of this name.
     Reference(Box<str>),
-    /// The references that this selector selects, as JSON.
+    /// Those of the references that this selector matches; the selector as JSON.
     Selector(Box<str>),
-    /// A parameter group.
+    /// Those of a parameter group.
     Group,
 }
 
-impl Aim {
-    /// What a spec says.
-    pub fn of(sync: &RedisParameterSync) -> Self {
+impl SyncScope {
+    /// The scope that a spec gives.
+    pub(super) fn of(sync: &RedisParameterSync) -> Self {
         let spec = &sync.spec;
         match (&spec.cluster_ref, &spec.cluster_selector) {
             (Some(reference), _) => Self::Reference(reference.name.as_str().into()),
@@ -38,281 +37,239 @@ impl Aim {
     }
 }
 
-/// What an object needs to know of a reference.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Member {
-    /// It is one of NCP, whose API cannot apply parameter groups.
-    Ncp,
-    /// It is one of KakaoCloud.
-    Kakao {
-        /// What it asks its connection for.
-        want: Query,
-        /// ID of the cluster, as far as it is known.
-        id: Option<String>,
-        /// Name of the cluster, if it was seen.
-        name: Option<String>,
-        /// Whether nobody reads it.
-        is_suspended: bool,
-        /// The parameter group its status shows.
-        last_known: Option<LastKnown>,
-    },
-}
-
-impl Member {
-    /// What there is to know of a reference.
-    pub fn of(reference: &RedisClusterRef) -> Self {
-        let Ok(target @ Target::KakaoCloud { query, .. }) = reference.spec.target() else { return Self::Ncp };
-        let cluster = reference.status.as_ref().and_then(|status| status.cluster.as_ref());
-        let group = cluster.and_then(|cluster| cluster.parameter_group.as_ref());
-        Self::Kakao {
-            want: Query::new(target, cluster),
-            id: match query {
-                TargetQuery::Id(id) => Some(id.to_owned()),
-                TargetQuery::Name(_) => cluster.and_then(|cluster| cluster.id.clone()),
-            },
-            name: cluster.and_then(|cluster| cluster.name.clone()),
-            is_suspended: reference.spec.suspend,
-            last_known: group
-                .map(|group| LastKnown { group_id: group.id.clone(), sync_status: group.sync_status.clone() }),
-        }
-    }
-}
-
-/// How a reference is connected, as its own controller left it.
-#[derive(Clone, Debug)]
-pub enum Link {
-    /// To this connection.
-    Connected(Arc<Connection>),
-    /// Not at all, for this reason.
-    Blocked(Arc<Problem>),
-}
-
+/// How a reference is connected, and what was last observed of it.
 #[derive(Debug)]
-struct Linked {
+struct LinkRecord {
     link: Link,
-    /// Of what was seen, the part that matters here.
-    digest: u64,
+    /// Of [`fingerprint`].
+    fingerprint: u64,
 }
 
+/// The objects with one selector, and what it matches.
 #[derive(Debug, Default)]
-struct Selection {
-    /// The objects with this selector.
-    by: BTreeSet<Box<str>>,
-    /// The round of the references in which it was found, and with which bound.
-    found_in: Option<u64>,
+struct SelectorMatches {
+    syncs: BTreeSet<ObjectKey>,
+    /// The round of the store in which the matches were found.
+    found_in_round: Option<u64>,
     oldest: Arc<Oldest>,
 }
 
 #[derive(Debug, Default)]
-struct Namespace {
-    aims: HashMap<Box<str>, Aim>,
-    by_reference: HashMap<Box<str>, BTreeSet<Box<str>>>,
-    by_selector: HashMap<Box<str>, Selection>,
-    members: HashMap<Box<str>, Arc<Member>>,
-    links: HashMap<Box<str>, Linked>,
-    /// The round of the references that the objects were last told of.
-    told_of: u64,
+struct NamespaceMembers {
+    scopes: HashMap<ObjectKey, SyncScope>,
+    by_reference: HashMap<Box<str>, BTreeSet<ObjectKey>>,
+    by_selector: HashMap<Box<str>, SelectorMatches>,
+    /// By the reference's name.
+    summaries: HashMap<Box<str>, Arc<ReferenceSummary>>,
+    /// By the reference's name.
+    links: HashMap<Box<str>, LinkRecord>,
+    /// The round of the store of which the objects were last notified.
+    notified_round: u64,
 }
 
-/// Which references each object is about.
+/// Which references each object selects.
 #[derive(Debug, Default)]
-pub struct Membership(Mutex<HashMap<Box<str>, Namespace>>);
+pub(super) struct Membership(Mutex<HashMap<Box<str>, NamespaceMembers>>);
 
 impl Membership {
-    /// An object is about this now.
-    pub fn enter(&self, namespace: &str, name: &str, aim: Aim) {
+    /// The object has this scope now.
+    pub(super) fn set_scope(&self, sync: &ObjectKey, scope: SyncScope) {
         let mut all = self.lock();
-        let here = all.entry(namespace.into()).or_default();
-        if here.aims.get(name) == Some(&aim) {
+        let members = all.entry(sync.namespace().into()).or_default();
+        if members.scopes.get(sync) == Some(&scope) {
             return;
         }
-        here.leave(name);
-        match &aim {
-            Aim::Reference(reference) => {
-                here.by_reference.entry(reference.clone()).or_default().insert(name.into());
+        members.remove(sync);
+        match &scope {
+            SyncScope::Reference(reference) => {
+                members.by_reference.entry(reference.clone()).or_default().insert(sync.clone());
             }
-            Aim::Selector(selector) => {
-                here.by_selector.entry(selector.clone()).or_default().by.insert(name.into());
+            SyncScope::Selector(selector) => {
+                members.by_selector.entry(selector.clone()).or_default().syncs.insert(sync.clone());
             }
-            Aim::Group => {}
+            SyncScope::Group => {}
         }
-        here.aims.insert(name.into(), aim);
+        members.scopes.insert(sync.clone(), scope);
     }
 
-    /// An object is about nothing any more.
-    pub fn leave(&self, namespace: &str, name: &str) {
+    /// The object selects nothing any more.
+    pub(super) fn remove(&self, sync: &ObjectKey) {
         let mut all = self.lock();
-        let Some(here) = all.get_mut(namespace) else { return };
-        here.leave(name);
-        if here.is_empty() {
-            all.remove(namespace);
+        let Some(members) = all.get_mut(sync.namespace()) else { return };
+        members.remove(sync);
+        if members.is_empty() {
+            all.remove(sync.namespace());
         }
     }
 
-    /// What a selector selects in this round of the references, found by `find` unless another object has asked in this round.
-    pub fn selected(&self, namespace: &str, selector: &str, round: u64, find: impl FnOnce() -> Oldest) -> Arc<Oldest> {
+    /// What a selector matches in this round of the store, found by `find` unless another object has asked in this round.
+    pub(super) fn selected(
+        &self,
+        namespace: &str,
+        selector: &str,
+        round: u64,
+        find: impl FnOnce() -> Oldest,
+    ) -> Arc<Oldest> {
         {
             let all = self.lock();
-            let known = all.get(namespace).and_then(|here| here.by_selector.get(selector));
-            if let Some(known) = known.filter(|known| known.found_in == Some(round)) {
+            let known = all.get(namespace).and_then(|members| members.by_selector.get(selector));
+            if let Some(known) = known.filter(|known| known.found_in_round == Some(round)) {
                 return Arc::clone(&known.oldest);
             }
         }
         let oldest = Arc::new(find());
         let mut all = self.lock();
-        if let Some(known) = all.get_mut(namespace).and_then(|here| here.by_selector.get_mut(selector)) {
-            (known.found_in, known.oldest) = (Some(round), Arc::clone(&oldest));
+        if let Some(known) = all.get_mut(namespace).and_then(|members| members.by_selector.get_mut(selector)) {
+            (known.found_in_round, known.oldest) = (Some(round), Arc::clone(&oldest));
         }
         oldest
     }
 
-    /// What is known of a reference, read by `read` unless it is known for its present version.
-    pub fn member(&self, key: &ObjectKey, read: impl FnOnce() -> Option<Member>) -> Option<Arc<Member>> {
+    /// The summary of a reference, made by `read` unless that of its present version is known.
+    pub(super) fn summary(
+        &self,
+        reference: &ObjectKey,
+        read: impl FnOnce() -> Option<ReferenceSummary>,
+    ) -> Option<Arc<ReferenceSummary>> {
         let mut all = self.lock();
-        let here = all.entry(key.namespace().into()).or_default();
-        if let Some(known) = here.members.get(key.name()) {
+        let members = all.entry(reference.namespace().into()).or_default();
+        if let Some(known) = members.summaries.get(reference.name()) {
             return Some(Arc::clone(known));
         }
-        // Read under the lock: else an old version could be kept that was read before [`Membership::changed`] was told of a new one.
-        let member = Arc::new(read()?);
-        here.members.insert(key.name().into(), Arc::clone(&member));
-        Some(member)
+        // Read under the lock. Otherwise a version could be kept that was read before `reference_changed` was called for the next.
+        let summary = Arc::new(read()?);
+        members.summaries.insert(reference.name().into(), Arc::clone(&summary));
+        Some(summary)
     }
 
-    /// Notes that another version of a reference came, or that it is gone; gives back the objects for which that may change
-    /// something.
-    pub fn changed(
+    /// Another version of a reference came, or the reference is gone. Returns the objects for which that may change something.
+    pub(super) fn reference_changed(
         &self,
-        namespace: &str,
-        name: &str,
+        reference: &ObjectKey,
         round: u64,
-        read: impl FnOnce() -> Option<Member>,
-    ) -> Vec<Box<str>> {
+        read: impl FnOnce() -> Option<ReferenceSummary>,
+    ) -> Vec<ObjectKey> {
         let mut all = self.lock();
-        let Some(here) = all.get_mut(namespace) else { return Vec::new() };
-        if std::mem::replace(&mut here.told_of, round) != round {
-            here.members.remove(name);
-            let selections = here.by_selector.values().flat_map(|selection| &selection.by);
-            return selections.chain(here.by_reference.get(name).into_iter().flatten()).cloned().collect();
+        let Some(members) = all.get_mut(reference.namespace()) else { return Vec::new() };
+        if std::mem::replace(&mut members.notified_round, round) != round {
+            members.summaries.remove(reference.name());
+            let by_selector = members.by_selector.values().flat_map(|matches| &matches.syncs);
+            let by_name = members.by_reference.get(reference.name()).into_iter().flatten();
+            return by_selector.chain(by_name).cloned().collect();
         }
-        let Some(before) = here.members.get(name).cloned() else { return here.about(namespace, name) };
+        let Some(before) = members.summaries.get(reference.name()).cloned() else { return members.syncs_of(reference) };
         let after = read().map(Arc::new);
         if after.as_ref() == Some(&before) {
             return Vec::new();
         }
         match after {
-            Some(after) => drop(here.members.insert(name.into(), after)),
-            None => drop(here.members.remove(name)),
+            Some(after) => drop(members.summaries.insert(reference.name().into(), after)),
+            None => drop(members.summaries.remove(reference.name())),
         }
-        here.about(namespace, name)
+        members.syncs_of(reference)
     }
 
-    /// Notes how a reference is connected and what its controller saw; gives back the objects for which that is news.
-    pub fn link(&self, namespace: &str, name: &str, link: Link, seen: Option<&Observation>) -> Vec<Box<str>> {
-        let digest = digest(&link, seen);
+    /// Notes how a reference is connected and what its controller observed. Returns the objects for which that is news.
+    pub(super) fn set_link(
+        &self,
+        reference: &ObjectKey,
+        link: Link,
+        observation: Option<&Observation>,
+    ) -> Vec<ObjectKey> {
+        let fingerprint = fingerprint(&link, observation);
         let mut all = self.lock();
-        let here = all.entry(namespace.into()).or_default();
-        let before = here.links.insert(name.into(), Linked { link, digest });
-        if before.is_some_and(|before| before.digest == digest) { Vec::new() } else { here.about(namespace, name) }
+        let members = all.entry(reference.namespace().into()).or_default();
+        let record = LinkRecord { link, fingerprint };
+        let before = members.links.insert(reference.name().into(), record);
+        let is_news = before.is_none_or(|before| before.fingerprint != fingerprint);
+        if is_news { members.syncs_of(reference) } else { Vec::new() }
     }
 
-    /// How a reference is connected; none before its controller has looked at it.
-    pub fn link_of(&self, key: &ObjectKey) -> Option<Link> {
-        self.lock().get(key.namespace())?.links.get(key.name()).map(|linked| linked.link.clone())
-    }
-
-    /// A reference is not connected any more, or gone.
-    pub fn unlink(&self, namespace: &str, name: &str) {
-        let mut all = self.lock();
-        let Some(here) = all.get_mut(namespace) else { return };
-        here.links.remove(name);
-        if here.is_empty() {
-            all.remove(namespace);
-        }
-    }
-
-    /// The objects of a namespace that are about a parameter group.
-    pub fn of_groups(&self, namespace: &str) -> Vec<Box<str>> {
+    /// How a reference is connected. None before its own controller has observed it.
+    pub(super) fn link_of(&self, reference: &ObjectKey) -> Option<Link> {
         let all = self.lock();
-        let aims = all.get(namespace).into_iter().flat_map(|here| &here.aims);
-        aims.filter(|(_, aim)| **aim == Aim::Group).map(|(name, _)| name.clone()).collect()
+        let record = all.get(reference.namespace())?.links.get(reference.name())?;
+        Some(record.link.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Namespace>> {
+    /// A reference is not connected any more, or is gone.
+    pub(super) fn clear_link(&self, reference: &ObjectKey) {
+        let mut all = self.lock();
+        let Some(members) = all.get_mut(reference.namespace()) else { return };
+        members.links.remove(reference.name());
+        if members.is_empty() {
+            all.remove(reference.namespace());
+        }
+    }
+
+    /// The objects of a namespace whose spec names a parameter group.
+    pub(super) fn with_parameter_group(&self, namespace: &str) -> Vec<ObjectKey> {
+        let all = self.lock();
+        let scopes = all.get(namespace).into_iter().flat_map(|members| &members.scopes);
+        scopes.filter(|(_, scope)| **scope == SyncScope::Group).map(|(sync, _)| sync.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, NamespaceMembers>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Namespace {
-    fn leave(&mut self, name: &str) {
-        match self.aims.remove(name) {
-            Some(Aim::Reference(reference)) => {
-                if let Some(by) = self.by_reference.get_mut(&reference) {
-                    by.remove(name);
-                    if by.is_empty() {
+impl NamespaceMembers {
+    fn remove(&mut self, sync: &ObjectKey) {
+        match self.scopes.remove(sync) {
+            Some(SyncScope::Reference(reference)) => {
+                if let Some(syncs) = self.by_reference.get_mut(&reference) {
+                    syncs.remove(sync);
+                    if syncs.is_empty() {
                         self.by_reference.remove(&reference);
                     }
                 }
             }
-            Some(Aim::Selector(selector)) => {
-                if let Some(selection) = self.by_selector.get_mut(&selector) {
-                    selection.by.remove(name);
-                    if selection.by.is_empty() {
+            Some(SyncScope::Selector(selector)) => {
+                if let Some(matches) = self.by_selector.get_mut(&selector) {
+                    matches.syncs.remove(sync);
+                    if matches.syncs.is_empty() {
                         self.by_selector.remove(&selector);
                     }
                 }
             }
-            Some(Aim::Group) | None => {}
+            Some(SyncScope::Group) | None => {}
         }
         if self.by_reference.is_empty() && self.by_selector.is_empty() {
-            self.members.clear();
+            self.summaries.clear();
         }
     }
 
-    /// The objects that are about a reference.
-    fn about(&self, namespace: &str, name: &str) -> Vec<Box<str>> {
-        let key = ObjectKey::new(namespace, name);
-        let selections =
-            self.by_selector.values().filter(|selection| selection.oldest.keys.binary_search(&key).is_ok());
-        let by_name = self.by_reference.get(name).into_iter();
-        selections.map(|selection| &selection.by).chain(by_name).flatten().cloned().collect()
+    /// The objects that select a reference.
+    fn syncs_of(&self, reference: &ObjectKey) -> Vec<ObjectKey> {
+        let selectors =
+            self.by_selector.values().filter(|matches| matches.oldest.keys.binary_search(reference).is_ok());
+        let by_name = self.by_reference.get(reference.name()).into_iter();
+        selectors.map(|matches| &matches.syncs).chain(by_name).flatten().cloned().collect()
     }
 
     fn is_empty(&self) -> bool {
-        self.aims.is_empty() && self.links.is_empty()
+        self.scopes.is_empty() && self.links.is_empty()
     }
-}
-
-/// A number that is another when something else is to be said of the parameter group.
-fn digest(link: &Link, seen: Option<&Observation>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    match link {
-        Link::Connected(connection) => connection.label().hash(&mut hasher),
-        Link::Blocked(problem) => (problem.reason, &problem.message).hash(&mut hasher),
-    }
-    let Some(seen) = seen else { return hasher.finish() };
-    seen.problem.as_ref().map(|problem| Problem::from(&**problem).message).hash(&mut hasher);
-    std::mem::discriminant(&seen.observed).hash(&mut hasher);
-    if let Observed::Found(found) = &seen.observed {
-        found.state().hash(&mut hasher);
-        found.parameters_read_at.is_some().hash(&mut hasher);
-        let group = found.parameter_group();
-        group.map(|group| (&group.id, &group.name, &group.sync_status)).hash(&mut hasher);
-    }
-    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Reason;
+    use crate::api::{Provider, Reason};
+    use crate::controllers::problem::Problem;
+    use crate::inventory::Query;
 
-    fn selector(label: &str) -> Aim {
-        Aim::Selector(label.into())
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("shop", name)
+    }
+
+    fn selector(label: &str) -> SyncScope {
+        SyncScope::Selector(label.into())
     }
 
     fn selects(names: &[&str]) -> impl FnOnce() -> Oldest {
-        let keys: Vec<ObjectKey> = names.iter().map(|name| ObjectKey::new("shop", name)).collect();
+        let keys: Vec<ObjectKey> = names.iter().map(|name| key(name)).collect();
         || Oldest { total: keys.len(), keys }
     }
 
@@ -320,15 +277,15 @@ mod tests {
         Link::Blocked(Arc::new(Problem::new(Reason::CredentialsNotFound, why)))
     }
 
-    fn names(names: &[Box<str>]) -> Vec<&str> {
-        names.iter().map(|name| &**name).collect()
+    fn names(keys: &[ObjectKey]) -> Vec<&str> {
+        keys.iter().map(ObjectKey::name).collect()
     }
 
     #[test]
-    fn what_a_selector_selects_is_found_once_for_all_who_have_it() {
+    fn what_a_selector_matches_is_found_once_for_all_objects_that_have_it() {
         let (membership, mut found) = (Membership::default(), 0);
         for number in 0..500 {
-            membership.enter("shop", &number.to_string(), selector("all"));
+            membership.set_scope(&key(&number.to_string()), selector("all"));
         }
         for round in [1, 1, 2] {
             for _ in 0..500 {
@@ -343,58 +300,63 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_read_once_for_each_version_and_is_news_only_to_those_about_it() {
-        let membership = Membership::default();
-        let (key, mut reads) = (ObjectKey::new("shop", "a"), 0);
-        membership.enter("shop", "all", selector("all"));
-        membership.enter("shop", "none", selector("none"));
-        membership.enter("shop", "one", Aim::Reference("a".into()));
+    fn a_reference_is_read_once_for_each_version_and_is_news_only_to_objects_that_select_it() {
+        let (membership, mut reads) = (Membership::default(), 0);
+        membership.set_scope(&key("all"), selector("all"));
+        membership.set_scope(&key("none"), selector("none"));
+        membership.set_scope(&key("one"), SyncScope::Reference("a".into()));
         membership.selected("shop", "all", 0, selects(&["a", "b"]));
         membership.selected("shop", "none", 0, selects(&[]));
         for _ in 0..3 {
-            membership.member(&key, || {
+            membership.summary(&key("a"), || {
                 reads += 1;
-                Some(Member::Ncp)
+                Some(ReferenceSummary::NotSupported(Provider::Ncp))
             });
         }
         assert_eq!(reads, 1);
-        let changed = |member| membership.changed("shop", "a", 0, || member);
-        assert!(changed(Some(Member::Ncp)).is_empty(), "a heartbeat");
-        let suspended =
-            Member::Kakao { want: Query::Id("1".into()), id: None, name: None, is_suspended: true, last_known: None };
+        let changed = |summary| membership.reference_changed(&key("a"), 0, || summary);
+        assert!(changed(Some(ReferenceSummary::NotSupported(Provider::Ncp))).is_empty(), "a heartbeat");
+        let suspended = ReferenceSummary::Kakao {
+            query: Query::Id("1".into()),
+            id: None,
+            name: None,
+            is_suspended: true,
+            shown_group: None,
+        };
         assert_eq!(names(&changed(Some(suspended.clone()))), ["all", "one"]);
-        assert_eq!(*membership.member(&key, || None).unwrap(), suspended);
-        let mut everybody = membership.changed("shop", "c", 1, || None);
-        everybody.sort();
-        assert_eq!(names(&everybody), ["all", "none"], "whom it selects is found anew");
-        assert!(membership.changed("shop", "c", 1, || None).is_empty());
-        assert!(membership.changed("bank", "c", 1, || None).is_empty());
+        assert_eq!(*membership.summary(&key("a"), || None).unwrap(), suspended);
+        let mut all = membership.reference_changed(&key("c"), 1, || None);
+        all.sort();
+        assert_eq!(names(&all), ["all", "none"], "what their selectors match is found anew");
+        assert!(membership.reference_changed(&key("c"), 1, || None).is_empty());
+        assert!(membership.reference_changed(&ObjectKey::new("bank", "c"), 1, || None).is_empty());
     }
 
     #[test]
     fn a_connection_is_news_when_something_else_is_to_be_said_of_it() {
         let membership = Membership::default();
-        membership.enter("shop", "all", selector("all"));
+        membership.set_scope(&key("all"), selector("all"));
         membership.selected("shop", "all", 0, selects(&["a"]));
-        assert_eq!(names(&membership.link("shop", "a", blocked("no Secret"), None)), ["all"]);
-        assert!(membership.link("shop", "a", blocked("no Secret"), None).is_empty());
-        assert_eq!(names(&membership.link("shop", "a", blocked("no key"), None)), ["all"]);
-        assert!(membership.link("shop", "b", blocked("no Secret"), None).is_empty(), "nobody is about it");
+        assert_eq!(names(&membership.set_link(&key("a"), blocked("no Secret"), None)), ["all"]);
+        assert!(membership.set_link(&key("a"), blocked("no Secret"), None).is_empty());
+        assert_eq!(names(&membership.set_link(&key("a"), blocked("no key"), None)), ["all"]);
+        assert!(membership.set_link(&key("b"), blocked("no Secret"), None).is_empty(), "no object selects it");
     }
 
     #[test]
-    fn nothing_is_left_of_who_is_gone() {
+    fn nothing_is_left_of_objects_that_are_gone() {
         let membership = Membership::default();
-        for (name, aim) in [("a", selector("all")), ("b", Aim::Reference("r".into())), ("c", Aim::Group)] {
-            membership.enter("shop", name, selector("other"));
-            membership.enter("shop", name, aim);
+        for (name, scope) in [("a", selector("all")), ("b", SyncScope::Reference("r".into())), ("c", SyncScope::Group)]
+        {
+            membership.set_scope(&key(name), selector("other"));
+            membership.set_scope(&key(name), scope);
         }
-        assert_eq!(names(&membership.of_groups("shop")), ["c"]);
-        membership.link("shop", "r", blocked("no Secret"), None);
-        membership.member(&ObjectKey::new("shop", "r"), || Some(Member::Ncp));
-        ["a", "b", "c"].iter().for_each(|name| membership.leave("shop", name));
-        assert!(membership.lock()["shop"].members.is_empty());
-        membership.unlink("shop", "r");
+        assert_eq!(names(&membership.with_parameter_group("shop")), ["c"]);
+        membership.set_link(&key("r"), blocked("no Secret"), None);
+        membership.summary(&key("r"), || Some(ReferenceSummary::NotSupported(Provider::Ncp)));
+        ["a", "b", "c"].iter().for_each(|name| membership.remove(&key(name)));
+        assert!(membership.lock()["shop"].summaries.is_empty());
+        membership.clear_link(&key("r"));
         assert!(membership.lock().is_empty());
     }
 }

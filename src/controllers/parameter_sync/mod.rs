@@ -1,35 +1,40 @@
 //! `RedisParameterSync`: keeps the parameter groups of some clusters applied.
 //!
-//! A pass is `plan` → write `Plan::status` → ask the cloud for each of `Plan::applies` → `Plan::record` → write again.
-//! Everything but [`reconcile`] and [`targets`] is pure: the time, the jitter and what the cloud said are arguments.
+//! A pass is `observe` → `plan` → write the status → request each of the plan's applications → write the status with the answers.
+//! The plan is pure: the time, the jitter and what the cloud said are arguments. From below: `messages`, `input`, `entry` and `policy`
+//! (one cluster's stored episode, and the rules for it), `episode` (the plan for one cluster), `status` and `events`, `plan` (for all
+//! clusters of an object). What is remembered between passes: `membership`, `ownership`, `apply_slots`, `reminders`.
 //!
 //! Invariants, each held by a property test:
-//! - An attempt is counted in the status of the plan that asks for it, so a crash after the write costs one attempt and never
-//!   adds a request: in one episode a cluster is asked for at most `maxAttempts` times (a 409 is no attempt).
+//! - An attempt is counted in the status before the application is requested. A crash after that write costs one attempt and never
+//!   adds a request: in one episode at most `maxAttempts` applications of a cluster are requested (a 409 is no attempt).
 //! - The same input gives the same status, and planning again on that status changes nothing.
-//! - `Reconciling` and `Stalled` never stand together, and `Ready` is True only if there are clusters and all are In-Sync.
+//! - `Reconciling` and `Stalled` are never both present, and `Ready` is True only if there are clusters and all are In-Sync.
 
-mod backoff;
-pub mod coverage;
+mod apply;
+mod apply_slots;
+mod claims;
+pub mod context;
+mod entry;
 mod episode;
 mod events;
 mod input;
-pub mod membership;
+mod membership;
+mod messages;
+mod not_ready;
+mod notify;
+mod observe;
+mod ownership;
 mod plan;
+mod policy;
 mod reconcile;
-pub mod reminders;
+mod reference;
+pub(crate) mod reminders;
+mod seed;
 mod status;
-pub(super) mod targets;
-mod text;
-pub mod turns;
-
-pub use backoff::delay;
-pub use events::{Event, EventType};
-pub use input::{
-    ApplyResult, CloudProblem, Elsewhere, ErrorKind, Input, LastKnown, Observation, Outcome, Problem, Target,
-};
-pub use plan::{Apply, MAX_APPLIES_PER_PASS, Plan, plan};
-pub use status::{MAX_CLUSTERS_SHOWN, SHOWN_WHOLE};
+mod sync_status;
+mod times;
+mod write;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Leader election as a pure state machine: what the Lease said and when, and what to ask the API server next.
+//! Leader election as a pure state machine: from what the Lease said and when, to the next request to the API server.
 //!
 //! The times of a Lease are other machines' clocks, so they decide nothing here. A process judges a Lease by how long it has
 //! seen it unchanged, and its own leadership by when it sent its last successful renewal, both on its own monotonic clock
@@ -11,24 +11,24 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A Lease that did not change for so long has lost its holder.
-pub const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// Leadership ends so long after the last successful renewal was sent. The 5 s less than [`LEASE_DURATION`] are for what is
-/// under way to come to its end, and for clocks that run at different speeds.
-pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// A Lease that did not change for this long has lost its holder.
+pub(super) const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// Leadership ends this long after the last successful renewal was sent. The 5 s less than [`LEASE_DURATION`] let work under way
+/// finish, and allow for clocks of different speed.
+pub(super) const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often the leader renews.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often a standby reads the Lease: a released one is taken within this time.
 const READ_EVERY: Duration = Duration::from_secs(1);
 /// Wait after a request that failed.
 const RETRY: Duration = Duration::from_millis(500);
-/// A request without an answer for so long is given up. Three of them fit into [`RENEW_DEADLINE`], so one dead connection
-/// does not cost the leadership.
+/// A request without an answer for this long is given up. Three of them fit into [`RENEW_DEADLINE`], so one dead connection does not
+/// end the leadership.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The fields of a Lease that matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
+pub(super) struct LeaseRecord {
     /// `holderIdentity`; none if it was released.
     pub holder: Option<String>,
     /// `leaseDurationSeconds`.
@@ -41,37 +41,37 @@ pub struct Record {
     pub transitions: i32,
 }
 
-impl Record {
-    /// A holder's promise, but never less than this program's own, since a lower number may be anybody's typing error.
+impl LeaseRecord {
+    /// The duration that the holder wrote, but never less than this program's own: a lower number may be a typing error.
     fn duration(&self) -> Duration {
         let seconds = self.duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
         seconds.map_or(LEASE_DURATION, Duration::from_secs).max(LEASE_DURATION)
     }
 }
 
-/// What to ask the API server.
+/// A request to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
+pub(super) enum LeaseRequest {
     /// Read the Lease.
     Read,
     /// Create the Lease.
-    Create(Record),
+    Create(LeaseRecord),
     /// Write the Lease, if it still has this resourceVersion.
     Update {
         /// `metadata.resourceVersion`, as last seen.
         version: String,
-        /// What it is to say.
-        record: Record,
+        /// What to write.
+        record: LeaseRecord,
     },
 }
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(super) enum LeaseAnswer {
     /// The Lease as it stands now: read, created or updated.
     Lease {
         /// What it says.
-        record: Record,
+        record: LeaseRecord,
         /// `metadata.resourceVersion`.
         version: String,
     },
@@ -85,18 +85,18 @@ pub enum Answer {
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Ask the API server, until this time at the latest; then report to [`Election::answered`].
-    Ask(Request, Instant),
-    /// Nothing until this time.
+pub(super) enum ElectionStep {
+    /// Send the request, wait until this time at the latest, and report to [`Election::answered`].
+    Ask(LeaseRequest, Instant),
+    /// Do nothing until this time.
     Wait(Instant),
-    /// This process led and does not any more.
+    /// This process has led, and must not work any more.
     Lost(Loss),
 }
 
 /// Why leadership ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Loss {
+pub(crate) enum Loss {
     /// No renewal succeeded in time.
     #[error("the Lease could not be renewed for {} s", RENEW_DEADLINE.as_secs())]
     NotRenewed,
@@ -110,8 +110,8 @@ pub enum Loss {
 
 /// The Lease as this process last saw it.
 #[derive(Clone, Debug)]
-struct Seen {
-    record: Record,
+struct SeenLease {
+    record: LeaseRecord,
     version: String,
     /// When this process first saw this record.
     since: Instant,
@@ -119,7 +119,7 @@ struct Seen {
 
 /// The next request.
 #[derive(Clone, Copy, Debug)]
-enum Next {
+enum NextRequest {
     Read,
     Create,
     Update,
@@ -127,10 +127,10 @@ enum Next {
 
 /// One process's part in the election.
 #[derive(Clone, Debug)]
-pub struct Election {
+pub(super) struct Election {
     identity: String,
-    seen: Option<Seen>,
-    next: Next,
+    seen: Option<SeenLease>,
+    next: NextRequest,
     not_before: Option<Instant>,
     /// Until when this process leads, once it has won.
     leads_until: Option<Instant>,
@@ -138,54 +138,57 @@ pub struct Election {
 }
 
 impl Election {
-    /// For a process with this identity, which no other has or had.
-    pub fn new(identity: String) -> Self {
-        Self { identity, seen: None, next: Next::Read, not_before: None, leads_until: None, loss: None }
+    /// For a process with this identity, which no other process has or had.
+    pub(super) fn new(identity: String) -> Self {
+        Self { identity, seen: None, next: NextRequest::Read, not_before: None, leads_until: None, loss: None }
     }
 
     /// Until when this process leads unless it renews; none if it does not lead.
-    pub fn leads_until(&self) -> Option<Instant> {
+    pub(super) fn leads_until(&self) -> Option<Instant> {
         if self.loss.is_some() { None } else { self.leads_until }
     }
 
-    /// Who holds the Lease, as last seen.
-    pub fn holder(&self) -> Option<&str> {
+    /// The holder of the Lease, as last seen.
+    pub(super) fn holder(&self) -> Option<&str> {
         self.seen.as_ref()?.record.holder.as_deref()
     }
 
     /// What to do at `now`. `clock` is the time of the day to write into the Lease, for people and for other programs.
-    pub fn step(&self, now: Instant, clock: Timestamp) -> Step {
+    pub(super) fn step(&self, now: Instant, clock: Timestamp) -> ElectionStep {
         if let Some(loss) = &self.loss {
-            return Step::Lost(loss.clone());
+            return ElectionStep::Lost(loss.clone());
         }
         if self.leads_until.is_some_and(|until| now >= until) {
-            return Step::Lost(Loss::NotRenewed);
+            return ElectionStep::Lost(Loss::NotRenewed);
         }
         let no_later = |time: Instant| self.leads_until.map_or(time, |until| time.min(until));
         if let Some(time) = self.not_before.filter(|time| *time > now) {
-            return Step::Wait(no_later(time));
+            return ElectionStep::Wait(no_later(time));
         }
-        Step::Ask(self.request(clock), no_later(now + REQUEST_DEADLINE))
+        ElectionStep::Ask(self.request(clock), no_later(now + REQUEST_DEADLINE))
     }
 
-    fn request(&self, clock: Timestamp) -> Request {
+    fn request(&self, clock: Timestamp) -> LeaseRequest {
         match (self.next, &self.seen) {
-            (Next::Update, Some(seen)) => {
-                Request::Update { version: seen.version.clone(), record: self.own_record(Some(&seen.record), clock) }
+            (NextRequest::Update, Some(seen)) => LeaseRequest::Update {
+                version: seen.version.clone(),
+                record: self.own_record(Some(&seen.record), clock),
+            },
+            (NextRequest::Create, seen) => {
+                LeaseRequest::Create(self.own_record(seen.as_ref().map(|seen| &seen.record), clock))
             }
-            (Next::Create, seen) => Request::Create(self.own_record(seen.as_ref().map(|seen| &seen.record), clock)),
-            _ => Request::Read,
+            _ => LeaseRequest::Read,
         }
     }
 
     /// What this process writes over `before`.
-    fn own_record(&self, before: Option<&Record>, clock: Timestamp) -> Record {
+    fn own_record(&self, before: Option<&LeaseRecord>, clock: Timestamp) -> LeaseRecord {
         let before = before.cloned().unwrap_or_default();
         let is_mine = self.is_mine(&before);
         // A renewal always differs from the one before, even if this machine's clock stands still or goes back.
         let after_last = before.renewed.and_then(|last| last.checked_add(SignedDuration::from_micros(1)).ok());
         let renewed = if is_mine { after_last.map_or(clock, |least| least.max(clock)) } else { clock };
-        Record {
+        LeaseRecord {
             holder: Some(self.identity.clone()),
             duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             acquired: if is_mine { before.acquired } else { Some(clock) },
@@ -195,41 +198,43 @@ impl Election {
     }
 
     /// Takes in what came of a request that was sent at `sent`.
-    pub fn answered(&mut self, request: &Request, answer: Answer, sent: Instant, now: Instant) {
+    pub(super) fn answered(&mut self, request: &LeaseRequest, answer: LeaseAnswer, sent: Instant, now: Instant) {
         match (request, answer) {
-            // A creation that finds nothing has no namespace to create it in.
-            (_, Answer::Unknown) | (Request::Create(_), Answer::Absent) => self.not_before = Some(now + RETRY),
-            (Request::Read, Answer::Lease { record, version }) => self.looked(record, version, now),
-            (Request::Create(_) | Request::Update { .. }, Answer::Lease { record, version }) => {
+            // A creation that is answered with "not found" lacks the namespace.
+            (_, LeaseAnswer::Unknown) | (LeaseRequest::Create(_), LeaseAnswer::Absent) => {
+                self.not_before = Some(now + RETRY);
+            }
+            (LeaseRequest::Read, LeaseAnswer::Lease { record, version }) => self.looked(record, version, now),
+            (LeaseRequest::Create(_) | LeaseRequest::Update { .. }, LeaseAnswer::Lease { record, version }) => {
                 self.wrote(record, version, sent, now);
             }
-            (_, Answer::Absent) => self.is_absent(now),
-            // What stands there now decides.
-            (_, Answer::Conflict) => self.ask_at(Next::Read, now),
+            (_, LeaseAnswer::Absent) => self.is_absent(now),
+            // The Lease as it is now decides.
+            (_, LeaseAnswer::Conflict) => self.ask_at(NextRequest::Read, now),
         }
     }
 
-    fn ask_at(&mut self, next: Next, time: Instant) {
+    fn ask_at(&mut self, next: NextRequest, time: Instant) {
         self.next = next;
         self.not_before = Some(time);
     }
 
-    fn wrote(&mut self, record: Record, version: String, sent: Instant, now: Instant) {
+    fn wrote(&mut self, record: LeaseRecord, version: String, sent: Instant, now: Instant) {
         if !self.is_mine(&record) {
-            // The API server stores what it is sent, unless an admission webhook does as it likes.
+            // An admission webhook changed what was written.
             return self.looked(record, version, now);
         }
-        self.seen = Some(Seen { record, version, since: now });
+        self.seen = Some(SeenLease { record, version, since: now });
         let until = sent + RENEW_DEADLINE;
-        // A first answer that comes this late is no leadership; the Lease is written once more.
+        // A first answer this late gives no leadership. The Lease is written once more.
         if self.leads_until.is_some() || until > now {
             self.leads_until = Some(until);
-            return self.ask_at(Next::Update, sent + RENEW_EVERY);
+            return self.ask_at(NextRequest::Update, sent + RENEW_EVERY);
         }
-        self.ask_at(Next::Update, now);
+        self.ask_at(NextRequest::Update, now);
     }
 
-    fn looked(&mut self, record: Record, version: String, now: Instant) {
+    fn looked(&mut self, record: LeaseRecord, version: String, now: Instant) {
         let since = self.seen.as_ref().filter(|seen| seen.record == record).map_or(now, |seen| seen.since);
         let is_mine = self.is_mine(&record);
         if self.leads_until.is_some() && !is_mine {
@@ -238,16 +243,16 @@ impl Election {
         }
         let holder_gone_at = since + record.duration();
         let is_free = is_mine || record.holder.as_ref().is_none_or(String::is_empty) || now >= holder_gone_at;
-        self.seen = Some(Seen { record, version, since });
+        self.seen = Some(SeenLease { record, version, since });
         if is_free {
-            self.ask_at(Next::Update, now);
+            self.ask_at(NextRequest::Update, now);
         } else {
-            self.ask_at(Next::Read, holder_gone_at.min(now + READ_EVERY));
+            self.ask_at(NextRequest::Read, holder_gone_at.min(now + READ_EVERY));
         }
     }
 
-    /// Somebody deleted the Lease. Its holder, which may well be alive, creates it again; a standby waits for that as long as
-    /// for any renewal.
+    /// Somebody deleted the Lease. Its holder may still be alive and create it again. A standby waits for that as long as for a
+    /// renewal.
     fn is_absent(&mut self, now: Instant) {
         let gone_at = match &self.seen {
             Some(seen) if self.leads_until.is_none() && seen.record.holder.is_some() && !self.is_mine(&seen.record) => {
@@ -256,20 +261,20 @@ impl Election {
             _ => now,
         };
         if now >= gone_at {
-            self.ask_at(Next::Create, now);
+            self.ask_at(NextRequest::Create, now);
         } else {
-            self.ask_at(Next::Read, gone_at.min(now + READ_EVERY));
+            self.ask_at(NextRequest::Read, gone_at.min(now + READ_EVERY));
         }
     }
 
-    /// What gives the Lease back; none if this process does not hold it.
-    pub fn release(&self) -> Option<Request> {
+    /// The request that releases the Lease; none if this process does not hold it.
+    pub(super) fn release(&self) -> Option<LeaseRequest> {
         let seen = self.seen.as_ref().filter(|seen| self.is_mine(&seen.record))?;
-        let record = Record { transitions: seen.record.transitions, ..Record::default() };
-        Some(Request::Update { version: seen.version.clone(), record })
+        let record = LeaseRecord { transitions: seen.record.transitions, ..LeaseRecord::default() };
+        Some(LeaseRequest::Update { version: seen.version.clone(), record })
     }
 
-    fn is_mine(&self, record: &Record) -> bool {
+    fn is_mine(&self, record: &LeaseRecord) -> bool {
         record.holder.as_deref() == Some(self.identity.as_str())
     }
 }

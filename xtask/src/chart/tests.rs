@@ -111,7 +111,6 @@ fn the_chart_is_of_the_operator_s_version() {
 
 /// What is looked at is what the operator tells.
 mod queries {
-    use managed_redis_operator::cloud::{Provider, RequestObserver as _};
     use managed_redis_operator::metrics::Metrics;
 
     use super::*;
@@ -120,11 +119,12 @@ mod queries {
     fn exposition() -> BTreeMap<String, BTreeSet<String>> {
         let metrics = Metrics::new();
         metrics.reconciled("RedisClusterRef", "applied", 0.01);
-        metrics.observe(Provider::Ncp, "getCloudDBInstanceList", "200", 0.1);
-        metrics.poll_age(Provider::Ncp, "0a1b2c3d", 3.0);
-        metrics.clusters(Provider::Ncp, "running", 2);
+        metrics.cloud_request("NCP", "getCloudDBInstanceList", "200", 0.1);
+        metrics.poll_age("NCP", "0a1b2c3d", 3.0);
+        metrics.clusters("NCP", "running", 2);
         metrics.cluster_ready("a", "b", true);
         metrics.parameter_sync_failing("a", "b", 1);
+        metrics.flush_phase("Unknown");
         metrics.status_written("RedisClusterRef");
         metrics.watches("RedisClusterRef", 0, 1.0);
         let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

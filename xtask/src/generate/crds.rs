@@ -100,8 +100,9 @@ mod tests {
     #[test]
     fn every_kind_has_a_file_that_the_kustomization_names() {
         let files = files().unwrap();
-        let names = ["redisclusterrefs", "redisflushrequests", "redisparametersyncs"]
-            .map(|plural| format!("managedredis.dev_{plural}.yaml"));
+        let plurals: Vec<String> = crds().into_iter().map(|crd| crd.spec.names.plural).collect();
+        assert_eq!(plurals[..3], ["redisclusterrefs", "redisflushrequests", "redisparametersyncs"]);
+        let names: Vec<String> = plurals.iter().map(|plural| format!("managedredis.dev_{plural}.yaml")).collect();
         let kustomization = &files[&kustomization()];
         for name in &names {
             assert!(kustomization.contains(&format!("  - {name}\n")), "{kustomization}");

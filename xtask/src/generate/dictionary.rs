@@ -30,7 +30,7 @@ fn kakao() -> Value {
     cluster["subnetIDs"] = json!(["", ""]);
     cluster["subnetAssignments"] = json!([{ "primary": "", "replicas": [""] }, { "primary": "", "replicas": [""] }]);
     cluster["parameterGroup"] = json!({ "id": "", "name": "", "syncStatus": "In-Sync" });
-    let mut object = object("KakaoCloud", "Running", cluster);
+    let mut object = object("KakaoCloud", "Running", &cluster);
     object["spec"]["kakaoCloud"] = json!({
         "region": DEFAULT_KAKAO_REGION, "clusterID": "", "clusterName": "",
         "credentialsSecretRef": { "name": "kakaocloud" },
@@ -52,7 +52,7 @@ fn ncp() -> Value {
                 "createdAt": TIME, "startedAt": TIME })
     };
     cluster["nodes"] = json!([node("Master"), node("HiddenMaster")]);
-    let mut object = object("NCP", "running", cluster);
+    let mut object = object("NCP", "running", &cluster);
     object["spec"]["ncp"] = json!({
         "site": "Public", "cloudDBInstanceNo": "", "cloudDBServiceName": "", "credentialsSecretRef": { "name": "ncp" },
     });
@@ -68,7 +68,7 @@ fn cluster(mode: &str, shards: i32, nodes: i32) -> Value {
     })
 }
 
-fn object(provider: &str, state: &str, cluster: Value) -> Value {
+fn object(provider: &str, state: &str, cluster: &Value) -> Value {
     let condition = |type_: &str, reason: &str, message: &str| {
         json!({ "type": type_, "status": "True", "reason": reason, "message": message, "observedGeneration": 1,
                 "lastTransitionTime": TIME })

@@ -42,7 +42,9 @@ pub fn file(generated: &Files) -> Result<(String, String), GenerateError> {
                 append(&mut text, crd.strip_prefix(HEADER).unwrap_or(crd));
             }
         } else {
-            append(&mut text, &with_images(&read(&format!("{FOLDER}/{resource}"))?, &kustomization.images));
+            let path = format!("{FOLDER}/{resource}");
+            let part = generated.get(&path).cloned().map_or_else(|| read(&path), Ok)?;
+            append(&mut text, &with_images(&part, &kustomization.images));
         }
     }
     let path = format!("{FOLDER}/install.yaml");

@@ -2,6 +2,7 @@
 //!
 //! - `crds/`, from the types of the operator's `api` module
 //! - the chart's CRD templates, from the same
+//! - the lists of kinds in the roles of the chart and of `deploy/`, from the same
 //! - `deploy/install.yaml`, from what `deploy/kustomization.yaml` names
 //! - the table of values in the chart's README, from the comments of `values.yaml`
 //! - the dictionary of the operator's packing, from the types of the `api` module
@@ -9,6 +10,7 @@
 mod crds;
 mod dictionary;
 mod install;
+mod kinds;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -156,6 +158,9 @@ pub fn installed() -> Result<Vec<CustomResourceDefinition>, GenerateError> {
 fn files() -> Result<Files, GenerateError> {
     let mut files = crds::files()?;
     files.extend(crds::templates()?);
+    for path in kinds::FILES {
+        files.insert(path.to_owned(), kinds::update(&read(path)?));
+    }
     let (path, text) = install::file(&files)?;
     files.insert(path, text);
     let (path, text) = values::readme()?;

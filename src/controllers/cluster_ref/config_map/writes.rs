@@ -84,10 +84,10 @@ impl ConfigMapWrites {
     }
 
     /// Forgets a reference that is gone.
-    pub fn forget(&self, namespace: &str, name: &str) {
+    pub fn forget(&self, key: &ObjectKey) {
         let mut states = self.lock();
         if !states.is_empty() {
-            states.remove(&ObjectKey::new(namespace, name));
+            states.remove(key);
         }
     }
 
@@ -194,7 +194,7 @@ mod tests {
         }
         assert_eq!(writes.begin(&key("hangs", "one-more"), true, now), Err(crowded()));
         assert_eq!(writes.begin(&key("shop", "carts"), false, now), Ok(PATIENCE));
-        writes.forget("hangs", "0");
+        writes.forget(&key("hangs", "0"));
         assert!(writes.begin(&key("hangs", "one-more"), false, now).is_ok());
     }
 

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -14,7 +15,7 @@ use super::super::session::Session;
 use super::Executor;
 use crate::api::{FIELD_MANAGER, RedisFlushRequest};
 use crate::backoff::Backoff;
-use crate::runtime::runner::ReconcileError;
+use crate::runtime::reconcile::ReconcileError;
 
 /// Failed writes in a row after which a reconcile ends.
 const MAX_FAILED_WRITES: u32 = 5;
@@ -52,25 +53,20 @@ impl Executor {
         session: &Session,
         write: &StatusWrite,
     ) -> Result<EffectReport, ReconcileError> {
-        let patch = json!({
-            "apiVersion": RedisFlushRequest::api_version(&()),
-            "kind": RedisFlushRequest::kind(&()),
-            "metadata": {
-                "name": session.object.name,
-                "uid": session.object.uid,
-                "resourceVersion": session.object.resource_version,
-            },
-            "status": write.status,
-        });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let written = self.requests().patch_status(&session.object.name, &params, &Patch::Apply(&patch)).await;
+        let object = ObjectMeta {
+            namespace: self.object.namespace(),
+            name: Some(session.object.name.clone()),
+            uid: Some(session.object.uid.clone()),
+            ..ObjectMeta::default()
+        };
+        let version = Some(session.object.resource_version.as_str());
+        let written = self.ctx.statuses.apply_and_read::<RedisFlushRequest>(&object, version, &write.status).await;
         let report = self.after_write("status", session, written)?;
-        if matches!(report, EffectReport::Object(_)) {
-            self.ctx.metrics.status_written("RedisFlushRequest");
-            if let Some(phase) = write.status.phase.filter(|phase| *phase != session.object.phase()) {
-                self.ctx.metrics.flush_phase(phase.as_str());
-                info!(phase = phase.as_str(), message = write.status.message.as_deref(), "flush request");
-            }
+        if matches!(report, EffectReport::Object(_))
+            && let Some(phase) = write.status.phase.filter(|phase| *phase != session.object.phase())
+        {
+            self.ctx.metrics.flush_phase(phase.as_str());
+            info!(phase = phase.as_str(), message = write.status.message.as_deref(), "flush request");
         }
         self.note_if_done(&report, write.note.as_ref());
         Ok(report)

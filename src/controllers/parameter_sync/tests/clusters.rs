@@ -26,7 +26,7 @@ fn each_word_of_a_first_observation_has_its_phase() {
         (Some("Partial-Sync"), SyncPhase::Applying, 1),
     ] {
         let mut story = Story::new();
-        let plan = story.pass(&[target("a", Outcome::Observed(observation(word, 0)))], 0);
+        let plan = story.pass(&[observed("a", ClusterObservation::Read(observation(word, 0)))], 0);
         assert_eq!((story.phase(), plan.applies.len()), (phase, applies), "{word:?}");
         assert_eq!(story.entry("a").sync_status.as_deref(), word, "the provider's own word stays");
         assert_eq!(story.entry("a").sync_status_since.as_ref().unwrap().0, at(0));
@@ -81,7 +81,7 @@ fn another_word_ends_the_settle_time() {
 #[test]
 fn a_word_that_disappears_and_comes_back_is_no_other_word() {
     let mut story = accepted();
-    story.pass(&[target("a", Outcome::Observed(observation(None, 2)))], 2);
+    story.pass(&[observed("a", ClusterObservation::Read(observation(None, 2)))], 2);
     story.word("Error-Sync", 4);
     assert_eq!(story.phase(), SyncPhase::Applying);
     story.word("Error-Sync", 10);
@@ -121,7 +121,7 @@ fn success_forgets_the_attempts_and_the_error() {
     let entry = story.entry("a");
     assert_eq!((entry.phase, entry.attempts), (SyncPhase::InSync, 0));
     assert_eq!((&entry.last_error, &entry.next_attempt_time), (&None, &None));
-    assert_eq!(truth(story.status.as_ref().unwrap(), READY), "True");
+    assert_eq!(condition_status(story.status.as_ref().unwrap(), READY), "True");
 }
 
 #[test]
@@ -166,13 +166,13 @@ fn a_new_episode_begins_with_the_spec_the_group_or_the_annotation() {
     given_up.pass_answered(&[seen("a", "Error-Sync", 0)], 0, &refused());
     assert_eq!(given_up.phase(), SyncPhase::GaveUp);
     let status = given_up.status.take();
-    let again = |change: &dyn Fn(&mut Story, &mut Observation)| {
+    let again = |change: &dyn Fn(&mut Story, &mut GroupObservation)| {
         let mut story = Story::new();
         story.spec = given_up.spec.clone();
         story.status.clone_from(&status);
         let mut observation = observation(Some("Error-Sync"), 500);
         change(&mut story, &mut observation);
-        let plan = story.pass(&[target("a", Outcome::Observed(observation))], 500);
+        let plan = story.pass(&[observed("a", ClusterObservation::Read(observation))], 500);
         (plan.applies.len(), story)
     };
     assert_eq!(again(&|_, _| {}).0, 0);
@@ -201,13 +201,13 @@ fn a_new_episode_does_not_ask_twice_while_an_attempt_is_open() {
 }
 
 #[test]
-fn what_somebody_asks_for_does_not_wait_for_earlier_attempts() {
+fn what_a_person_requests_does_not_wait_for_earlier_attempts() {
     let mut story = Story::new();
     story.pass_answered(&[seen("a", "Error-Sync", 0)], 0, &ApplyResult::Busy);
     story.requested_at = Some("now".into());
     let mut modifying = observation(Some("Error-Sync"), 2);
     modifying.state = Some("Modifying".into());
-    story.pass(&[target("a", Outcome::Observed(modifying))], 2);
+    story.pass(&[observed("a", ClusterObservation::Read(modifying))], 2);
     assert_eq!(story.word("Error-Sync", 4).applies.len(), 1, "also in a later pass, well within initialBackoff");
 }
 
@@ -217,7 +217,7 @@ fn nothing_is_asked_while_the_cluster_is_not_running() {
         let mut story = Story::new();
         let mut observation = observation(Some("Error-Sync"), 0);
         observation.state = state.map(str::to_owned);
-        let plan = story.pass(&[target("a", Outcome::Observed(observation))], 0);
+        let plan = story.pass(&[observed("a", ClusterObservation::Read(observation))], 0);
         assert!(plan.applies.is_empty());
         assert_eq!((story.phase(), reason(&plan.status, READY)), (SyncPhase::Waiting, "Waiting"));
         assert!(message(&plan.status, READY).contains("once it is Running"), "{}", message(&plan.status, READY));
@@ -226,7 +226,7 @@ fn nothing_is_asked_while_the_cluster_is_not_running() {
     let mut story = Story::new();
     let mut running = observation(Some("Error-Sync"), 0);
     running.state = Some("RUNNING".into());
-    assert_eq!(story.pass(&[target("a", Outcome::Observed(running))], 0).applies.len(), 1);
+    assert_eq!(story.pass(&[observed("a", ClusterObservation::Read(running))], 0).applies.len(), 1);
 }
 
 #[test]
@@ -234,10 +234,10 @@ fn an_attempt_is_not_judged_while_the_cloud_works_on_the_cluster() {
     let mut story = accepted();
     let mut modifying = observation(Some("Error-Sync"), 60);
     modifying.state = Some("Modifying".into());
-    story.pass(&[target("a", Outcome::Observed(modifying.clone()))], 60);
+    story.pass(&[observed("a", ClusterObservation::Read(modifying.clone()))], 60);
     assert_eq!(story.phase(), SyncPhase::Applying);
     modifying.observed_at = at(1800);
-    story.pass(&[target("a", Outcome::Observed(modifying))], 1800);
+    story.pass(&[observed("a", ClusterObservation::Read(modifying))], 1800);
     assert_eq!(story.phase(), SyncPhase::BackingOff, "but not for ever");
 }
 
@@ -245,7 +245,7 @@ fn an_attempt_is_not_judged_while_the_cloud_works_on_the_cluster() {
 fn a_status_that_does_not_move_is_retried_after_stuck_after() {
     for word in [Some("Applying"), Some("Pending"), None] {
         let mut story = Story::new();
-        let read = |second| [target("a", Outcome::Observed(observation(word, second)))];
+        let read = |second| [observed("a", ClusterObservation::Read(observation(word, second)))];
         story.pass(&read(0), 0);
         let plan = story.pass(&read(1790), 1790);
         assert!(plan.applies.is_empty());
@@ -303,7 +303,7 @@ fn an_error_backs_off_and_the_last_one_gives_up() {
 #[test]
 fn a_request_that_was_never_sent_is_no_attempt_but_a_failure() {
     let mut story = Story::new();
-    let unreachable = ApplyResult::Error { code: None, message: "no connection".into(), kind: ErrorKind::NotSent };
+    let unreachable = ApplyResult::NotSent(SyncError { code: None, message: "no connection".into() });
     for pass in 0..10 {
         story.pass_answered(&[seen("a", "Error-Sync", pass * 100)], pass * 100, &unreachable);
         assert_eq!((story.phase(), story.entry("a").attempts), (SyncPhase::BackingOff, 0));
@@ -315,7 +315,7 @@ fn a_request_that_was_never_sent_is_no_attempt_but_a_failure() {
 #[test]
 fn the_next_attempt_is_not_slept_through() {
     let mut story = Story::new();
-    let not_sent = ApplyResult::Error { code: None, message: "too many".into(), kind: ErrorKind::NotSent };
+    let not_sent = ApplyResult::NotSent(SyncError { code: None, message: "too many".into() });
     story.pass_answered(&[seen("a", "Error-Sync", 0)], 0, &not_sent);
     let next = story.entry("a").next_attempt_time.as_ref().unwrap().0.as_second() - EPOCH;
     for (second, longest) in [(1, next - 1), (11, next - 11), (next, 5), (next + 59, 5)] {
@@ -353,15 +353,15 @@ fn a_flapping_status_costs_at_most_one_request_an_initial_backoff() {
 fn a_crash_between_write_and_request_costs_one_attempt() {
     let mut story = Story::new();
     story.word("Error-Sync", 0);
-    assert!(story.word("Error-Sync", 5).applies.is_empty(), "who comes next does not know that nothing was sent");
+    assert!(story.word("Error-Sync", 5).applies.is_empty(), "the next process does not know that nothing was sent");
     story.word("Error-Sync", 10);
     assert_eq!((story.phase(), story.entry("a").attempts), (SyncPhase::BackingOff, 1));
 }
 
 /// The cluster `a` with this word, and what another object has to do with it.
-fn shared(word: &str, second: i64, applied_by: Option<&str>, asked_at: Option<i64>) -> [Target; 1] {
-    let elsewhere = Elsewhere { applied_by: applied_by.map(str::to_owned), asked_at: asked_at.map(at) };
-    [Target { elsewhere, ..seen("a", word, second) }]
+fn shared(word: &str, second: i64, owner: Option<&str>, requested: Option<i64>) -> [ObservedCluster; 1] {
+    let others = OtherSyncs { owner: owner.map(str::to_owned), last_request_at: requested.map(at) };
+    [ObservedCluster { others, ..seen("a", word, second) }]
 }
 
 #[test]
@@ -375,13 +375,13 @@ fn what_another_object_applies_is_only_watched() {
     let said = message(&status, READY);
     assert!(said.contains("RedisParameterSync shop/older applies its parameter group"), "{said}");
     story.pass(&shared("In-Sync", 60, Some("shop/older"), None), 60);
-    assert_eq!(truth(story.status.as_ref().unwrap(), READY), "True");
-    story.pass(&[target("a", Outcome::Pending)], 120);
-    assert_eq!(story.entry("a").applied_by, None, "as far as anybody knows");
+    assert_eq!(condition_status(story.status.as_ref().unwrap(), READY), "True");
+    story.pass(&[observed("a", ClusterObservation::Pending)], 120);
+    assert_eq!(story.entry("a").applied_by, None, "as far as this pass knows");
 }
 
 #[test]
-fn who_takes_over_keeps_the_distance_to_the_last_request() {
+fn an_object_that_takes_over_keeps_the_distance_to_the_last_request() {
     let mut story = Story::new();
     story.pass(&shared("Error-Sync", 0, Some("shop/older"), None), 0);
     let soon = story.pass(&shared("Error-Sync", 20, None, Some(10)), 20);
@@ -396,16 +396,16 @@ fn who_takes_over_keeps_the_distance_to_the_last_request() {
 fn a_new_group_keeps_the_distance_to_the_request_of_another_object() {
     let mut story = Story::new();
     story.pass(&shared("Error-Sync", 0, Some("shop/older"), None), 0);
-    let mut targets = shared("Error-Sync", 20, None, Some(10));
-    let Outcome::Observed(seen) = &mut targets[0].outcome else { unreachable!() };
+    let mut clusters = shared("Error-Sync", 20, None, Some(10));
+    let ClusterObservation::Read(seen) = &mut clusters[0].observation else { unreachable!() };
     seen.group_id = Some("pg-2".into());
-    let first = story.pass(&targets, 20);
+    let first = story.pass(&clusters, 20);
     assert!(first.applies.is_empty());
-    assert_eq!(story.pass(&targets, 20).status, first.status);
+    assert_eq!(story.pass(&clusters, 20).status, first.status);
 }
 
 #[test]
-fn who_hands_over_forgets_its_attempts() {
+fn an_object_that_hands_over_forgets_its_attempts() {
     let mut story = accepted();
     assert_eq!(story.entry("a").attempts_left, Some(2));
     story.pass(&shared("Error-Sync", 60, Some("shop/older"), None), 60);
@@ -415,15 +415,12 @@ fn who_hands_over_forgets_its_attempts() {
 
 #[test]
 fn what_cannot_be_read_keeps_its_place() {
-    for outcome in [
-        Outcome::Pending,
-        Outcome::Unavailable { reason: CloudProblem::CloudUnavailable, message: "no route to the cloud".into() },
-    ] {
+    for observation in [ClusterObservation::Pending, unreadable(Reason::CloudUnavailable, "no route to the cloud")] {
         let mut story = accepted();
         story.word("Error-Sync", 10);
         let before = story.entry("a").clone();
-        let plan = story.pass(&[target("a", outcome)], 1000);
-        assert!(plan.applies.is_empty(), "nothing is asked on old knowledge");
+        let plan = story.pass(&[observed("a", observation)], 1000);
+        assert!(plan.applies.is_empty(), "nothing is requested on old knowledge");
         assert_eq!(story.entry("a"), &before);
         assert_eq!(story.word("Error-Sync", 1001).applies[0].attempt, 2, "and it goes on where it was");
     }

@@ -4,8 +4,8 @@ use super::*;
 use crate::api::parameter_sync::ParameterGroupTarget;
 use crate::api::shared::{KakaoParameterGroup, SecretRef};
 
-fn unavailable(reason: CloudProblem) -> Outcome {
-    Outcome::Unavailable { reason, message: "the cloud cannot be read because of a test".into() }
+fn unavailable(reason: Reason) -> ClusterObservation {
+    unreadable(reason, "the cloud cannot be read because of a test")
 }
 
 /// `(Ready, Reconciling, Stalled)` of a status, each as `status/reason`.
@@ -17,69 +17,67 @@ fn kstatus(status: &RedisParameterSyncStatus) -> [String; 3] {
 }
 
 #[test]
-fn each_outcome_has_its_conditions() {
-    let not_found = || Outcome::NotFound { message: "KakaoCloud has no cluster 1-2-3.".into() };
-    let not_supported = || Outcome::NotSupported { message: "NCP has no parameter groups.".into() };
-    for (outcome, expected, synced) in [
-        (Outcome::Pending, ["False/Waiting", "True/Waiting", "-"], "Unknown/NotRead"),
+fn each_observation_has_its_conditions() {
+    let not_found = || ClusterObservation::NotFound { message: "KakaoCloud has no cluster 1-2-3.".into() };
+    let not_supported = || ClusterObservation::NotSupported { message: "NCP has no parameter groups.".into() };
+    for (observation, expected, synced) in [
+        (ClusterObservation::Pending, ["False/Waiting", "True/Waiting", "-"], "Unknown/NotRead"),
         (not_found(), ["False/ClusterNotFound", "-", "True/ClusterNotFound"], "True/ObserveSucceeded"),
         (not_supported(), ["False/NotSupported", "-", "True/NotSupported"], "Unknown/NotRead"),
         (
-            unavailable(CloudProblem::CredentialsNotFound),
+            unavailable(Reason::CredentialsNotFound),
             ["False/CredentialsNotFound", "-", "True/CredentialsNotFound"],
             "False/CredentialsNotFound",
         ),
         (
-            unavailable(CloudProblem::CredentialsRejected),
+            unavailable(Reason::CredentialsRejected),
             ["False/CredentialsRejected", "-", "True/CredentialsRejected"],
             "False/CredentialsRejected",
         ),
         (
-            unavailable(CloudProblem::PermissionDenied),
+            unavailable(Reason::PermissionDenied),
             ["False/PermissionDenied", "-", "True/PermissionDenied"],
             "False/PermissionDenied",
         ),
         (
-            unavailable(CloudProblem::CloudUnavailable),
+            unavailable(Reason::CloudUnavailable),
             ["False/CloudUnavailable", "True/CloudUnavailable", "-"],
             "False/CloudUnavailable",
         ),
-        (Outcome::Observed(observation(Some("In-Sync"), 0)), ["True/InSync", "-", "-"], "True/ObserveSucceeded"),
+        (ClusterObservation::Read(observation(Some("In-Sync"), 0)), ["True/InSync", "-", "-"], "True/ObserveSucceeded"),
         (
-            Outcome::Observed(observation(Some("Pending"), 0)),
+            ClusterObservation::Read(observation(Some("Pending"), 0)),
             ["False/Waiting", "True/Waiting", "-"],
             "True/ObserveSucceeded",
         ),
         (
-            Outcome::Observed(observation(Some("Suspended"), 0)),
+            ClusterObservation::Read(observation(Some("Suspended"), 0)),
             ["False/Applying", "True/Applying", "-"],
             "True/ObserveSucceeded",
         ),
     ] {
         let mut story = Story::new();
-        let status = story.pass(&[target("a", outcome.clone())], 0).status;
-        assert_eq!(kstatus(&status), expected, "{outcome:?}");
-        assert_eq!(format!("{}/{}", truth(&status, SYNCED), reason(&status, SYNCED)), synced, "{outcome:?}");
+        let status = story.pass(&[observed("a", observation.clone())], 0).status;
+        assert_eq!(kstatus(&status), expected, "{observation:?}");
+        assert_eq!(
+            format!("{}/{}", condition_status(&status, SYNCED), reason(&status, SYNCED)),
+            synced,
+            "{observation:?}"
+        );
         assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(1)));
     }
 }
 
 #[test]
 fn each_problem_has_its_conditions() {
-    let text = || "because of a test".to_owned();
+    const TEXT: &str = "because of a test";
     for (problem, expected) in [
-        (Problem::Pending, ["False/Waiting", "True/Waiting", "-"]),
-        (Problem::ReferenceNotFound { message: text() }, ["False/ReferenceNotFound", "-", "True/ReferenceNotFound"]),
-        (Problem::InvalidSelector { message: text() }, ["False/InvalidSelector", "-", "True/InvalidSelector"]),
-        (Problem::NoClusters { message: text() }, ["False/NoClusters", "-", "-"]),
-        (
-            Problem::Unavailable { reason: CloudProblem::PermissionDenied, message: text() },
-            ["False/PermissionDenied", "-", "True/PermissionDenied"],
-        ),
-        (
-            Problem::Unavailable { reason: CloudProblem::RateLimited, message: text() },
-            ["False/RateLimited", "True/RateLimited", "-"],
-        ),
+        (Unresolved::Pending, ["False/Waiting", "True/Waiting", "-"]),
+        (no_clusters(Reason::ReferenceNotFound, TEXT), ["False/ReferenceNotFound", "-", "True/ReferenceNotFound"]),
+        (no_clusters(Reason::InvalidSelector, TEXT), ["False/InvalidSelector", "-", "True/InvalidSelector"]),
+        (no_clusters(Reason::NoClusters, TEXT), ["False/NoClusters", "-", "-"]),
+        (list_unreadable(Reason::PermissionDenied, TEXT), ["False/PermissionDenied", "-", "True/PermissionDenied"]),
+        (list_unreadable(Reason::RateLimited, TEXT), ["False/RateLimited", "True/RateLimited", "-"]),
     ] {
         let plan = Story::new().plan(Err(&problem), 0);
         assert_eq!(kstatus(&plan.status), expected, "{problem:?}");
@@ -100,7 +98,7 @@ fn an_empty_list_of_a_group_is_an_answer() {
         },
     });
     let status = story.pass(&[], 0).status;
-    assert_eq!((reason(&status, READY), truth(&status, SYNCED)), ("NoClusters", "True"));
+    assert_eq!((reason(&status, READY), condition_status(&status, SYNCED)), ("NoClusters", "True"));
 }
 
 #[test]
@@ -108,14 +106,12 @@ fn a_list_that_cannot_be_read_keeps_the_last_picture() {
     let mut story = Story::new();
     story.pass(&[seen("a", "In-Sync", 0), seen("b", "Error-Sync", 0)], 0);
     let before = story.status.clone().unwrap();
-    for problem in
-        [Problem::Pending, Problem::Unavailable { reason: CloudProblem::CloudUnavailable, message: "no route".into() }]
-    {
+    for problem in [Unresolved::Pending, list_unreadable(Reason::CloudUnavailable, "no route")] {
         let status = story.plan(Err(&problem), 100).status;
         assert_eq!(status.clusters, before.clusters);
         assert_eq!((status.total, status.in_sync), (Some(2), Some(1)));
     }
-    let gone = story.plan(Err(&Problem::ReferenceNotFound { message: "no sessions".into() }), 100).status;
+    let gone = story.plan(Err(&no_clusters(Reason::ReferenceNotFound, "no sessions")), 100).status;
     assert_eq!((gone.clusters.len(), gone.total), (0, Some(0)));
 }
 
@@ -124,32 +120,32 @@ fn a_restart_does_not_shake_a_ready_object() {
     let mut story = Story::new();
     story.pass(&[seen("a", "In-Sync", 0)], 0);
     let before = story.status.clone();
-    let plan = story.pass(&[target("a", Outcome::Pending)], 500);
+    let plan = story.pass(&[observed("a", ClusterObservation::Pending)], 500);
     assert_eq!(Some(plan.status), before);
-    for outcome in [
-        Outcome::NotSupported { message: "NCP has no parameter groups.".into() },
-        Outcome::NotFound { message: "no such cluster".into() },
+    for observation in [
+        ClusterObservation::NotSupported { message: "NCP has no parameter groups.".into() },
+        ClusterObservation::NotFound { message: "no such cluster".into() },
     ] {
         let mut story = Story::new();
-        story.pass(&[target("a", outcome)], 0);
+        story.pass(&[observed("a", observation)], 0);
         let before = story.status.clone();
-        assert_eq!(Some(story.pass(&[target("a", Outcome::Pending)], 500).status), before);
+        assert_eq!(Some(story.pass(&[observed("a", ClusterObservation::Pending)], 500).status), before);
     }
 }
 
 #[test]
 fn an_error_that_went_away_leaves_no_trace() {
     let mut story = Story::new();
-    for outcome in [
-        unavailable(CloudProblem::CredentialsRejected),
-        Outcome::NotFound { message: "no such cluster".into() },
-        Outcome::NotSupported { message: "no parameter group".into() },
+    for observation in [
+        unavailable(Reason::CredentialsRejected),
+        ClusterObservation::NotFound { message: "no such cluster".into() },
+        ClusterObservation::NotSupported { message: "no parameter group".into() },
     ] {
-        story.pass(&[target("a", outcome)], 0);
+        story.pass(&[observed("a", observation)], 0);
         assert!(is_true(&story.status.as_ref().unwrap().conditions, STALLED));
         let status = story.word("In-Sync", 10).status;
         assert_eq!(kstatus(&status), ["True/InSync", "-", "-"]);
-        assert_eq!((truth(&status, SYNCED), &status.clusters[0].last_error), ("True", &None));
+        assert_eq!((condition_status(&status, SYNCED), &status.clusters[0].last_error), ("True", &None));
     }
 }
 
@@ -158,10 +154,14 @@ fn an_outage_leaves_ready_for_three_polls() {
     let mut story = Story::new();
     story.word("In-Sync", 0);
     for (second, ready) in [(60, "True"), (239, "True"), (240, "Unknown")] {
-        let status = story.pass(&[target("a", unavailable(CloudProblem::CloudUnavailable))], second).status;
-        assert_eq!((truth(&status, READY), truth(&status, SYNCED)), (ready, "False"), "second {second}");
+        let status = story.pass(&[observed("a", unavailable(Reason::CloudUnavailable))], second).status;
+        assert_eq!(
+            (condition_status(&status, READY), condition_status(&status, SYNCED)),
+            (ready, "False"),
+            "second {second}"
+        );
     }
-    assert_eq!(truth(&story.word("In-Sync", 300).status, READY), "True");
+    assert_eq!(condition_status(&story.word("In-Sync", 300).status, READY), "True");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn suspended_freezes_everything() {
     assert_eq!(kstatus(&plan.status), ["False/Suspended", "-", "-"]);
     assert_eq!((&plan.status.clusters, plan.status.in_sync), (&before.clusters, before.in_sync));
     assert_eq!(plan.status.last_handled_reconcile_at, None, "it is handled when the object goes on");
-    assert_eq!((plan.status.observed_generation, truth(&plan.status, SYNCED)), (Some(2), "True"));
+    assert_eq!((plan.status.observed_generation, condition_status(&plan.status, SYNCED)), (Some(2), "True"));
     assert_eq!(plan.clone().record(&[("a".into(), ApplyResult::Busy)], at(501), 0.0).status, plan.status);
 
     story.spec.suspend = false;
@@ -201,7 +201,7 @@ fn what_was_ready_stays_so_while_suspended() {
     assert_eq!(kstatus(&status), ["True/Suspended", "-", "-"]);
     assert_eq!(kstatus(&story.word("Error-Sync", 120).status), ["True/Suspended", "-", "-"], "and it stays so");
     story.spec.suspend = false;
-    assert_eq!(truth(&story.word("Error-Sync", 180).status, READY), "False");
+    assert_eq!(condition_status(&story.word("Error-Sync", 180).status, READY), "False");
 }
 
 #[test]
@@ -215,8 +215,8 @@ fn the_worst_cluster_speaks_for_all() {
                 seen("a", "Error-Sync", 50),
                 seen("b", "Error-Sync", 50),
                 seen("c", "In-Sync", 50),
-                target("d", Outcome::Pending),
-                target("e", unavailable(CloudProblem::CloudUnavailable)),
+                observed("d", ClusterObservation::Pending),
+                observed("e", unavailable(Reason::CloudUnavailable)),
             ],
             50,
         )
@@ -231,13 +231,13 @@ fn the_worst_cluster_speaks_for_all() {
 #[test]
 fn ready_names_the_first_clusters() {
     let mut story = Story::new();
-    let targets: Vec<Target> = ["e", "d", "c", "b", "a"].map(|id| seen(id, "Error-Sync", 0)).to_vec();
-    let status = story.pass(&targets, 0).status;
+    let clusters: Vec<ObservedCluster> = ["e", "d", "c", "b", "a"].map(|id| seen(id, "Error-Sync", 0)).to_vec();
+    let status = story.pass(&clusters, 0).status;
     assert_eq!(
         message(&status, READY),
         "Waiting for the parameter group to be applied to name-a, name-b, name-c and 2 more. 0 of 5 clusters are In-Sync."
     );
-    let synced: Vec<Target> = ["a", "b", "c", "d", "e"].map(|id| seen(id, "In-Sync", 10)).to_vec();
+    let synced: Vec<ObservedCluster> = ["a", "b", "c", "d", "e"].map(|id| seen(id, "In-Sync", 10)).to_vec();
     assert_eq!(message(&story.pass(&synced, 10).status, READY), "All 5 clusters are In-Sync.");
     assert_eq!(message(&story.pass(&synced[..1], 10).status, READY), "name-a is In-Sync.");
 }

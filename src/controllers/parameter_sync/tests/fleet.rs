@@ -2,17 +2,17 @@
 
 use super::*;
 
-fn fleet(count: usize, word: &str, second: i64) -> Vec<Target> {
+fn fleet(count: usize, word: &str, second: i64) -> Vec<ObservedCluster> {
     (0..count).map(|index| seen(&format!("{index:05}"), word, second)).collect()
 }
 
 #[test]
 fn a_pass_asks_for_ten_and_the_rest_follows_at_once() {
     let mut story = Story::new();
-    let targets = fleet(25, "Error-Sync", 0);
+    let clusters = fleet(25, "Error-Sync", 0);
     let mut asked = Vec::new();
     for (pass, expected) in [(0, 10), (1, 10), (2, 5), (3, 0)] {
-        let plan = story.pass(&targets, pass);
+        let plan = story.pass(&clusters, pass);
         assert_eq!(plan.applies.len(), expected);
         assert_eq!(plan.status.total, Some(25));
         if expected == 10 {
@@ -24,7 +24,7 @@ fn a_pass_asks_for_ten_and_the_rest_follows_at_once() {
     }
     asked.sort();
     asked.dedup();
-    assert_eq!(asked.len(), 25, "everyone once");
+    assert_eq!(asked.len(), 25, "each once");
 }
 
 #[test]
@@ -33,32 +33,34 @@ fn one_event_speaks_for_many_clusters() {
     let recorded = story.pass_answered(&fleet(10, "Error-Sync", 0), 0, &ApplyResult::Accepted);
     assert_eq!(
         recorded.events,
-        [Event {
-            type_: EventType::Normal,
-            reason: "ParameterApplyRequested",
-            note: "Asked to apply the parameter group to 10 clusters: name-00000, name-00001, name-00002 and 7 more."
-                .into(),
+        [Note {
+            warning: false,
+            reason: "ParameterApplyRequested".into(),
+            message:
+                "Asked to apply the parameter group to 10 clusters: name-00000, name-00001, name-00002 and 7 more."
+                    .into(),
         }]
     );
     let plan = story.pass(&fleet(10, "Error-Sync", 10), 10);
     assert_eq!(
         plan.events,
-        [Event {
-            type_: EventType::Warning,
-            reason: "ParameterApplyFailed",
-            note: "Applying the parameter group to 10 clusters failed: name-00000, name-00001, name-00002 and 7 more. \
+        [Note {
+            warning: true,
+            reason: "ParameterApplyFailed".into(),
+            message:
+                "Applying the parameter group to 10 clusters failed: name-00000, name-00001, name-00002 and 7 more. \
                    The sync status is Error-Sync after attempt 1."
-                .into(),
+                    .into(),
         }]
     );
     let plan = story.pass(&fleet(10, "In-Sync", 20), 20);
-    assert_eq!(plan.events[0].note, "10 clusters are In-Sync: name-00000, name-00001, name-00002 and 7 more.");
+    assert_eq!(plan.events[0].message, "10 clusters are In-Sync: name-00000, name-00001, name-00002 and 7 more.");
 }
 
 #[test]
 fn a_cluster_met_in_sync_is_no_event() {
     let mut story = Story::new();
-    story.pass(&[target("a", Outcome::Pending)], 0);
+    story.pass(&[observed("a", ClusterObservation::Pending)], 0);
     assert!(story.word("In-Sync", 10).events.is_empty());
     assert!(story.word("In-Sync", 20).events.is_empty());
 }
@@ -94,15 +96,13 @@ fn clusters_that_fail_together_come_back_apart() {
 #[test]
 fn the_status_counts_what_is_in_sync_and_forgets_no_attempt() {
     let mut story = Story::new();
-    let mut targets = fleet(3000, "In-Sync", 0);
-    targets.push(seen("zzz", "Error-Sync", 0));
-    let plan = story.pass(&targets, 0);
+    let mut clusters = fleet(3000, "In-Sync", 0);
+    clusters.push(seen("zzz", "Error-Sync", 0));
+    let plan = story.pass(&clusters, 0);
     assert_eq!((plan.status.clusters.len(), plan.status.total, plan.status.in_sync), (1, Some(3001), Some(3000)));
     assert_eq!((plan.status.clusters[0].id.as_str(), plan.status.clusters[0].attempts), ("zzz", 1));
     assert_eq!(plan.applies.len(), 1);
-    for problem in
-        [Problem::Pending, Problem::Unavailable { reason: CloudProblem::RateLimited, message: "slow down".into() }]
-    {
+    for problem in [Unresolved::Pending, list_unreadable(Reason::RateLimited, "slow down")] {
         let status = story.plan(Err(&problem), 5).status;
         assert_eq!((status.total, status.in_sync, status.clusters.len()), (Some(3001), Some(3000), 1));
     }
@@ -111,20 +111,20 @@ fn the_status_counts_what_is_in_sync_and_forgets_no_attempt() {
 #[test]
 fn an_attempt_is_stored_before_clusters_that_merely_wait() {
     let mut story = Story::new();
-    let mut targets = fleet(1200, "Pending", 0);
-    targets.push(seen("zzz", "Error-Sync", 0));
-    let plan = story.pass(&targets, 0);
+    let mut clusters = fleet(1200, "Pending", 0);
+    clusters.push(seen("zzz", "Error-Sync", 0));
+    let plan = story.pass(&clusters, 0);
     assert_eq!((plan.applies.len(), plan.status.clusters.len()), (1, 1000));
     assert_eq!(story.entry("zzz").attempts, 1);
 }
 
 #[test]
-fn who_was_asked_longest_ago_is_asked_first() {
+fn the_least_recently_requested_goes_first() {
     let mut story = Story::new();
     story.pass_answered(&fleet(10, "Error-Sync", 0), 0, &refused());
-    let mut targets = fleet(10, "Error-Sync", 100);
-    targets.push(seen("zzz", "Error-Sync", 100));
-    let plan = story.pass(&targets, 100);
+    let mut clusters = fleet(10, "Error-Sync", 100);
+    clusters.push(seen("zzz", "Error-Sync", 100));
+    let plan = story.pass(&clusters, 100);
     assert_eq!((plan.applies.len(), plan.applies[0].id.as_str()), (10, "zzz"));
 }
 
@@ -140,23 +140,23 @@ fn more_failing_clusters_than_the_status_holds_are_asked_for_as_room_appears() {
     assert_eq!(asked, 1000, "an attempt that is not stored is not made");
     assert_eq!(story.plan(Ok(&broken), 0).requeue_after, Duration::from_secs(5), "and it is not a hot loop");
     let mut healing = fleet(1200, "Error-Sync", 5);
-    healing[..50].iter_mut().for_each(|target| *target = seen(&target.id, "In-Sync", 5));
+    healing[..50].iter_mut().for_each(|cluster| *cluster = seen(&cluster.id, "In-Sync", 5));
     assert_eq!(story.pass(&healing, 5).applies.len(), 10);
 }
 
 #[test]
 fn a_cluster_whose_connection_is_busy_waits_for_its_turn_without_being_counted() {
     let story = Story::new();
-    let targets = fleet(3, "Error-Sync", 0);
-    let held = targets.iter().take(2).map(|target| target.id.clone()).collect();
-    let planned = story.plan_holding(Ok(&targets), 0, &held);
+    let clusters = fleet(3, "Error-Sync", 0);
+    let held = clusters.iter().take(2).map(|cluster| cluster.id.clone()).collect();
+    let planned = story.plan_without_slot(Ok(&clusters), 0, &held);
     let asked: Vec<&str> = planned.applies.iter().map(|apply| apply.id.as_str()).collect();
-    assert_eq!(asked, [targets[2].id.as_str()]);
+    assert_eq!(asked, [clusters[2].id.as_str()]);
     for entry in planned.status.clusters.iter().filter(|entry| held.contains(&entry.id)) {
         assert_eq!((entry.phase, entry.attempts, &entry.last_attempt_time), (SyncPhase::Waiting, 0, &None));
     }
-    let all_held = targets.iter().map(|target| target.id.clone()).collect();
-    let waiting = story.plan_holding(Ok(&targets), 0, &all_held);
+    let all_held = clusters.iter().map(|cluster| cluster.id.clone()).collect();
+    let waiting = story.plan_without_slot(Ok(&clusters), 0, &all_held);
     assert!(waiting.applies.is_empty());
     assert_eq!(waiting.requeue_after, Duration::from_secs(15), "it is woken sooner when its turn comes");
 }
@@ -165,7 +165,12 @@ fn a_cluster_whose_connection_is_busy_waits_for_its_turn_without_being_counted()
 fn two_references_to_one_cluster_are_one_cluster() {
     let mut story = Story::new();
     let plan = story.pass(
-        &[target("a", Outcome::Pending), seen("a", "In-Sync", 0), seen("a", "Error-Sync", 5), seen("a", "In-Sync", 2)],
+        &[
+            observed("a", ClusterObservation::Pending),
+            seen("a", "In-Sync", 0),
+            seen("a", "Error-Sync", 5),
+            seen("a", "In-Sync", 2),
+        ],
         5,
     );
     assert_eq!((plan.applies.len(), plan.status.total), (1, Some(1)), "the newest observation counts");

@@ -11,12 +11,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::*;
+use super::input::{ApplyResult, ClusterObservation, GroupObservation, Input, ObservedCluster, OtherSyncs, Unresolved};
+use super::plan::{Apply, MAX_APPLIES_PER_PASS, Plan, plan};
+use super::policy::retry_delay;
+use super::status::{MAX_CLUSTERS_SHOWN, SHOWN_WHOLE};
+use crate::api::Reason;
+use crate::api::cluster_ref::ParameterGroupStatus;
 use crate::api::conditions::{READY, RECONCILING, STALLED, SYNCED, find, is_true};
 use crate::api::parameter_sync::{
     ClusterSync, RedisParameterSyncSpec, RedisParameterSyncStatus, Retry, SyncError, SyncPhase,
 };
 use crate::api::shared::{Duration as SpecDuration, LocalRef};
+use crate::controllers::problem::Problem;
+use crate::runtime::events::Note;
 
 /// The time at which every story begins; times in tests are seconds from it.
 const EPOCH: i64 = 1_800_000_000;
@@ -41,8 +48,8 @@ fn spec() -> RedisParameterSyncSpec {
     }
 }
 
-fn observation(word: Option<&str>, second: i64) -> Observation {
-    Observation {
+fn observation(word: Option<&str>, second: i64) -> GroupObservation {
+    GroupObservation {
         state: Some("Running".into()),
         group_id: Some("pg-1".into()),
         group_name: Some("tuned".into()),
@@ -51,13 +58,25 @@ fn observation(word: Option<&str>, second: i64) -> Observation {
     }
 }
 
-fn target(id: &str, outcome: Outcome) -> Target {
+fn observed(id: &str, observation: ClusterObservation) -> ObservedCluster {
     let name = Some(format!("name-{id}"));
-    Target { id: id.into(), name, outcome, elsewhere: Elsewhere::default(), last_known: None }
+    ObservedCluster { id: id.into(), name, observation, others: OtherSyncs::default(), shown_group: None }
 }
 
-fn seen(id: &str, word: &str, second: i64) -> Target {
-    target(id, Outcome::Observed(observation(Some(word), second)))
+fn seen(id: &str, word: &str, second: i64) -> ObservedCluster {
+    observed(id, ClusterObservation::Read(observation(Some(word), second)))
+}
+
+fn unreadable(reason: Reason, message: &str) -> ClusterObservation {
+    ClusterObservation::Unreadable(Problem::new(reason, message))
+}
+
+fn list_unreadable(reason: Reason, message: &str) -> Unresolved {
+    Unresolved::Unreadable(Problem::new(reason, message))
+}
+
+fn no_clusters(reason: Reason, message: &str) -> Unresolved {
+    Unresolved::NoClusters(Problem::new(reason, message))
 }
 
 /// One object and the status that was last written for it.
@@ -68,45 +87,57 @@ struct Story {
     status: Option<RedisParameterSyncStatus>,
     poll: Duration,
     /// Clusters that it is about and does not cover.
-    beyond: usize,
+    left_out: usize,
 }
 
 impl Story {
     fn new() -> Self {
-        Self { spec: spec(), generation: 1, requested_at: None, status: None, poll: Duration::from_secs(60), beyond: 0 }
+        Self {
+            spec: spec(),
+            generation: 1,
+            requested_at: None,
+            status: None,
+            poll: Duration::from_secs(60),
+            left_out: 0,
+        }
     }
 
-    fn plan(&self, targets: Result<&[Target], &Problem>, second: i64) -> Plan {
-        self.plan_holding(targets, second, &HashSet::new())
+    fn plan(&self, clusters: Result<&[ObservedCluster], &Unresolved>, second: i64) -> Plan {
+        self.plan_without_slot(clusters, second, &HashSet::new())
     }
 
     /// Plans while these clusters' connections have no room for another request.
-    fn plan_holding(&self, targets: Result<&[Target], &Problem>, second: i64, held: &HashSet<String>) -> Plan {
+    fn plan_without_slot(
+        &self,
+        clusters: Result<&[ObservedCluster], &Unresolved>,
+        second: i64,
+        without_slot: &HashSet<String>,
+    ) -> Plan {
         plan(&Input {
             spec: &self.spec,
             generation: self.generation,
-            requested_at: self.requested_at.as_deref(),
+            refresh_requested: self.requested_at.as_deref(),
             previous: self.status.as_ref(),
-            targets,
-            beyond: self.beyond,
-            most: 200,
+            clusters,
+            left_out: self.left_out,
+            max_clusters: 200,
             now: at(second),
             poll_interval: self.poll,
             jitter: 0.5,
-            held,
+            without_slot,
         })
     }
 
     /// Plans and writes the status; the cloud is not asked.
-    fn pass(&mut self, targets: &[Target], second: i64) -> Plan {
-        let plan = self.plan(Ok(targets), second);
+    fn pass(&mut self, clusters: &[ObservedCluster], second: i64) -> Plan {
+        let plan = self.plan(Ok(clusters), second);
         self.status = Some(plan.status.clone());
         plan
     }
 
     /// Plans, writes, and answers every request.
-    fn pass_answered(&mut self, targets: &[Target], second: i64, answer: &ApplyResult) -> Plan {
-        let plan = self.pass(targets, second);
+    fn pass_answered(&mut self, clusters: &[ObservedCluster], second: i64, answer: &ApplyResult) -> Plan {
+        let plan = self.pass(clusters, second);
         let answers: Vec<_> = plan.applies.iter().map(|apply| (apply.id.clone(), answer.clone())).collect();
         let recorded = plan.record(&answers, at(second), 0.5);
         self.status = Some(recorded.status.clone());
@@ -128,14 +159,14 @@ impl Story {
 }
 
 fn refused() -> ApplyResult {
-    ApplyResult::Error { code: Some("500".into()), message: "Internal error.".into(), kind: ErrorKind::Failed }
+    ApplyResult::Failed(SyncError { code: Some("500".into()), message: "Internal error.".into() })
 }
 
 fn reason<'a>(status: &'a RedisParameterSyncStatus, type_: &str) -> &'a str {
     find(&status.conditions, type_).map_or("absent", |condition| &condition.reason)
 }
 
-fn truth<'a>(status: &'a RedisParameterSyncStatus, type_: &str) -> &'a str {
+fn condition_status<'a>(status: &'a RedisParameterSyncStatus, type_: &str) -> &'a str {
     find(&status.conditions, type_).map_or("absent", |condition| &condition.status)
 }
 
@@ -143,6 +174,6 @@ fn message<'a>(status: &'a RedisParameterSyncStatus, type_: &str) -> &'a str {
     find(&status.conditions, type_).map_or("", |condition| &condition.message)
 }
 
-fn reasons(plan: &Plan) -> Vec<&'static str> {
-    plan.events.iter().map(|event| event.reason).collect()
+fn reasons(plan: &Plan) -> Vec<&str> {
+    plan.events.iter().map(|event| event.reason.as_str()).collect()
 }

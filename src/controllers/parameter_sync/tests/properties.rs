@@ -20,9 +20,9 @@ enum Crash {
     AfterSend,
 }
 
-/// One thing that happens in the world.
+/// One thing that happens.
 #[derive(Clone, Debug)]
-enum Step {
+enum CloudStep {
     Wait(i64),
     Word(usize, Option<&'static str>),
     State(usize, &'static str),
@@ -40,113 +40,130 @@ fn answers() -> impl Strategy<Value = ApplyResult> {
         3 => Just(ApplyResult::Accepted),
         1 => Just(ApplyResult::Busy),
         2 => Just(refused()),
-        1 => Just(ApplyResult::Error { code: None, message: "no connection".into(), kind: ErrorKind::NotSent }),
+        1 => Just(ApplyResult::NotSent(SyncError { code: None, message: "no connection".into() })),
     ]
 }
 
-fn steps() -> impl Strategy<Value = Step> {
+fn steps() -> impl Strategy<Value = CloudStep> {
     let index = 0..IDS.len();
     prop_oneof![
-        4 => (0_i64..120).prop_map(Step::Wait),
-        1 => (600_i64..4000).prop_map(Step::Wait),
-        4 => (index.clone(), select(WORDS.to_vec())).prop_map(|(index, word)| Step::Word(index, word)),
-        1 => (index.clone(), select(vec!["Running", "Modifying"])).prop_map(|(index, word)| Step::State(index, word)),
-        1 => (index.clone(), 0_u8..2).prop_map(|(index, group)| Step::Group(index, group)),
-        1 => (index.clone(), any::<bool>()).prop_map(|(index, down)| Step::Outage(index, down)),
-        1 => (index.clone(), any::<bool>()).prop_map(|(index, applies)| Step::Other(index, applies)),
-        1 => index.prop_map(Step::OtherAsks),
-        1 => Just(Step::Spec),
-        1 => Just(Step::Annotation),
+        4 => (0_i64..120).prop_map(CloudStep::Wait),
+        1 => (600_i64..4000).prop_map(CloudStep::Wait),
+        4 => (index.clone(), select(WORDS.to_vec())).prop_map(|(index, word)| CloudStep::Word(index, word)),
+        1 => (index.clone(), select(vec!["Running", "Modifying"])).prop_map(|(index, word)| CloudStep::State(index, word)),
+        1 => (index.clone(), 0_u8..2).prop_map(|(index, group)| CloudStep::Group(index, group)),
+        1 => (index.clone(), any::<bool>()).prop_map(|(index, down)| CloudStep::Outage(index, down)),
+        1 => (index.clone(), any::<bool>()).prop_map(|(index, applies)| CloudStep::Other(index, applies)),
+        1 => index.prop_map(CloudStep::OtherAsks),
+        1 => Just(CloudStep::Spec),
+        1 => Just(CloudStep::Annotation),
         8 => (
             select(vec![Crash::Never, Crash::Never, Crash::BeforeWrite, Crash::AfterWrite, Crash::AfterSend]),
             answers(),
             select(vec![0_i64, 0, 1, 30]),
             0.0..1.0_f64,
-        ).prop_map(|(crash, answer, age, jitter)| Step::Pass { crash, answer, age, jitter }),
+        ).prop_map(|(crash, answer, age, jitter)| CloudStep::Pass { crash, answer, age, jitter }),
     ]
 }
 
-/// The clouds, the clock, and how often each cluster was asked for in its episode.
-struct World {
-    story: Story,
-    now: i64,
-    clusters: Vec<(Option<&'static str>, &'static str, u8, bool)>,
-    requests: BTreeMap<&'static str, i32>,
-    /// What other objects do.
-    elsewhere: [Elsewhere; IDS.len()],
-    /// When each cluster was last asked for by anybody, unless a person has asked for more since.
-    asked_at: BTreeMap<&'static str, i64>,
+/// What the cloud shows of one cluster.
+#[derive(Clone, Copy)]
+struct CloudCluster {
+    word: Option<&'static str>,
+    state: &'static str,
+    group: u8,
+    is_down: bool,
 }
 
-impl World {
+impl CloudCluster {
+    const BROKEN: Self = Self { word: Some("Error-Sync"), state: "Running", group: 0, is_down: false };
+
+    fn observe(self, now: i64) -> ClusterObservation {
+        if self.is_down {
+            return unreadable(Reason::CloudUnavailable, "down");
+        }
+        let mut observation = observation(self.word, now);
+        observation.state = Some(self.state.into());
+        observation.group_id = Some(format!("pg-{}", self.group));
+        ClusterObservation::Read(observation)
+    }
+}
+
+/// The cloud, the clock, and how often an application of each cluster was requested in its episode.
+struct SimulatedCloud {
+    story: Story,
+    now: i64,
+    clusters: [CloudCluster; IDS.len()],
+    requests: BTreeMap<&'static str, i32>,
+    /// What other objects do.
+    others: [OtherSyncs; IDS.len()],
+    /// When an application of each cluster was last requested, by this object or another, unless a person requested one since.
+    requested_at: BTreeMap<&'static str, i64>,
+}
+
+impl SimulatedCloud {
     fn new() -> Self {
         Self {
             story: Story::new(),
             now: 0,
-            clusters: vec![(Some("Error-Sync"), "Running", 0, false); IDS.len()],
+            clusters: [CloudCluster::BROKEN; IDS.len()],
             requests: BTreeMap::new(),
-            elsewhere: Default::default(),
-            asked_at: BTreeMap::new(),
+            others: Default::default(),
+            requested_at: BTreeMap::new(),
         }
     }
 
-    fn targets(&self, age: i64) -> Vec<Target> {
-        let outcome = |&(word, state, group, down): &(Option<&str>, &str, u8, bool)| {
-            if down {
-                return Outcome::Unavailable { reason: CloudProblem::CloudUnavailable, message: "down".into() };
-            }
-            let mut observation = observation(word, self.now - age);
-            observation.state = Some(state.into());
-            observation.group_id = Some(format!("pg-{group}"));
-            Outcome::Observed(observation)
-        };
-        let all = IDS.iter().zip(&self.clusters).zip(&self.elsewhere);
-        all.map(|((id, cluster), elsewhere)| Target { elsewhere: elsewhere.clone(), ..target(id, outcome(cluster)) })
-            .collect()
+    fn clusters(&self, age: i64) -> Vec<ObservedCluster> {
+        let all = IDS.iter().zip(&self.clusters).zip(&self.others);
+        all.map(|((id, cluster), others)| ObservedCluster {
+            others: others.clone(),
+            ..observed(id, cluster.observe(self.now - age))
+        })
+        .collect()
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: CloudStep) {
         match step {
-            Step::Wait(seconds) => self.now += seconds,
-            Step::Word(index, word) => self.clusters[index].0 = word,
-            Step::State(index, state) => self.clusters[index].1 = state,
-            Step::Outage(index, down) => self.clusters[index].3 = down,
-            Step::Other(index, applies) => {
-                self.elsewhere[index].applied_by = applies.then(|| "shop/older".to_owned());
+            CloudStep::Wait(seconds) => self.now += seconds,
+            CloudStep::Word(index, word) => self.clusters[index].word = word,
+            CloudStep::State(index, state) => self.clusters[index].state = state,
+            CloudStep::Outage(index, down) => self.clusters[index].is_down = down,
+            CloudStep::Other(index, applies) => {
+                self.others[index].owner = applies.then(|| "shop/older".to_owned());
                 self.requests.remove(IDS[index]);
             }
-            Step::OtherAsks(index) => {
-                // The two know of each other's requests, whoever of them applies.
-                if self.elsewhere[index].applied_by.is_some() {
-                    self.elsewhere[index].asked_at = Some(at(self.now));
-                    self.asked_at.insert(IDS[index], self.now);
+            CloudStep::OtherAsks(index) => {
+                // Each object knows of the other's requests, whichever of them applies.
+                if self.others[index].owner.is_some() {
+                    self.others[index].last_request_at = Some(at(self.now));
+                    self.requested_at.insert(IDS[index], self.now);
                 }
             }
-            Step::Group(index, group) => {
-                if self.clusters[index].2 != group {
+            CloudStep::Group(index, group) => {
+                if self.clusters[index].group != group {
                     self.requests.remove(IDS[index]);
-                    self.asked_at.remove(IDS[index]);
+                    self.requested_at.remove(IDS[index]);
                 }
-                self.clusters[index].2 = group;
+                self.clusters[index].group = group;
             }
-            Step::Spec => {
+            CloudStep::Spec => {
                 self.story.generation += 1;
                 self.requests.clear();
-                self.asked_at.clear();
+                self.requested_at.clear();
             }
-            Step::Annotation => {
+            CloudStep::Annotation => {
                 let count = self.story.requested_at.as_ref().map_or(0, |value| value.parse::<u32>().unwrap());
                 self.story.requested_at = Some((count + 1).to_string());
                 self.requests.clear();
-                self.asked_at.clear();
+                self.requested_at.clear();
             }
-            Step::Pass { crash, answer, age, jitter } => self.pass(crash, &answer, age, jitter),
+            CloudStep::Pass { crash, answer, age, jitter } => self.pass(crash, &answer, age, jitter),
         }
     }
 
     fn pass(&mut self, crash: Crash, answer: &ApplyResult, age: i64, jitter: f64) {
-        let targets = self.targets(age);
-        let plan = self.story.plan(Ok(&targets), self.now);
+        let clusters = self.clusters(age);
+        let plan = self.story.plan(Ok(&clusters), self.now);
         check(&plan, self.story.poll);
         if crash == Crash::BeforeWrite {
             return;
@@ -160,13 +177,12 @@ impl World {
         if crash == Crash::AfterWrite {
             return;
         }
-        let reached = matches!(answer, ApplyResult::Accepted)
-            || matches!(answer, ApplyResult::Error { kind: ErrorKind::Failed, .. });
+        let reached = matches!(answer, ApplyResult::Accepted) || matches!(answer, ApplyResult::Failed(_));
         for apply in &plan.applies {
             let index = IDS.iter().position(|id| *id == apply.id).unwrap();
             let id = IDS[index];
             self.check_request(index);
-            self.asked_at.insert(id, self.now);
+            self.requested_at.insert(id, self.now);
             *self.requests.entry(id).or_default() += i32::from(reached);
         }
         if crash == Crash::Never {
@@ -183,18 +199,18 @@ impl World {
     }
 }
 
-impl World {
+impl SimulatedCloud {
     /// What holds for every request.
     fn check_request(&self, index: usize) {
-        let (id, (word, state, _, down)) = (IDS[index], self.clusters[index]);
-        assert!(state == "Running" && !down, "{id} is {state}");
-        assert_eq!(self.elsewhere[index].applied_by, None, "{id} is somebody else's");
+        let (id, CloudCluster { word, state, is_down, .. }) = (IDS[index], self.clusters[index]);
+        assert!(state == "Running" && !is_down, "{id} is {state}");
+        assert_eq!(self.others[index].owner, None, "{id} belongs to another object");
         let entry = self.story.entry(id);
         let since = entry.sync_status_since.as_ref().unwrap().0.as_second() - EPOCH;
         let is_stuck = self.now - since >= 1800;
         let is_retried = word.is_some_and(|word| ["error-sync", "suspended"].contains(&word.to_lowercase().as_str()));
         assert!(is_retried || (is_stuck && word != Some("In-Sync")), "{id} shows {word:?} since {since}");
-        if let Some(last) = self.asked_at.get(id) {
+        if let Some(last) = self.requested_at.get(id) {
             // 20 % of jitter, and times are stored in whole seconds.
             let shortest = Duration::from(self.story.spec.retry.initial_backoff).as_secs_f64() * 0.8 - 1.0;
             let gap = self.now - last;
@@ -206,11 +222,11 @@ impl World {
 /// What holds for every plan.
 fn check(plan: &Plan, poll: Duration) {
     let status = &plan.status;
-    let (ready, stalled) = (truth(status, READY), truth(status, STALLED));
-    assert!(!(truth(status, RECONCILING) == "True" && stalled == "True"));
+    let (ready, stalled) = (condition_status(status, READY), condition_status(status, STALLED));
+    assert!(!(condition_status(status, RECONCILING) == "True" && stalled == "True"));
     assert_ne!(ready, "absent");
     let all = status.total > Some(0) && status.in_sync == status.total;
-    assert!(ready != "True" || (all && stalled == "absent" && truth(status, RECONCILING) == "absent"));
+    assert!(ready != "True" || (all && stalled == "absent" && condition_status(status, RECONCILING) == "absent"));
     assert!(plan.requeue_after >= Duration::from_secs(1) && plan.requeue_after <= poll);
     assert!(plan.applies.len() <= MAX_APPLIES_PER_PASS && status.clusters.len() <= MAX_CLUSTERS_SHOWN);
     for apply in &plan.applies {
@@ -229,8 +245,8 @@ fn check(plan: &Plan, poll: Duration) {
     assert!(status.clusters.is_sorted_by_key(|entry| (entry.phase == SyncPhase::InSync, entry.name.clone())));
 }
 
-fn without_outages(steps: Vec<Step>) -> Vec<Step> {
-    steps.into_iter().filter(|step| !matches!(step, Step::Outage(..))).collect()
+fn without_outages(steps: Vec<CloudStep>) -> Vec<CloudStep> {
+    steps.into_iter().filter(|step| !matches!(step, CloudStep::Outage(..))).collect()
 }
 
 proptest! {
@@ -239,26 +255,26 @@ proptest! {
         max in 1_i32..5,
         steps in proptest::collection::vec(steps(), 1..120),
     ) {
-        let mut world = World::new();
-        world.story.spec.retry.max_attempts = max;
+        let mut cloud = SimulatedCloud::new();
+        cloud.story.spec.retry.max_attempts = max;
         for step in steps {
-            world.step(step);
+            cloud.step(step);
         }
     }
 
     #[test]
     fn planning_again_changes_nothing(steps in proptest::collection::vec(steps(), 1..40), age in 0_i64..5) {
-        let mut world = World::new();
+        let mut cloud = SimulatedCloud::new();
         for step in steps {
-            world.step(step);
+            cloud.step(step);
         }
-        let mut targets = world.targets(age);
-        let first = world.story.pass(&targets, world.now);
-        let again = world.story.plan(Ok(&targets), world.now);
+        let mut clusters = cloud.clusters(age);
+        let first = cloud.story.pass(&clusters, cloud.now);
+        let again = cloud.story.plan(Ok(&clusters), cloud.now);
         prop_assert_eq!(&again.status, &first.status);
         prop_assert!(again.applies.is_empty() && again.events.is_empty());
-        targets.reverse();
-        prop_assert_eq!(&world.story.plan(Ok(&targets), world.now).status, &first.status);
+        clusters.reverse();
+        prop_assert_eq!(&cloud.story.plan(Ok(&clusters), cloud.now).status, &first.status);
     }
 
     #[test]
@@ -266,14 +282,14 @@ proptest! {
         steps in proptest::collection::vec(steps(), 1..40),
         share in 0.0..1.0_f64,
     ) {
-        let mut world = World::new();
+        let mut cloud = SimulatedCloud::new();
         for step in without_outages(steps) {
-            world.step(step);
+            cloud.step(step);
         }
-        let targets = world.targets(0);
-        let plan = world.story.pass(&targets, world.now);
+        let clusters = cloud.clusters(0);
+        let plan = cloud.story.pass(&clusters, cloud.now);
         let earlier = plan.requeue_after.mul_f64(share).as_secs();
-        let sooner = world.story.plan(Ok(&targets), world.now + i64::try_from(earlier).unwrap());
+        let sooner = cloud.story.plan(Ok(&clusters), cloud.now + i64::try_from(earlier).unwrap());
         if earlier < plan.requeue_after.as_secs() {
             prop_assert_eq!(sooner.status, plan.status);
         }
@@ -285,25 +301,25 @@ proptest! {
         initial in 1_u64..100,
         answers in proptest::collection::vec(answers(), 1..30),
     ) {
-        let mut world = World::new();
-        world.story.spec.retry = Retry { max_attempts: max, initial_backoff: seconds(initial), max_backoff: seconds(300) };
+        let mut cloud = SimulatedCloud::new();
+        cloud.story.spec.retry = Retry { max_attempts: max, initial_backoff: seconds(initial), max_backoff: seconds(300) };
         let mut answers = answers.into_iter().chain(std::iter::repeat(ApplyResult::Accepted));
         for _ in 0..2000 {
             let answer = answers.next().unwrap();
-            let plan = world.story.plan(Ok(&world.targets(0)), world.now);
+            let plan = cloud.story.plan(Ok(&cloud.clusters(0)), cloud.now);
             let wait = plan.requeue_after;
-            world.pass(Crash::Never, &answer, 0, 0.5);
-            world.now += i64::try_from(wait.as_secs()).unwrap().max(1);
-            if world.story.status.as_ref().unwrap().failing == Some(3)
-                && IDS.iter().all(|id| world.story.entry(id).phase == SyncPhase::GaveUp)
+            cloud.pass(Crash::Never, &answer, 0, 0.5);
+            cloud.now += i64::try_from(wait.as_secs()).unwrap().max(1);
+            if cloud.story.status.as_ref().unwrap().failing == Some(3)
+                && IDS.iter().all(|id| cloud.story.entry(id).phase == SyncPhase::GaveUp)
             {
                 break;
             }
         }
         for id in IDS {
-            prop_assert_eq!(world.requests.get(id), Some(&max), "{:?}", world.story.entry(id));
+            prop_assert_eq!(cloud.requests.get(id), Some(&max), "{:?}", cloud.story.entry(id));
         }
-        prop_assert_eq!(reason(world.story.status.as_ref().unwrap(), STALLED), "RetriesExhausted");
+        prop_assert_eq!(reason(cloud.story.status.as_ref().unwrap(), STALLED), "RetriesExhausted");
     }
 
     #[test]
@@ -328,19 +344,19 @@ proptest! {
             now += i64::try_from(wait.as_secs()).unwrap().max(1);
         }
         prop_assert_eq!(asked, failures + 1);
-        prop_assert_eq!(truth(story.status.as_ref().unwrap(), READY), "True");
+        prop_assert_eq!(condition_status(story.status.as_ref().unwrap(), READY), "True");
     }
 
     #[test]
     fn nothing_is_asked_while_suspended(steps in proptest::collection::vec(steps(), 1..40)) {
-        let mut world = World::new();
+        let mut cloud = SimulatedCloud::new();
         for step in steps {
-            world.step(step);
+            cloud.step(step);
         }
-        world.story.spec.suspend = true;
-        world.story.generation += 1;
-        let before = world.story.status.clone().unwrap_or_default();
-        let plan = world.story.plan(Ok(&world.targets(0)), world.now);
+        cloud.story.spec.suspend = true;
+        cloud.story.generation += 1;
+        let before = cloud.story.status.clone().unwrap_or_default();
+        let plan = cloud.story.plan(Ok(&cloud.clusters(0)), cloud.now);
         prop_assert!(plan.applies.is_empty());
         prop_assert_eq!(plan.status.clusters, before.clusters);
     }
@@ -353,7 +369,7 @@ proptest! {
         jitter in -1.0..2.0_f64,
     ) {
         let retry = Retry { max_attempts: 5, initial_backoff: seconds(initial), max_backoff: seconds(initial + more) };
-        let wait = delay(&retry, attempts, jitter).as_secs_f64();
+        let wait = retry_delay(&retry, attempts, jitter).as_secs_f64();
         let base = (2_f64.powi(attempts - 1) * Duration::from_secs(initial).as_secs_f64())
             .min(Duration::from_secs(initial + more).as_secs_f64());
         prop_assert!(wait >= base * 0.799 && wait <= base * 1.201, "{} for {}", wait, base);
@@ -391,14 +407,14 @@ proptest! {
             in_sync: Some(attempts),
             ..Default::default()
         });
-        let observed = seen("a", &word, times[3].into());
-        let unreadable = target("b", Outcome::Unavailable { reason: CloudProblem::RateLimited, message: text.clone() });
-        let targets = [observed, unreadable, seen("c", "Error-Sync", 0)];
-        let plan = story.plan(Ok(&targets), times[3].into());
-        let failed = ApplyResult::Error { code: Some(text.clone()), message: text, kind: ErrorKind::NotSent };
+        let read = seen("a", &word, times[3].into());
+        let unreadable = observed("b", unreadable(Reason::RateLimited, &text));
+        let clusters = [read, unreadable, seen("c", "Error-Sync", 0)];
+        let plan = story.plan(Ok(&clusters), times[3].into());
+        let failed = ApplyResult::NotSent(SyncError { code: Some(text.clone()), message: text });
         let recorded = plan.record(&[("a".into(), failed.clone()), ("c".into(), failed)], Timestamp::MAX, jitter);
         for event in recorded.events {
-            prop_assert!(event.note.len() <= 1024);
+            prop_assert!(event.message.len() <= 1024);
         }
     }
 }
@@ -406,9 +422,9 @@ proptest! {
 #[test]
 fn a_jitter_that_is_no_number_is_the_middle() {
     let retry = spec().retry;
-    assert_eq!(delay(&retry, 1, f64::NAN), Duration::from_secs(30));
-    assert_eq!(delay(&retry, 1, 0.0), Duration::from_secs(24));
-    assert_eq!(delay(&retry, 6, 0.0), Duration::from_secs(480));
-    assert_eq!(delay(&retry, 6, 1.0), Duration::from_secs(600));
-    assert_eq!(delay(&retry, i32::MAX, 1.0), Duration::from_secs(600));
+    assert_eq!(retry_delay(&retry, 1, f64::NAN), Duration::from_secs(30));
+    assert_eq!(retry_delay(&retry, 1, 0.0), Duration::from_secs(24));
+    assert_eq!(retry_delay(&retry, 6, 0.0), Duration::from_secs(480));
+    assert_eq!(retry_delay(&retry, 6, 1.0), Duration::from_secs(600));
+    assert_eq!(retry_delay(&retry, i32::MAX, 1.0), Duration::from_secs(600));
 }

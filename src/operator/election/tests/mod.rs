@@ -6,8 +6,8 @@ use super::*;
 
 const ME: &str = "me";
 
-fn other(renewed_at: i64) -> Record {
-    Record {
+fn other(renewed_at: i64) -> LeaseRecord {
+    LeaseRecord {
         holder: Some("other".to_owned()),
         duration_seconds: Some(15),
         acquired: Some(Timestamp::UNIX_EPOCH),
@@ -16,8 +16,8 @@ fn other(renewed_at: i64) -> Record {
     }
 }
 
-fn lease(record: &Record, version: u32) -> Answer {
-    Answer::Lease { record: record.clone(), version: version.to_string() }
+fn lease(record: &LeaseRecord, version: u32) -> LeaseAnswer {
+    LeaseAnswer::Lease { record: record.clone(), version: version.to_string() }
 }
 
 /// A candidate and the time, which only goes on when it is told to.
@@ -32,36 +32,38 @@ impl Desk {
         Self { election: Election::new(ME.to_owned()), now: Instant::now(), clock: Timestamp::UNIX_EPOCH }
     }
 
-    fn step(&self) -> Step {
+    fn step(&self) -> ElectionStep {
         self.election.step(self.now, self.clock)
     }
 
     /// The request that is due now, or after the wait that is due now.
-    fn request(&mut self) -> Request {
-        if let Step::Wait(until) = self.step() {
+    fn request(&mut self) -> LeaseRequest {
+        if let ElectionStep::Wait(until) = self.step() {
             self.now = until;
         }
         match self.step() {
-            Step::Ask(request, _) => request,
+            ElectionStep::Ask(request, _) => request,
             step => panic!("no request, but {step:?}"),
         }
     }
 
-    fn answer(&mut self, request: &Request, answer: Answer) {
+    fn answer(&mut self, request: &LeaseRequest, answer: LeaseAnswer) {
         self.election.answered(request, answer, self.now, self.now);
     }
 
     /// Reads what stands there.
-    fn reads(&mut self, answer: Answer) {
+    fn reads(&mut self, answer: LeaseAnswer) {
         let request = self.request();
-        assert_eq!(request, Request::Read);
+        assert_eq!(request, LeaseRequest::Read);
         self.answer(&request, answer);
     }
 
     /// Writes, and the API server accepts it; what was written.
-    fn writes(&mut self, version: u32) -> Record {
+    fn writes(&mut self, version: u32) -> LeaseRecord {
         let request = self.request();
-        let (Request::Update { record, .. } | Request::Create(record)) = &request else { panic!("{request:?}") };
+        let (LeaseRequest::Update { record, .. } | LeaseRequest::Create(record)) = &request else {
+            panic!("{request:?}")
+        };
         self.answer(&request, lease(record, version));
         record.clone()
     }
@@ -69,7 +71,7 @@ impl Desk {
     /// One that leads, by version 2 of the Lease.
     fn leading() -> Self {
         let mut desk = Self::new();
-        desk.reads(lease(&Record::default(), 1));
+        desk.reads(lease(&LeaseRecord::default(), 1));
         desk.writes(2);
         assert!(desk.election.leads_until().is_some());
         desk
@@ -78,7 +80,7 @@ impl Desk {
 
 #[test]
 fn a_lease_that_nobody_holds_is_taken_at_once() {
-    let free = [Record::default(), Record { holder: Some(String::new()), ..other(0) }];
+    let free = [LeaseRecord::default(), LeaseRecord { holder: Some(String::new()), ..other(0) }];
     for record in free {
         let mut desk = Desk::new();
         let began = desk.now;
@@ -92,7 +94,7 @@ fn a_lease_that_nobody_holds_is_taken_at_once() {
         assert_eq!(mine.transitions, record.transitions + 1);
     }
     let mut desk = Desk::new();
-    desk.reads(Answer::Absent);
+    desk.reads(LeaseAnswer::Absent);
     desk.writes(1);
     assert!(desk.election.leads_until().is_some());
 }
@@ -108,7 +110,7 @@ fn a_lease_is_taken_after_it_was_seen_unchanged_for_its_duration() {
             assert_eq!(desk.now, began + READ_EVERY * (version - 1));
         }
         desk.reads(lease(&other(renewed_at), 1));
-        assert!(matches!(desk.request(), Request::Update { version, .. } if version == "1"));
+        assert!(matches!(desk.request(), LeaseRequest::Update { version, .. } if version == "1"));
         assert_eq!(desk.now, began + LEASE_DURATION);
     }
 }
@@ -120,7 +122,7 @@ fn a_lease_that_changes_is_not_taken() {
     for second in 0..100 {
         desk.reads(lease(&other(second / 10), 1));
     }
-    assert_eq!(desk.request(), Request::Read);
+    assert_eq!(desk.request(), LeaseRequest::Read);
 }
 
 #[test]
@@ -128,8 +130,8 @@ fn a_longer_promise_of_the_holder_counts_and_a_shorter_one_does_not() {
     for (seconds, wait) in [(Some(60), 60), (Some(1), 15), (Some(-5), 15), (None, 15)] {
         let mut desk = Desk::new();
         let began = desk.now;
-        while desk.request() == Request::Read {
-            desk.reads(lease(&Record { duration_seconds: seconds, ..other(0) }, 1));
+        while desk.request() == LeaseRequest::Read {
+            desk.reads(lease(&LeaseRecord { duration_seconds: seconds, ..other(0) }, 1));
         }
         assert_eq!(desk.now, began + Duration::from_secs(wait), "{seconds:?}");
     }
@@ -140,15 +142,15 @@ fn a_deleted_lease_is_left_to_its_holder_for_the_same_time() {
     let mut desk = Desk::new();
     let began = desk.now;
     desk.reads(lease(&other(0), 1));
-    while desk.request() == Request::Read {
-        desk.reads(Answer::Absent);
+    while desk.request() == LeaseRequest::Read {
+        desk.reads(LeaseAnswer::Absent);
     }
-    assert!(matches!(desk.request(), Request::Create(_)));
+    assert!(matches!(desk.request(), LeaseRequest::Create(_)));
     assert_eq!(desk.now, began + LEASE_DURATION);
     let mut leader = Desk::leading();
     let request = leader.request();
-    leader.answer(&request, Answer::Absent);
-    assert!(matches!(leader.request(), Request::Create(_)), "the holder creates it again at once");
+    leader.answer(&request, LeaseAnswer::Absent);
+    assert!(matches!(leader.request(), LeaseRequest::Create(_)), "the holder creates it again at once");
 }
 
 #[test]
@@ -167,7 +169,7 @@ fn a_renewal_counts_from_when_it_was_sent() {
     let request = desk.request();
     let sent = desk.now;
     let answered = sent + Duration::from_secs(2);
-    let Request::Update { record, .. } = &request else { panic!("{request:?}") };
+    let LeaseRequest::Update { record, .. } = &request else { panic!("{request:?}") };
     desk.election.answered(&request, lease(record, 3), sent, answered);
     assert_eq!(desk.election.leads_until(), Some(sent + RENEW_DEADLINE));
 }
@@ -179,14 +181,14 @@ fn leadership_ends_in_time_if_no_answer_comes() {
     let mut requests = 0;
     loop {
         match desk.step() {
-            Step::Wait(until) => desk.now = until,
-            Step::Ask(request, until) => {
+            ElectionStep::Wait(until) => desk.now = until,
+            ElectionStep::Ask(request, until) => {
                 assert!(until <= end, "no request outlives leadership");
                 requests += 1;
                 desk.now = until;
-                desk.answer(&request, Answer::Unknown);
+                desk.answer(&request, LeaseAnswer::Unknown);
             }
-            Step::Lost(loss) => {
+            ElectionStep::Lost(loss) => {
                 assert_eq!(loss, Loss::NotRenewed);
                 break;
             }
@@ -200,20 +202,20 @@ fn leadership_ends_in_time_if_no_answer_comes() {
 fn a_process_that_was_paused_does_not_lead_when_it_goes_on() {
     let mut desk = Desk::leading();
     let request = desk.request();
-    let Request::Update { record, .. } = &request else { panic!("{request:?}") };
+    let LeaseRequest::Update { record, .. } = &request else { panic!("{request:?}") };
     let sent = desk.now;
     desk.now += Duration::from_secs(60);
     // The answer to a renewal from before the pause is in the socket.
     desk.election.answered(&request, lease(record, 3), sent, desk.now);
-    assert_eq!(desk.step(), Step::Lost(Loss::NotRenewed));
+    assert_eq!(desk.step(), ElectionStep::Lost(Loss::NotRenewed));
 }
 
 #[test]
 fn a_victory_told_too_late_is_none() {
     let mut desk = Desk::new();
-    desk.reads(Answer::Absent);
+    desk.reads(LeaseAnswer::Absent);
     let request = desk.request();
-    let Request::Create(record) = &request else { panic!("{request:?}") };
+    let LeaseRequest::Create(record) = &request else { panic!("{request:?}") };
     let sent = desk.now;
     desk.now += RENEW_DEADLINE;
     desk.election.answered(&request, lease(record, 1), sent, desk.now);
@@ -226,24 +228,24 @@ fn a_victory_told_too_late_is_none() {
 fn a_renewal_that_arrived_although_nobody_said_so_is_recognised() {
     let mut desk = Desk::leading();
     let request = desk.request();
-    let Request::Update { record, .. } = request.clone() else { panic!("{request:?}") };
-    desk.answer(&request, Answer::Unknown);
+    let LeaseRequest::Update { record, .. } = request.clone() else { panic!("{request:?}") };
+    desk.answer(&request, LeaseAnswer::Unknown);
     let again = desk.request();
-    desk.answer(&again, Answer::Conflict);
+    desk.answer(&again, LeaseAnswer::Conflict);
     desk.reads(lease(&record, 3));
-    assert!(matches!(desk.request(), Request::Update { version, .. } if version == "3"));
+    assert!(matches!(desk.request(), LeaseRequest::Update { version, .. } if version == "3"));
     assert!(desk.election.leads_until().is_some());
 }
 
 #[test]
 fn a_leader_whose_lease_is_another_s_ends_at_once() {
-    for (record, loss) in [(other(0), Loss::Taken("other".to_owned())), (Record::default(), Loss::Released)] {
+    for (record, loss) in [(other(0), Loss::Taken("other".to_owned())), (LeaseRecord::default(), Loss::Released)] {
         let mut desk = Desk::leading();
         let request = desk.request();
-        desk.answer(&request, Answer::Conflict);
+        desk.answer(&request, LeaseAnswer::Conflict);
         desk.reads(lease(&record, 9));
         assert_eq!(desk.election.leads_until(), None);
-        assert_eq!(desk.step(), Step::Lost(loss));
+        assert_eq!(desk.step(), ElectionStep::Lost(loss));
         assert_eq!(desk.election.release(), None, "it is not given back");
     }
 }
@@ -251,18 +253,18 @@ fn a_leader_whose_lease_is_another_s_ends_at_once() {
 #[test]
 fn a_lease_is_given_back_as_free() {
     let desk = Desk::leading();
-    let released = Record { transitions: 1, ..Record::default() };
-    assert_eq!(desk.election.release(), Some(Request::Update { version: "2".to_owned(), record: released }));
+    let released = LeaseRecord { transitions: 1, ..LeaseRecord::default() };
+    assert_eq!(desk.election.release(), Some(LeaseRequest::Update { version: "2".to_owned(), record: released }));
     assert_eq!(Desk::new().election.release(), None);
 }
 
 #[test]
 fn a_namespace_that_is_not_there_is_no_reason_to_hurry() {
     let mut desk = Desk::new();
-    desk.reads(Answer::Absent);
+    desk.reads(LeaseAnswer::Absent);
     let request = desk.request();
     let before = desk.now;
-    desk.answer(&request, Answer::Absent);
+    desk.answer(&request, LeaseAnswer::Absent);
     desk.request();
     assert!(desk.now > before);
 }

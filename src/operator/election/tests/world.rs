@@ -37,13 +37,13 @@ struct Spell {
 
 /// A request on its way.
 struct Sent {
-    request: Request,
+    request: LeaseRequest,
     at: Duration,
     given_up_at: Instant,
     arrives: Option<Duration>,
     /// How long the way back takes; none if the answer is lost.
     way_back: Option<Duration>,
-    answer: Option<(Answer, Duration)>,
+    answer: Option<(LeaseAnswer, Duration)>,
 }
 
 struct Candidate {
@@ -58,7 +58,7 @@ struct Candidate {
 struct World {
     zero: Instant,
     now: Duration,
-    lease: Option<(Record, u64)>,
+    lease: Option<(LeaseRecord, u64)>,
     versions: u64,
     candidates: Vec<Candidate>,
     spells: Vec<Spell>,
@@ -83,21 +83,21 @@ impl World {
     }
 
     /// What the API server does with a request that arrives now.
-    fn serve(&mut self, request: &Request) -> Answer {
+    fn serve(&mut self, request: &LeaseRequest) -> LeaseAnswer {
         let written = match (request, &self.lease) {
-            (Request::Read, None) | (Request::Update { .. }, None) => return Answer::Absent,
-            (Request::Read, Some((record, version))) => {
-                return Answer::Lease { record: record.clone(), version: version.to_string() };
+            (LeaseRequest::Read, None) | (LeaseRequest::Update { .. }, None) => return LeaseAnswer::Absent,
+            (LeaseRequest::Read, Some((record, version))) => {
+                return LeaseAnswer::Lease { record: record.clone(), version: version.to_string() };
             }
-            (Request::Create(_), Some(_)) => return Answer::Conflict,
-            (Request::Update { version, .. }, Some((_, stands))) if *version != stands.to_string() => {
-                return Answer::Conflict;
+            (LeaseRequest::Create(_), Some(_)) => return LeaseAnswer::Conflict,
+            (LeaseRequest::Update { version, .. }, Some((_, stands))) if *version != stands.to_string() => {
+                return LeaseAnswer::Conflict;
             }
-            (Request::Create(record) | Request::Update { record, .. }, _) => record.clone(),
+            (LeaseRequest::Create(record) | LeaseRequest::Update { record, .. }, _) => record.clone(),
         };
         self.versions += 1;
         self.lease = Some((written.clone(), self.versions));
-        Answer::Lease { record: written, version: self.versions.to_string() }
+        LeaseAnswer::Lease { record: written, version: self.versions.to_string() }
     }
 
     fn tick(&mut self) {
@@ -143,7 +143,7 @@ impl World {
             match sent.answer.take_if(|(_, comes)| *comes <= time) {
                 Some((answer, _)) => candidate.election.answered(&sent.request, answer, at, now),
                 None if now >= sent.given_up_at => {
-                    candidate.election.answered(&sent.request, Answer::Unknown, at, now);
+                    candidate.election.answered(&sent.request, LeaseAnswer::Unknown, at, now);
                     candidate.late.push(sent);
                 }
                 None => return candidate.sent = Some(sent),
@@ -152,8 +152,8 @@ impl World {
         let skew = candidate.skew + troubles.iter().map(skew_of).sum::<i64>();
         let clock = Timestamp::from_second(2_000_000_000 + skew).unwrap() + SignedDuration::try_from(time).unwrap();
         match candidate.election.step(now, clock) {
-            Step::Wait(_) => {}
-            Step::Ask(request, given_up_at) => {
+            ElectionStep::Wait(_) => {}
+            ElectionStep::Ask(request, given_up_at) => {
                 let way = troubles.iter().map(way_of).max().unwrap_or(TICK);
                 let is_lost = troubles.iter().any(|trouble| matches!(trouble, Trouble::Deaf));
                 let is_mute = troubles.iter().any(|trouble| matches!(trouble, Trouble::Mute));
@@ -166,7 +166,7 @@ impl World {
                     answer: None,
                 });
             }
-            Step::Lost(_) => {
+            ElectionStep::Lost(_) => {
                 // The process ends, and its container is started again: somebody else, as far as the Lease is concerned.
                 candidate.starts += 1;
                 candidate.election = Election::new(format!("{index}-{}", candidate.starts));
