@@ -17,8 +17,8 @@ use managed_redis_operator::cloud::kakao::{Cluster, clusters_in};
 use managed_redis_operator::controllers::cluster_ref::config_map::state::ConfigMapState;
 use managed_redis_operator::controllers::cluster_ref::input::{CloudObservation, Input};
 use managed_redis_operator::controllers::cluster_ref::plan::plan;
-use managed_redis_operator::inventory::Want;
-use managed_redis_operator::inventory::picture::of_kakao;
+use managed_redis_operator::inventory::Query;
+use managed_redis_operator::inventory::instance::Instance;
 use managed_redis_operator::inventory::snapshot::{Listed, Snapshot};
 use serde_json::{Value, json};
 
@@ -55,7 +55,8 @@ fn cluster(number: u32) -> Value {
 fn take_in(snapshot: &mut Snapshot, body: Vec<u8>) {
     snapshot.begin_list();
     let shared = Mutex::new(std::mem::take(snapshot));
-    let recognise = |row: Row<Cluster>| shared.lock().expect("no panic while locked").recognise(row.map(of_kakao));
+    let recognise =
+        |row: Row<Cluster>| shared.lock().expect("no panic while locked").recognise(row.map(Instance::from));
     let listed: Vec<Listed> = clusters_in(body, &recognise).expect("a list");
     *snapshot = shared.into_inner().expect("no panic while locked");
     snapshot.listed(Timestamp::UNIX_EPOCH, listed);
@@ -85,9 +86,9 @@ fn lists(criterion: &mut Criterion) {
     group.bench_function("decode and compare the same again", |bencher| {
         bencher.iter_batched(|| body.clone(), |body| take_in(&mut snapshot, body), BatchSize::LargeInput);
     });
-    let wants: Vec<Want> = (0..CLUSTERS).map(|number| Want::Id(id(number))).collect();
+    let wants: Vec<Query> = (0..CLUSTERS).map(|number| Query::Id(id(number))).collect();
     group.bench_function("observe for each subscriber", |bencher| {
-        bencher.iter(|| wants.iter().filter(|want| snapshot.observe(want, 0, 0).forced_read_done).count());
+        bencher.iter(|| wants.iter().filter(|want| snapshot.observe(want, None, None).refresh_done).count());
     });
     group.finish();
 }
@@ -105,7 +106,7 @@ fn plans(criterion: &mut Criterion) {
             generation: 1,
             requested_at: None,
             previous,
-            cloud: CloudObservation::Read(snapshot.observe(&Want::Id(id(0)), 0, 0)),
+            cloud: CloudObservation::Read(snapshot.observe(&Query::Id(id(0)), None, None)),
             config_map: ConfigMapState::NotWanted,
             obsolete_remains: false,
             heartbeat: Duration::from_secs(600),

@@ -10,7 +10,7 @@ pub mod controllers;
 mod digest;
 pub mod inventory;
 pub mod metrics;
-mod object_key;
+pub mod object_key;
 mod operator;
 pub mod packing;
 mod runtime;

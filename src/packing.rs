@@ -1,24 +1,24 @@
-//! Values in the fewest bytes: JSON, compressed against a text that has what all of them have, the names of their fields.
+//! Values in few bytes: JSON, compressed with a dictionary of what all values have in common, such as the names of fields.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What objects of this operator look like, fields in the order in which they are written. It is only a means of compression: what
-/// is not in it is packed all the same, in more bytes. It never leaves the process, so it may change with any version.
-const LIKENESS: &[u8] = br#"{"apiVersion":"managedredis.dev/v1alpha1","kind":"RedisClusterRef","metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"","managedredis.dev/reconcile-requested-at":"2026-"},"creationTimestamp":"2026-11-22T10:00:00Z","generation":1,"labels":{"app.kubernetes.io/managed-by":"","app.kubernetes.io/name":"","app.kubernetes.io/part-of":"","kustomize.toolkit.fluxcd.io/name":"","kustomize.toolkit.fluxcd.io/namespace":"","argocd.argoproj.io/instance":""},"name":"","namespace":"","resourceVersion":"","uid":""},"spec":{"ncp":{"site":"Public","cloudDBInstanceNo":"","cloudDBServiceName":"","credentialsSecretRef":{"name":"ncp"}},"pollInterval":"60s","suspend":false}},"spec":{"kakaoCloud":{"region":"kr-central-2","clusterID":"","clusterName":"","credentialsSecretRef":{"name":"kakaocloud"}},"pollInterval":"1m","suspend":false,"connectionConfigMap":{"name":""}},"status":{"observedGeneration":1,"lastHandledReconcileAt":"","lastObservedTime":"2026-11-22T10:00:00Z","conditions":[{"lastTransitionTime":"2026-11-22T10:00:00Z","message":"the cloud says Running","observedGeneration":1,"reason":"Running","status":"True","type":"Ready"},{"lastTransitionTime":"2026-11-22T10:00:00Z","message":"the cloud was read with success","observedGeneration":1,"reason":"ObserveSucceeded","status":"True","type":"Synced"}],"provider":"NCP","provider":"KakaoCloud","state":"running","state":"Running","cluster":{"id":"","name":"","description":"","projectID":"","engine":"Redis","engineVersion":"7.2.11","port":6379,"mode":"Cluster","highAvailability":false,"mode":"Standalone","highAvailability":true,"shardCount":3,"nodeCount":6,"shardCount":0,"nodeCount":2,"flavor":{"id":"","name":"r2.medium","vcpus":4,"memoryMiB":8192},"endpoints":{"primary":"","read":""},"userName":"","subnetIDs":["",""],"subnetAssignments":[{"primary":"","replicas":[""]},{"primary":"","replicas":[""]}],"securityGroupIDs":[""],"backup":{"schedule":"","retentionDays":7},"creator":"","license":"BSD-3-Clause","createdAt":"2026-11-22T10:00:00Z","parameterGroup":{"id":"","name":"","syncStatus":"In-Sync"},"nodes":[{"id":"","name":"","role":"Master","state":"running","privateDomain":"","publicDomain":"","createdAt":"2026-11-22T10:00:00Z","startedAt":"2026-11-22T10:00:00Z"},{"id":"","name":"","role":"HiddenMaster","state":"running"}]},"engine":{"offered":true,"newest":"7.2.11"},"connectionConfigMap":""}}"#;
+/// What objects of this operator look like. It is only a means of compression: what is not in it takes more bytes when packed.
+/// It never leaves the process, so any version may change it. `cargo xtask generate` writes it from the types of the API.
+const DICTIONARY: &[u8] = include_bytes!("packing-dictionary.txt");
 
 /// A value, packed. Equal values give equal bytes, as long as the process lives.
 ///
 /// # Errors
-/// When the value cannot be written as JSON, as a map with keys that are no texts.
+/// When the value cannot be written as JSON, such as a map whose keys are no strings.
 pub fn pack<T: Serialize>(value: &T) -> Result<Box<[u8]>, serde_json::Error> {
     let json = serde_json::to_vec(value)?;
-    Ok(lz4_flex::block::compress_prepend_size_with_dict(&json, LIKENESS).into())
+    Ok(lz4_flex::block::compress_prepend_size_with_dict(&json, DICTIONARY).into())
 }
 
-/// A value that was packed; none if these bytes are not of one of that type.
+/// Unpacks a value. None if the bytes are not a packed value of that type.
 pub fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Option<T> {
-    let json = lz4_flex::block::decompress_size_prepended_with_dict(packed, LIKENESS).ok()?;
+    let json = lz4_flex::block::decompress_size_prepended_with_dict(packed, DICTIONARY).ok()?;
     serde_json::from_slice(&json).ok()
 }
 

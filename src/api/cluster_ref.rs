@@ -240,6 +240,19 @@ pub struct ClusterStatus {
     /// The parameter group and whether it is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter_group: Option<ParameterGroupStatus>,
+    /// Code of the zone the Redis is in (NCP zone.zoneCode).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Whether the Redis has to be restarted (NCP isCloudDBNeedReboot).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs_reboot: Option<bool>,
+    /// Whether a changed configuration takes effect only after a restart (NCP isCloudDBConfigNeedReboot).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_needs_reboot: Option<bool>,
+    /// When the cloud is going to restart the Redis (NCP rebootScheduleTime).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub reboot_scheduled_at: Option<Time>,
     /// The servers of the Redis (NCP only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeStatus>,

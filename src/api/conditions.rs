@@ -1,4 +1,4 @@
-//! Conditions as kstatus reads them: what a plan wants to say, and how that is merged into what stands.
+//! Conditions as kstatus reads them: those a plan wants to report, and how they are merged into the stored ones.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -10,9 +10,9 @@ use crate::text;
 pub const READY: &str = "Ready";
 /// Present only while True: the object is on its way.
 pub const RECONCILING: &str = "Reconciling";
-/// Present only while True: the object will not get on without somebody's help.
+/// Present only while True: the object makes no progress until a person acts.
 pub const STALLED: &str = "Stalled";
-/// Whether the last talk with the cloud worked.
+/// Whether the last request to the cloud worked.
 pub const SYNCED: &str = "Synced";
 /// Whether the flush is done (RedisFlushRequest).
 pub const SUCCEEDED: &str = "Succeeded";
@@ -27,7 +27,7 @@ pub enum ConditionStatus {
     True,
     /// It does not hold.
     False,
-    /// It cannot be said.
+    /// It is not known.
     Unknown,
 }
 
@@ -67,10 +67,10 @@ impl DesiredCondition {
     }
 }
 
-/// The conditions to store: exactly `desired`, sorted by type, where `lastTransitionTime` moves only when a status does. Every
-/// message passes here, so this is where names from outside lose what a terminal would obey.
+/// The conditions to store: exactly `desired`, sorted by type. `lastTransitionTime` changes only when a status does. A condition of
+/// `existing` that is not desired any more is dropped, so that an error that went away leaves no trace.
 ///
-/// A condition of `existing` that is not desired any more is dropped, so that an error that went away leaves no trace.
+/// Every message passes here, so this is where names from outside lose their control characters.
 pub fn merge(
     existing: &[Condition],
     desired: Vec<DesiredCondition>,
@@ -98,17 +98,17 @@ pub fn merge(
     merged
 }
 
-/// A message as it is shown: one line without what a terminal would obey, and not too long.
+/// A message as it is shown: one line without control characters, and not too long.
 pub fn shown(message: &str) -> String {
     text::sentence(message, MAX_MESSAGE_BYTES)
 }
 
-/// The condition of that type, if it stands.
+/// The condition of that type, if there is one.
 pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// Whether the condition of that type stands and is True.
+/// Whether there is a condition of that type that is True.
 pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == "True")
 }

@@ -30,7 +30,7 @@ pub const FIELD_MANAGER: &str = "managed-redis-operator";
 /// Any new value of this annotation forces a fresh read of the cloud; it is echoed in `status.lastHandledReconcileAt`.
 pub const RECONCILE_REQUESTED_AT: &str = "managedredis.dev/reconcile-requested-at";
 
-/// Longest value of [`RECONCILE_REQUESTED_AT`] that is echoed; more is cut, so that an annotation cannot fill the status.
+/// Longest value of [`RECONCILE_REQUESTED_AT`] that is echoed. The rest is cut, so that an annotation cannot fill the status.
 const MAX_ECHOED_BYTES: usize = 256;
 
 /// The value of the reconcile-requested-at annotation of an object, if it has one.

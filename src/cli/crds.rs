@@ -3,7 +3,7 @@
 use crate::api::crds;
 
 /// The CRDs as one YAML stream.
-pub fn yaml() -> Result<String, String> {
+fn yaml() -> Result<String, String> {
     let mut text = String::new();
     for crd in crds() {
         // Through a JSON value: keys are sorted and absent fields stay out.

@@ -11,11 +11,9 @@ use serde_json::{Value, json};
 use super::run::EndpointArgs;
 use crate::api::Provider;
 use crate::api::shared::DEFAULT_KAKAO_REGION;
-use crate::cloud::kakao::KakaoCredentials;
-use crate::cloud::ncp::NcpCredentials;
-use crate::cloud::{HttpCore, Row};
-use crate::inventory::Source;
-use crate::inventory::picture::Picture;
+use crate::cloud::{Credentials, HttpCore, Row};
+use crate::inventory::instance::Instance;
+use crate::inventory::{Access, CloudClient, Location};
 
 impl ValueEnum for Provider {
     fn value_variants<'a>() -> &'a [Self] {
@@ -32,7 +30,7 @@ impl ValueEnum for Provider {
 
 /// How to show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
+enum OutputFormat {
     /// One line for each Redis
     Table,
     /// A RedisClusterRef for each Redis
@@ -43,7 +41,7 @@ enum Output {
 /// a Secret: KAKAOCLOUD_APPLICATION_CREDENTIAL_ID and KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET, or KAKAOCLOUD_TOKEN;
 /// NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct DiscoverArgs {
     #[command(flatten)]
     endpoints: EndpointArgs,
     /// Cloud to look into [default: the one the environment has a credential for]
@@ -56,42 +54,37 @@ pub struct Args {
     #[arg(long, env = "MRO_SITE", default_value = "Public")]
     site: String,
     /// How to show it
-    #[arg(short, long, env = "MRO_OUTPUT", value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(short, long, env = "MRO_OUTPUT", value_enum, default_value_t = OutputFormat::Table)]
+    output: OutputFormat,
     /// Secret the printed RedisClusterRefs name [default: kakaocloud or ncp]
     #[arg(long, env = "MRO_SECRET", value_name = "NAME")]
     secret: Option<String>,
 }
 
-pub(super) async fn main(args: Args) -> Result<(), String> {
+pub(super) async fn main(args: DiscoverArgs) -> Result<(), String> {
     let environment = environment();
-    let cloud = choose(args.provider, &environment)?;
+    let provider = choose(args.provider, &environment)?;
     let core = HttpCore::new(args.endpoints.resolve()?, Arc::new(())).map_err(|error| error.to_string())?;
-    let source = match cloud {
-        Provider::KakaoCloud => {
-            let credentials = KakaoCredentials::from_secret(&environment).map_err(|error| unsuitable(&error))?;
-            Source::kakao(&core, &args.region, credentials)
-        }
-        Provider::Ncp => {
-            let credentials = NcpCredentials::from_secret(&environment).map_err(|error| unsuitable(&error))?;
-            Source::ncp(&core, &args.site, credentials)
-        }
+    let location = match provider {
+        Provider::KakaoCloud => Location::KakaoCloud { region: &args.region },
+        Provider::Ncp => Location::NcpClassic { site: &args.site },
     };
-    let source = source.map_err(|error| error.to_string())?;
-    let mut pictures = Vec::new();
-    for row in source.list(&|row| row).await.map_err(|error| error.to_string())? {
+    let credentials = Credentials::from_secret(provider, &environment).map_err(|error| unsuitable(&error))?;
+    let client = CloudClient::connect(&core, &Access::new(location, credentials)).map_err(|error| error.to_string())?;
+    let mut instances = Vec::new();
+    for row in client.list(&|row| row).await.map_err(|error| error.to_string())? {
         match row {
-            Row::Read(picture) => pictures.push(picture),
+            Row::Read(instance) => instances.push(instance),
             Row::Unreadable(entry) => {
                 let which = entry.id.or(entry.name).unwrap_or_else(|| "without ID".to_owned());
                 super::warn(&format!("an entry is left out ({which}): {}", entry.error));
             }
         }
     }
-    pictures.sort_by(|a, b| (&a.cluster.name, &a.cluster.id).cmp(&(&b.cluster.name, &b.cluster.id)));
+    instances.sort_by(|a, b| (&a.cluster.name, &a.cluster.id).cmp(&(&b.cluster.name, &b.cluster.id)));
     match args.output {
-        Output::Table => super::print(&table(&pictures)),
-        Output::Yaml => super::print(&yaml(source.provider(), &args, &pictures)?),
+        OutputFormat::Table => super::print(&table(&instances)),
+        OutputFormat::Yaml => super::print(&yaml(client.provider(), &args, &instances)?),
     }
 }
 
@@ -126,10 +119,10 @@ fn unsuitable(error: &crate::cloud::CredentialError) -> String {
     error.to_string().replace("the Secret", "the environment").replace("of the environment", "in the environment")
 }
 
-fn table(pictures: &[Picture]) -> String {
+fn table(instances: &[Instance]) -> String {
     let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let mut rows = vec![["NAME", "ID", "STATE", "MODE", "VERSION", "PARAMETERS", "ENDPOINT"].map(str::to_owned)];
-    rows.extend(pictures.iter().map(|Picture { state, cluster, .. }| {
+    rows.extend(instances.iter().map(|Instance { state, cluster, .. }| {
         [
             word(&cluster.name),
             word(&cluster.id),
@@ -151,10 +144,10 @@ fn table(pictures: &[Picture]) -> String {
     text
 }
 
-fn yaml(provider: Provider, args: &Args, pictures: &[Picture]) -> Result<String, String> {
+fn yaml(provider: Provider, args: &DiscoverArgs, instances: &[Instance]) -> Result<String, String> {
     let mut text = String::new();
     let mut taken = std::collections::HashSet::new();
-    for Picture { cluster, .. } in pictures {
+    for Instance { cluster, .. } in instances {
         let Some(id) = &cluster.id else { continue };
         let mut name = object_name(cluster.name.as_deref().unwrap_or(id));
         if !taken.insert(name.clone()) {
@@ -168,7 +161,7 @@ fn yaml(provider: Provider, args: &Args, pictures: &[Picture]) -> Result<String,
     Ok(text)
 }
 
-fn reference(provider: Provider, args: &Args, id: &str, name: &str) -> Value {
+fn reference(provider: Provider, args: &DiscoverArgs, id: &str, name: &str) -> Value {
     let secret = |default: &str| json!({ "name": args.secret.as_deref().unwrap_or(default) });
     let spec = match provider {
         Provider::KakaoCloud => json!({ "kakaoCloud": {

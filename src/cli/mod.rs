@@ -18,17 +18,17 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the operator
-    Run(Box<run::Args>),
+    Run(Box<run::RunArgs>),
     /// Print the CustomResourceDefinitions as YAML
     Crds,
     /// List what a credential can see, as a table or as RedisClusterRef YAML
-    Discover(Box<discover::Args>),
+    Discover(Box<discover::DiscoverArgs>),
 }
 
 /// Runs the subcommand; the error is one sentence for stderr.
 ///
 /// # Errors
-/// Whatever keeps the subcommand from its end.
+/// When the subcommand fails.
 pub fn main(cli: Cli) -> Result<(), String> {
     match cli.command {
         Command::Run(args) => on_runtime(run::main(*args)),
@@ -37,23 +37,23 @@ pub fn main(cli: Cli) -> Result<(), String> {
     }
 }
 
-/// Threads that reconcile and poll: what reads a long list is not to hold up everything else.
+/// Threads that reconcile and poll. Two, so that parsing a long list does not delay everything else; not one for each core of a
+/// large node, since the work waits for others most of the time.
 const THREADS: usize = 2;
 
 fn on_runtime(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // Not one for each core of a large node: the work waits for others most of the time.
         .worker_threads(THREADS)
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the async runtime: {error}"))?;
     let outcome = runtime.block_on(work);
-    // What still hangs (a name lookup, say) must not keep the process.
+    // Work that still hangs, such as a DNS lookup, must not keep the process alive.
     runtime.shutdown_background();
     outcome
 }
 
-/// Writes to stdout; a reader that went away (`| head`) is no error.
+/// Writes to stdout. That the reader has closed it (`| head`) is no error.
 fn print(text: &str) -> Result<(), String> {
     use std::io::{ErrorKind, Write as _};
     match std::io::stdout().lock().write_all(text.as_bytes()) {
@@ -62,7 +62,7 @@ fn print(text: &str) -> Result<(), String> {
     }
 }
 
-/// Writes a warning to stderr; one that cannot be written is lost.
+/// Writes a warning to stderr. If that fails the warning is lost.
 fn warn(sentence: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr().lock(), "managed-redis-operator: {sentence}");

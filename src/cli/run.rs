@@ -12,45 +12,45 @@ use crate::operator::telemetry::{self, LogFormat};
 use crate::operator::{self, OperatorConfig};
 use crate::runtime::runner::Scope;
 
-/// What a cluster may take in a list on average, twice or three times of what it does; where more clusters are allowed, their list
-/// may be larger too.
+/// Bytes of a list that one cluster may take on average: two or three times what it does take. Where more clusters are allowed, the
+/// list may be larger.
 const BYTES_PER_CLUSTER: usize = 3 << 10;
 
-/// Where the clouds are; the same flags for `run` and `discover`.
+/// The endpoints of the clouds, and the limits of requests to them. `run` and `discover` have the same flags.
 #[derive(Debug, clap::Args)]
-pub struct EndpointArgs {
+pub(super) struct EndpointArgs {
     /// KakaoCloud Redis endpoint: REGION=URL (repeatable), or one URL for all known regions
     #[arg(long, env = "MRO_KAKAO_ENDPOINT", value_name = "[REGION=]URL", value_delimiter = ',')]
-    pub kakao_endpoint: Vec<String>,
+    kakao_endpoint: Vec<String>,
     /// KakaoCloud IAM endpoint: REGION=URL (repeatable), or one URL for all known regions
     #[arg(long, env = "MRO_KAKAO_IAM_ENDPOINT", value_name = "[REGION=]URL", value_delimiter = ',')]
-    pub kakao_iam_endpoint: Vec<String>,
+    kakao_iam_endpoint: Vec<String>,
     /// NCP API gateway: SITE=URL (Public, Gov, Fin; repeatable), or one URL for all sites
     #[arg(long, env = "MRO_NCP_ENDPOINT", value_name = "[SITE=]URL", value_delimiter = ',')]
-    pub ncp_endpoint: Vec<String>,
+    ncp_endpoint: Vec<String>,
     /// Requests a second to a cloud, for each connection
     #[arg(long, env = "MRO_CLOUD_QPS", default_value_t = 5.0)]
-    pub cloud_qps: f64,
+    cloud_qps: f64,
     /// Requests a connection that was idle may send at once
     #[arg(long, env = "MRO_CLOUD_BURST", default_value_t = 10)]
-    pub cloud_burst: u32,
+    cloud_burst: u32,
     /// Most clusters or instances that one credential may list; an answer with more is refused
     #[arg(
         long, env = "MRO_MAX_CLUSTERS", default_value_t = 20_000, value_name = "NUMBER",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
-    pub max_clusters: u32,
+    max_clusters: u32,
     /// Accept http:// endpoints that are not on loopback
     #[arg(
         long, env = "MRO_ALLOW_INSECURE_ENDPOINTS", action = clap::ArgAction::Set, num_args = 0..=1,
         default_value_t = false, default_missing_value = "true", value_name = "BOOL"
     )]
-    pub allow_insecure_endpoints: bool,
+    allow_insecure_endpoints: bool,
 }
 
 impl EndpointArgs {
     /// The settings of the HTTP core.
-    pub fn resolve(&self) -> Result<CloudSettings, String> {
+    pub(super) fn resolve(&self) -> Result<CloudSettings, String> {
         // The error names the flag.
         let parse = |set, values: &[String]| {
             EndpointMap::parse(set, values, self.allow_insecure_endpoints).map_err(|error| error.to_string())
@@ -71,7 +71,7 @@ impl EndpointArgs {
 
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct RunArgs {
     #[command(flatten)]
     endpoints: EndpointArgs,
     /// Watch this namespace only (repeatable); all namespaces if absent
@@ -126,13 +126,13 @@ pub struct Args {
     log_filter: String,
 }
 
-pub(super) async fn main(args: Args) -> Result<(), String> {
+pub(super) async fn main(args: RunArgs) -> Result<(), String> {
     let config = args.resolve()?;
     telemetry::init(args.log_format, &args.log_filter)?;
     operator::run(config).await.map_err(|error| error.to_string())
 }
 
-impl Args {
+impl RunArgs {
     fn resolve(&self) -> Result<OperatorConfig, String> {
         if let Some(selector) = &self.label_selector {
             selector::check(selector).map_err(|error| {
@@ -161,7 +161,7 @@ impl Args {
     }
 }
 
-/// The host (the pod's name, in a cluster) and a random part, since a restarted process is another one.
+/// The host name (in a cluster, the pod's name) and a random part: a restarted process is another one.
 fn identity() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()
@@ -197,12 +197,12 @@ mod tests {
     #[test]
     fn an_endpoint_that_is_refused_names_its_flag_once() {
         #[derive(clap::Parser)]
-        struct Command {
+        struct TestCommand {
             #[command(flatten)]
             endpoints: EndpointArgs,
         }
         for flag in ["--kakao-endpoint", "--kakao-iam-endpoint", "--ncp-endpoint"] {
-            let command = <Command as clap::Parser>::parse_from(["test", flag, "ftp://example.com"]);
+            let command = <TestCommand as clap::Parser>::parse_from(["test", flag, "ftp://example.com"]);
             let error = command.endpoints.resolve().unwrap_err();
             assert_eq!(error.matches(flag).count(), 1, "{error}");
         }

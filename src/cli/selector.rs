@@ -1,4 +1,4 @@
-//! Label selectors, judged before the operator starts as the API server would judge them later.
+//! Checks label selectors before the operator starts, as the API server would check them later.
 //!
 //! The grammar is that of `k8s.io/apimachinery/pkg/labels`: requirements with commas between them, each of `key`, `!key`,
 //! `key=value`, `key==value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key>1`, `key<1`.
@@ -115,7 +115,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// After `=`, `==`, `!=`, `<` or `>`. For the first three, nothing is a value too.
+    /// After `=`, `==`, `!=`, `<` or `>`. The first three also take an empty value.
     fn value(&mut self, key: &str, operator: &str) -> Result<(), String> {
         let value = match self.peek() {
             Some(Token::Word(word)) => {

@@ -1,4 +1,4 @@
-//! The body of an answer while it comes: decompressed, counted, and kept only as far as somebody needs it.
+//! The body of a response while it arrives: decompressed, counted, and kept only as far as it is needed.
 //!
 //! Nothing here waits. What is bounded: the bytes after decompression, the bytes and pieces on the wire, and what is kept.
 
@@ -45,7 +45,7 @@ pub(crate) enum BodyError {
     BrokenOff,
     /// Its list cannot be cut into entries.
     Split(SplitError),
-    /// Who takes the entries wants no more.
+    /// The receiver of the entries refused one.
     Refused(Box<Failure>),
 }
 
@@ -80,7 +80,7 @@ enum Decoder<'a> {
 impl<'a> Body<'a> {
     /// A body of which nothing has come yet.
     pub(crate) fn new(shape: Shape, is_gzip: bool, take: TakeEntry<'a>) -> Self {
-        let sink = Sink { shape, take, seen: 0, state: State::Lead, stopped: None };
+        let sink = Sink { shape, take, seen: 0, state: BodyState::Lead, stopped: None };
         let decoder = if is_gzip { Decoder::Gzip(Box::new(MultiGzDecoder::new(sink))) } else { Decoder::Plain(sink) };
         Self { decoder, pieces: 0, wire_bytes: 0, max: shape.max }
     }
@@ -120,7 +120,7 @@ impl<'a> Body<'a> {
 
     /// Whether it keeps so much that a share of the budget is needed.
     pub(crate) fn needs_budget(&mut self) -> bool {
-        matches!(&self.sink().state, State::Whole(bytes) if bytes.len() > FREE_BYTES)
+        matches!(&self.sink().state, BodyState::Whole(bytes) if bytes.len() > FREE_BYTES)
     }
 
     /// The end has come.
@@ -137,10 +137,10 @@ impl<'a> Body<'a> {
 
     /// What has come so far.
     pub(crate) fn into_kept(mut self) -> Kept {
-        match std::mem::replace(&mut self.sink().state, State::Lead) {
-            State::Lead => Kept::default(),
-            State::Whole(bytes) => Kept { bytes, is_envelope: false },
-            State::Split(splitter) => Kept { bytes: splitter.into_envelope(), is_envelope: true },
+        match std::mem::replace(&mut self.sink().state, BodyState::Lead) {
+            BodyState::Lead => Kept::default(),
+            BodyState::Whole(bytes) => Kept { bytes, is_envelope: false },
+            BodyState::Split(splitter) => Kept { bytes: splitter.into_envelope(), is_envelope: true },
         }
     }
 
@@ -157,12 +157,12 @@ struct Sink<'a> {
     shape: Shape,
     take: TakeEntry<'a>,
     seen: usize,
-    state: State,
+    state: BodyState,
     /// Why it takes no more; a writer can say no more than that it failed.
     stopped: Option<Stop>,
 }
 
-enum State {
+enum BodyState {
     /// Only blanks and a byte order mark have come.
     Lead,
     Whole(Vec<u8>),
@@ -175,24 +175,24 @@ enum Stop {
 }
 
 impl Sink<'_> {
-    fn accept(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    fn ensure_success(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         self.seen += bytes.len();
         if self.seen > self.shape.max && !self.shape.head_is_enough {
             return Err(Stop::Error(BodyError::TooLarge(self.shape.max)));
         }
-        let bytes = if matches!(self.state, State::Lead) { self.begin(bytes) } else { bytes };
+        let bytes = if matches!(self.state, BodyState::Lead) { self.begin(bytes) } else { bytes };
         match &mut self.state {
-            State::Lead => Ok(()),
-            State::Whole(body) if self.shape.head_is_enough => {
+            BodyState::Lead => Ok(()),
+            BodyState::Whole(body) if self.shape.head_is_enough => {
                 let room = FREE_BYTES - body.len().min(FREE_BYTES);
                 body.extend_from_slice(&bytes[..bytes.len().min(room)]);
                 if bytes.len() > room { Err(Stop::Enough) } else { Ok(()) }
             }
-            State::Whole(body) => {
+            BodyState::Whole(body) => {
                 body.extend_from_slice(bytes);
                 Ok(())
             }
-            State::Split(splitter) => {
+            BodyState::Split(splitter) => {
                 let take = &mut self.take;
                 let mut take =
                     |entry: RawEntry<'_>| take(entry).map_err(|failure| BodyError::Refused(Box::new(failure)));
@@ -203,12 +203,12 @@ impl Sink<'_> {
 
     /// Skips what may stand before the document, and decides by its first byte how it is read.
     fn begin<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        // The three bytes of a byte order mark begin no document, in whatever order.
+        // No document begins with one of the three bytes of a byte order mark.
         let is_lead = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
         let Some(start) = bytes.iter().position(|byte| !is_lead(byte)) else { return &[] };
         self.state = match self.shape.list {
-            Some((key, deepest)) if bytes[start] == b'{' => State::Split(Box::new(Splitter::new(key, deepest))),
-            _ => State::Whole(Vec::new()),
+            Some((key, deepest)) if bytes[start] == b'{' => BodyState::Split(Box::new(Splitter::new(key, deepest))),
+            _ => BodyState::Whole(Vec::new()),
         };
         &bytes[start..]
     }
@@ -216,7 +216,7 @@ impl Sink<'_> {
 
 impl Write for Sink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.accept(bytes) {
+        match self.ensure_success(bytes) {
             Ok(()) => Ok(bytes.len()),
             Err(stop) => {
                 self.stopped = Some(stop);
@@ -251,7 +251,7 @@ mod tests {
             body.count(piece)?;
             for part in body.parts(piece) {
                 let goes_on = body.take_in(part)?;
-                if let State::Whole(bytes) = &body.sink().state {
+                if let BodyState::Whole(bytes) = &body.sink().state {
                     most = most.max(bytes.len());
                 }
                 if !goes_on {

@@ -16,10 +16,10 @@ use crate::text::one_line;
 pub(crate) const MAX_MESSAGE_CHARS: usize = 300;
 /// Longest code or trace ID that an error takes over from an answer, in characters.
 pub(crate) const MAX_WORD_CHARS: usize = 64;
-/// What is told instead of a text that repeats a part of the credential.
+/// Shown instead of a text that repeats a part of the credential.
 const ECHO: &str = "the answer repeats a part of the credential, so its text is not shown";
 
-/// What kind of failure it is; decides who has to act (the key's owner, the cloud, nobody yet).
+/// The kind of failure. It decides whether the owner of the key, the cloud or nobody has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The cloud does not accept the key, secret, signature or token.
@@ -104,7 +104,7 @@ impl CloudError {
         self.is_like(other) && gist(&self.message) == gist(&other.message)
     }
 
-    /// Whether the other one is of the same kind, whatever its wording.
+    /// Whether the other one is the same kind of failure, in any words.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         let of = |error: &Self| (error.provider, error.operation, error.kind, error.http_status);
@@ -183,7 +183,7 @@ pub(crate) struct Failure {
     pub(crate) code: Option<String>,
     /// What we say. A text of the program itself, borrowed, cannot repeat anything of an answer.
     pub(crate) message: Cow<'static, str>,
-    /// What the cloud says. Not shown where it refuses a credential: who stands there knows the request, and repeats it.
+    /// The cloud's own message. Not shown when it refuses a credential: such a message may repeat the request.
     pub(crate) said: Option<String>,
     pub(crate) trace_id: Option<String>,
     pub(crate) retry_after: Option<Duration>,
@@ -191,7 +191,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure of which nothing is known but its kind; whether it was executed is unknown until someone proves more.
+    /// A failure of which only the kind is known. Whether the request was executed is unknown until more is proven.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const CONCURRENT_READS: usize = 4;
 /// Mutations of one connection that may be under way at once, beside the reads.
 const CONCURRENT_MUTATIONS: usize = 2;
-/// The bytes that one permit of a [`Budget`] stands for.
+/// Bytes of one permit of a [`MemoryBudget`].
 const BUDGET_UNIT: usize = 1 << 10;
 /// Longest pause that a Retry-After can cause: a wrong header must not silence a connection for a day.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
@@ -51,7 +51,7 @@ struct AtBucket {
 
 struct LaneLimits {
     slots: Semaphore,
-    /// Held while waiting for a token: one request of each lane stands at the bucket, in order of arrival.
+    /// Held while waiting for a token: one request of each lane waits at the bucket, in order of arrival.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -157,14 +157,14 @@ impl Gate {
     }
 }
 
-/// Memory that is shared by all connections of the process. A share is taken as a whole, so nobody waits for the rest of one
-/// while holding a part, and in order of arrival.
-pub(crate) struct Budget {
+/// Memory that is shared by all connections of the process. A share is taken as a whole, in order of arrival, so no request waits for
+/// the rest of one while it holds a part.
+pub(crate) struct MemoryBudget {
     permits: Semaphore,
     total: usize,
 }
 
-impl Budget {
+impl MemoryBudget {
     /// A budget of so many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         let total = bytes / BUDGET_UNIT;
@@ -228,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_budget_is_never_exceeded_and_serves_in_order() {
-        let budget = Budget::new(10 << 10);
+        let budget = MemoryBudget::new(10 << 10);
         let first = budget.share(6 << 10).await;
         let mut large = Box::pin(budget.share(1 << 30));
         let mut small = Box::pin(budget.share(1));
@@ -294,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_of_mutations_does_not_starve_reads() {
         let gate = Gate::new(1000.0, 1000);
-        // One stands at the bucket as long as the test lasts, as in a stream that never ends.
+        // One mutation waits at the bucket as long as the test lasts, as in a stream that never ends.
         let _next = WaitingMutation::new(&gate.mutations_at_bucket);
         let mut read = Box::pin(gate.enter(Lane::Read, Duration::ZERO));
         assert!(futures::poll!(&mut read).is_pending());

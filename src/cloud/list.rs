@@ -8,9 +8,9 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::answer::{Problem, lossy, read_slice_with};
 use super::error::{CloudError, Failure};
 use super::lenient::{self, Document};
+use super::response::{JsonProblem, lossy, read_slice_with};
 use super::split::{MAX_ENTRY_BYTES, RawEntry};
 use super::transport::Refuse;
 
@@ -23,7 +23,7 @@ pub enum Row<T> {
     /// It is as documented.
     Read(T),
     /// It is not.
-    Unreadable(Unreadable),
+    Unreadable(UnreadableRow),
 }
 
 impl<T> Row<T> {
@@ -44,9 +44,9 @@ impl<T> Row<T> {
     }
 }
 
-/// An entry that is not as documented: what can be said of it all the same.
+/// An entry that is not as documented, with ID and name as far as they can be found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Unreadable {
+pub struct UnreadableRow {
     /// Its ID, if that could be found.
     pub id: Option<String>,
     /// Its name, if that could be found.
@@ -81,8 +81,10 @@ impl Reader {
             Err(problem) => {
                 let (id, name) = identify(raw.json, keys);
                 self.unreadable(id, name, refuse, || match problem {
-                    Problem::Field(message) => message.replace("the answer: ", "the entry: "),
-                    Problem::NotJson(error) | Problem::GoesOn(error) => format!("the entry is not valid JSON: {error}"),
+                    JsonProblem::Field(message) => message.replace("the answer: ", "the entry: "),
+                    JsonProblem::NotJson(error) | JsonProblem::GoesOn(error) => {
+                        format!("the entry is not valid JSON: {error}")
+                    }
                 })
             }
         }
@@ -104,7 +106,7 @@ impl Reader {
                 || Arc::new(refuse(Failure::unexpected("the entry is not as documented, as many of this list")));
             Arc::clone(self.like_many.get_or_insert_with(like_many))
         };
-        Row::Unreadable(Unreadable { id, name, error })
+        Row::Unreadable(UnreadableRow { id, name, error })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Values in one form for both clouds: times in UTC, memory in MiB, no `"-"` and `""`. Words stay as they are.
+//! Values in one form for both clouds: times in UTC, memory in MiB, no `"-"` and `""`. Words stay unchanged.
 //!
 //! What serde attributes use is in [`super::lenient`].
 
@@ -36,7 +36,14 @@ pub fn prose(value: String) -> Option<String> {
     says_something(&value, MAX_PROSE_BYTES).then(|| shown(value))
 }
 
-/// A state or a role: a word, at most 64 characters of it, for it stands in a column of a table.
+/// Whether the text can be an ID of either cloud: letters, digits, dashes and underscores, at most 128 of them.
+#[must_use]
+pub fn is_identifier(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=128).contains(&text.len()) && text.bytes().all(fits)
+}
+
+/// A state or a role, cut to 64 characters because it is a column of a table.
 #[must_use]
 pub fn word(value: String) -> String {
     const MAX_CHARS: usize = 64;
@@ -46,7 +53,7 @@ pub fn word(value: String) -> String {
     }
 }
 
-/// Words stay as they are, but for characters that would control the terminal of who reads them.
+/// Words stay unchanged, except for characters that would control a terminal.
 fn shown(value: String) -> String {
     match printable(&value) {
         Cow::Borrowed(_) => value,

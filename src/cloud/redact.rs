@@ -1,7 +1,7 @@
 //! Keeps a cloud's answer from repeating the credential that it was asked with.
 //!
-//! Who stands between (a gateway, a proxy, a debug page) may echo the request in any form. Two nets: [`Masker`] goes over the
-//! bytes of an answer before anything reads them, [`Redactor`] over every text that is about to be shown to somebody.
+//! A gateway, a proxy or a debug page may echo the request in any form. Two filters remove secrets: [`Masker`] from the bytes of a
+//! response before they are read, [`Redactor`] from every text before it is shown.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -16,14 +16,14 @@ use crate::text::one_line;
 
 /// Characters of a secret in a row that no text may have. A shorter secret may not appear as a whole.
 const SHOWN_WINDOW: usize = 8;
-/// Shorter "secrets" are not searched for: taking every text that has an `a` for an echo helps nobody.
+/// Shorter "secrets" are not searched for: otherwise every text with an `a` would be an echo.
 const MIN_SECRET: usize = 4;
 /// Bytes of a secret in a row that are masked in an answer. Longer than what texts may have, for an answer is data: eight
 /// characters that happen to be those of a key may be part of a cluster's ID.
 const MASKED_WINDOW: usize = 16;
 /// Layers of escapes that are taken off a text.
 const LAYERS: usize = 4;
-/// What stands in the place of a word that repeats a secret.
+/// Shown in place of a word that repeats a secret.
 const REDACTED: &str = "[redacted]";
 
 /// Knows whether a text repeats a part of a secret.
@@ -177,7 +177,7 @@ impl Parts {
     }
 }
 
-/// The bit of the filter that stands for a block: the upper bits of a product, which all bits of the block have a part in.
+/// The bit of the filter for a block: the upper bits of a product, on which all bits of the block have an influence.
 #[expect(clippy::cast_possible_truncation, reason = "it was just shifted to the size of the filter")]
 fn place(block: u64, shift: u32) -> usize {
     (block.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
@@ -312,7 +312,7 @@ fn entity(text: &str) -> Unescaped {
     };
     let known = number.and_then(char::from_u32);
     let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'#');
-    // A name that is not known stands for something that is not ASCII.
+    // An unknown name is for a character outside of ASCII.
     is_name.then_some((known, end + 1))
 }
 

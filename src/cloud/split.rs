@@ -1,4 +1,4 @@
-//! Cuts the entries of one list out of a JSON document while its bytes come, so that a list never stands in memory.
+//! Cuts the entries of one list out of a JSON document while its bytes arrive, so that a list is never in memory as a whole.
 //!
 //! What is left is the *envelope*: the document with an empty list in that place. It is small, is kept, and is parsed by
 //! `serde_json` afterwards, as is each entry; so nothing here decides what is valid JSON. Only strings, brackets and the commas of
@@ -39,7 +39,7 @@ pub(crate) struct Splitter {
     /// How deep the list may be: 1 is a field of the document itself.
     deepest: usize,
     envelope: Vec<u8>,
-    place: Place,
+    position: Position,
     /// Open brackets of the envelope, and of the present entry.
     depth: usize,
     entry_depth: usize,
@@ -49,7 +49,7 @@ pub(crate) struct Splitter {
     /// The list's name and a colon have come.
     list_is_next: bool,
     lists: usize,
-    entry: Entry,
+    entry: PartialEntry,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ enum InString {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Position {
     Envelope,
     /// Between two entries.
     List(Expect),
@@ -79,12 +79,12 @@ enum Expect {
 
 /// The part of the present entry that came with earlier pieces.
 #[derive(Default)]
-struct Entry {
+struct PartialEntry {
     json: Vec<u8>,
     is_cut: bool,
 }
 
-impl Entry {
+impl PartialEntry {
     fn append(&mut self, part: &[u8]) {
         let room = MAX_ENTRY_BYTES - self.json.len().min(MAX_ENTRY_BYTES);
         self.is_cut |= part.len() > room;
@@ -99,14 +99,14 @@ impl Splitter {
             key,
             deepest,
             envelope: Vec::new(),
-            place: Place::Envelope,
+            position: Position::Envelope,
             depth: 0,
             entry_depth: 0,
             string: InString::No,
             last_string: Vec::new(),
             list_is_next: false,
             lists: 0,
-            entry: Entry::default(),
+            entry: PartialEntry::default(),
         }
     }
 
@@ -132,11 +132,11 @@ impl Splitter {
     ) -> Result<(), E> {
         let mut at = 0;
         while at < piece.len() {
-            at = match self.place {
-                Place::Envelope => self.envelope(piece, at)?,
-                Place::List(expect) => self.list(piece, at, expect)?,
-                Place::Composite => self.composite(piece, at, take)?,
-                Place::Scalar => self.scalar(piece, at, take)?,
+            at = match self.position {
+                Position::Envelope => self.envelope(piece, at)?,
+                Position::List(expect) => self.list(piece, at, expect)?,
+                Position::Composite => self.composite(piece, at, take)?,
+                Position::Scalar => self.scalar(piece, at, take)?,
             };
         }
         Ok(())
@@ -145,7 +145,7 @@ impl Splitter {
     /// Reads on in the envelope, up to the list or the end of the piece.
     fn envelope(&mut self, piece: &[u8], start: usize) -> Result<usize, SplitError> {
         let mut at = start;
-        while at < piece.len() && self.place == Place::Envelope {
+        while at < piece.len() && self.position == Position::Envelope {
             self.envelope_byte(piece[at])?;
             at += 1;
         }
@@ -180,7 +180,7 @@ impl Splitter {
                     }
                     b'[' if list_is_next => {
                         self.lists += 1;
-                        self.place = Place::List(Expect::EntryOrEnd);
+                        self.position = Position::List(Expect::EntryOrEnd);
                         if self.lists > 1 {
                             return Err(SplitError::TwoLists);
                         }
@@ -201,12 +201,13 @@ impl Splitter {
             (b' ' | b'\t' | b'\r' | b'\n', _) => {}
             (b']', Expect::EntryOrEnd | Expect::CommaOrEnd) => {
                 self.envelope.push(b']');
-                self.place = Place::Envelope;
+                self.position = Position::Envelope;
             }
-            (b',', Expect::CommaOrEnd) => self.place = Place::List(Expect::Entry),
+            (b',', Expect::CommaOrEnd) => self.position = Position::List(Expect::Entry),
             (_, Expect::CommaOrEnd) | (b',' | b']', _) => return Err(SplitError::Separators),
             (first, Expect::EntryOrEnd | Expect::Entry) => {
-                self.place = if matches!(first, b'{' | b'[' | b'"') { Place::Composite } else { Place::Scalar };
+                self.position =
+                    if matches!(first, b'{' | b'[' | b'"') { Position::Composite } else { Position::Scalar };
                 self.entry_depth = 0;
                 // Its first byte is read again, as part of it.
                 return Ok(at);
@@ -268,12 +269,12 @@ impl Splitter {
         rest: Range<usize>,
         take: &mut dyn FnMut(RawEntry<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.place = Place::List(Expect::CommaOrEnd);
+        self.position = Position::List(Expect::CommaOrEnd);
         if self.entry.json.is_empty() && rest.len() <= MAX_ENTRY_BYTES {
             return take(RawEntry { json: &piece[rest], is_cut: false });
         }
         self.entry.append(&piece[rest]);
-        let Entry { json, is_cut } = std::mem::take(&mut self.entry);
+        let PartialEntry { json, is_cut } = std::mem::take(&mut self.entry);
         take(RawEntry { json: &json, is_cut })
     }
 }

@@ -5,10 +5,10 @@
 
 #![allow(clippy::panic, reason = "a violated property ends the test or the fuzzer")]
 
-use super::answer::Answer;
 use super::error::{CloudError, Failure};
 use super::kakao::{self, Cluster};
-use super::ncp::{self, Instance};
+use super::ncp::{self, CloudDbInstance};
+use super::response::Response;
 use super::{MAX_CLUSTERS, Provider, Row};
 
 /// Elements of a list inside an entry that are ever built.
@@ -24,7 +24,7 @@ pub fn decode_kakao_list(body: &[u8]) {
 /// The clusters that can be read in a `GET /v1/clusters` of KakaoCloud.
 #[must_use]
 pub fn kakao_clusters(body: &[u8]) -> Vec<Cluster> {
-    let rows = kakao::testing::list(answer(body), &refuse).unwrap_or_default();
+    let rows = kakao::testing::list(response(body), &refuse).unwrap_or_default();
     at_most(rows.len(), MAX_CLUSTERS);
     let clusters: Vec<Cluster> = rows.into_iter().filter_map(readable).collect();
     clusters.iter().for_each(check_cluster);
@@ -38,26 +38,26 @@ pub fn decode_kakao_detail(body: &[u8]) {
 
 /// The cluster of a `GET /v1/clusters/{id}` of KakaoCloud, if it can be read.
 pub fn kakao_cluster(body: &[u8]) -> Option<Cluster> {
-    let cluster = kakao::testing::detail(answer(body), &refuse).ok();
+    let cluster = kakao::testing::detail(response(body), &refuse).ok();
     cluster.iter().for_each(check_cluster);
     cluster
 }
 
 /// `GET /v1/redis/versions` of KakaoCloud.
 pub fn decode_kakao_versions(body: &[u8]) {
-    let versions = kakao::testing::versions(answer(body), &refuse).unwrap_or_default();
+    let versions = kakao::testing::versions(response(body), &refuse).unwrap_or_default();
     at_most(versions.len(), MOST_ELEMENTS);
 }
 
 /// `GET /v1/redis/flavors` of KakaoCloud.
 pub fn decode_kakao_flavors(body: &[u8]) {
-    let flavors = kakao::testing::flavors(answer(body), &refuse).unwrap_or_default();
+    let flavors = kakao::testing::flavors(response(body), &refuse).unwrap_or_default();
     at_most(flavors.len(), MOST_ELEMENTS);
 }
 
 /// `POST /v1/clusters/{id}/parameter-group/apply` of KakaoCloud, for the cluster `c-1`.
 pub fn decode_kakao_apply(body: &[u8]) {
-    let reply = kakao::testing::apply(answer(body), &refuse);
+    let reply = kakao::testing::apply(response(body), &refuse);
     if let Some(id) = reply.ok().and_then(|reply| reply.object_id) {
         check(id == "c-1", "an apply of another cluster is in doubt");
     }
@@ -65,10 +65,10 @@ pub fn decode_kakao_apply(body: &[u8]) {
 
 /// `POST /identity/v3/auth/tokens` of KakaoCloud IAM.
 pub fn decode_kakao_token(body: &[u8]) {
-    let mut answer = answer(body);
-    answer.headers.insert("x-subject-token", reqwest::header::HeaderValue::from_static("token-0000"));
-    let received_at = answer.received_at;
-    if let Ok(expires_at) = kakao::testing::token(answer, &refuse) {
+    let mut response = response(body);
+    response.headers.insert("x-subject-token", reqwest::header::HeaderValue::from_static("token-0000"));
+    let received_at = response.received_at;
+    if let Ok(expires_at) = kakao::testing::token(response, &refuse) {
         check(expires_at > received_at, "a token that has ended is none");
     }
 }
@@ -80,13 +80,13 @@ pub fn decode_ncp_list(body: &[u8]) {
 
 /// The instances that can be read in a page of NCP.
 #[must_use]
-pub fn ncp_instances(body: &[u8]) -> Vec<Instance> {
-    let rows = ncp::testing::list(answer(body), &refuse).unwrap_or_default();
+pub fn ncp_instances(body: &[u8]) -> Vec<CloudDbInstance> {
+    let rows = ncp::testing::list(response(body), &refuse).unwrap_or_default();
     at_most(rows.len(), MOST_ROWS);
-    let instances: Vec<Instance> = rows.into_iter().filter_map(readable).collect();
+    let instances: Vec<CloudDbInstance> = rows.into_iter().filter_map(readable).collect();
     for instance in &instances {
-        let lists = [instance.configs.len(), instance.config_groups.len(), instance.access_control_groups.len()];
-        at_most(lists.into_iter().max().unwrap_or_default().max(instance.servers.len()), MOST_ELEMENTS);
+        let lists = [instance.config_groups.len(), instance.access_control_groups.len(), instance.servers.len()];
+        at_most(lists.into_iter().max().unwrap_or_default(), MOST_ELEMENTS);
         check(instance.no.as_ref().is_some_and(|no| !no.is_empty()), "an instance that is read has a number");
     }
     instances
@@ -94,7 +94,7 @@ pub fn ncp_instances(body: &[u8]) -> Vec<Instance> {
 
 /// `flushCloudDBInstance` of NCP for the instance 771203, JSON or XML by its first byte.
 pub fn decode_ncp_flush(body: &[u8]) {
-    if let Ok(reply) = ncp::testing::flush(answer(body), &refuse) {
+    if let Ok(reply) = ncp::testing::flush(response(body), &refuse) {
         at_most(reply.instances.len(), MOST_ROWS);
         check(reply.return_code == "0", "nothing but return code 0 is acceptance");
     }
@@ -125,8 +125,8 @@ fn check(holds: bool, what: &str) {
     assert!(holds, "{what}");
 }
 
-fn answer(body: &[u8]) -> Answer {
-    Answer::received(200, body.to_vec())
+fn response(body: &[u8]) -> Response {
+    Response::received(200, body.to_vec())
 }
 
 fn refuse(failure: Failure) -> CloudError {

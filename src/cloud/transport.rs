@@ -1,6 +1,5 @@
-//! The HTTP core: sends one operation over one connection, within its limits, and reads the answer with bounds.
+//! The HTTP core: sends one operation over one connection, within its limits, and reads the response with bounds.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
@@ -11,13 +10,13 @@ use reqwest::{Client, Method, Url};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::answer::{Answer, trace_id};
 use super::body::{Body, BodyError, Kept, Shape, TakeEntry};
 use super::endpoint::is_loopback;
 use super::error::{CloudError, ErrorKind, Executed, Failure, SetupError};
-use super::limits::{Budget, Gate, Lane, parse_retry_after};
-use super::lost::{Lost, describe};
+use super::exchange_error::{ExchangeError, describe};
+use super::limits::{Gate, Lane, MemoryBudget, parse_retry_after};
 use super::redact::{Masker, Redactor};
+use super::response::{Response, trace_id};
 use super::settings::{CloudSettings, RetrySettings};
 use super::split::RawEntry;
 use super::{Provider, RequestObserver};
@@ -25,8 +24,8 @@ use super::{Provider, RequestObserver};
 /// The time now; replaced in tests.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Memory for large bodies of all connections. Lists are cut as they come and take none of it, so this is for what no honest cloud
-/// sends: a single cluster, a catalog or XML beyond 64 KiB.
+/// Memory for large bodies of all connections. Lists are cut as they arrive and take none of it, so this is only for responses that no
+/// honest cloud sends: a single cluster, a catalog or XML beyond 64 KiB.
 const BODY_BUDGET_BYTES: usize = 16 << 20;
 
 /// What all connections of the process share: settings, HTTP clients, the observer.
@@ -36,7 +35,7 @@ pub struct HttpCore {
     clients: Arc<Clients>,
     observer: Arc<dyn RequestObserver>,
     /// What large bodies of all connections may take together.
-    budget: Arc<Budget>,
+    budget: Arc<MemoryBudget>,
     pub(crate) clock: Clock,
 }
 
@@ -69,7 +68,7 @@ impl HttpCore {
             settings: Arc::new(settings),
             clients: Arc::new(Clients { through_proxy, direct }),
             observer,
-            budget: Arc::new(Budget::new(BODY_BUDGET_BYTES)),
+            budget: Arc::new(MemoryBudget::new(BODY_BUDGET_BYTES)),
             clock: Arc::new(Timestamp::now),
         })
     }
@@ -96,7 +95,6 @@ impl HttpCore {
             base,
             gate: Gate::new(self.settings.qps, self.settings.burst),
             core: self.clone(),
-            probing: AtomicBool::new(false),
         }
     }
 }
@@ -122,11 +120,20 @@ impl ClientPair {
     }
 }
 
-/// One API operation: how it is asked and how its answer is read.
+/// How often a read is tried before it has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempts {
+    /// As often as [`RetrySettings`] says.
+    Retried,
+    /// Once, because the cloud is known to fail.
+    Single,
+}
+
+/// One API operation: how it is requested and how its response is read.
 pub(crate) trait Operation: Sync {
-    /// What a successful answer says.
+    /// The result of a successful response.
     type Output;
-    /// What is gathered of the entries of a list while they come.
+    /// What is collected from the entries of a list while they arrive.
     type Entries: Default + Send;
     /// The API's name of the operation, as in metrics and messages.
     const NAME: &'static str;
@@ -135,7 +142,7 @@ pub(crate) trait Operation: Sync {
     /// The list in a successful answer whose entries are taken in one by one as they come: its key, and how many objects deep
     /// that is at most.
     const LIST: Option<(&'static str, usize)> = None;
-    /// Whether a successful answer is one whatever stands in it, so that its beginning is enough.
+    /// Whether the body of a successful response does not matter, so that its beginning is enough.
     const HEAD_IS_ENOUGH: bool = false;
 
     /// The request, without what authorises it.
@@ -151,14 +158,14 @@ pub(crate) trait Operation: Sync {
         Ok(())
     }
 
-    /// Reads an answer that is no redirect, of whatever HTTP status.
-    fn decode(&self, answer: &Answer, entries: Self::Entries, refuse: Refuse<'_>) -> Result<Self::Output, Failure>;
+    /// Reads a response of any HTTP status except a redirect.
+    fn decode(&self, response: &Response, entries: Self::Entries, refuse: Refuse<'_>) -> Result<Self::Output, Failure>;
 
-    /// Takes out of a success what repeats a secret, if it has texts of the cloud beside its data.
+    /// Removes secrets from the texts of the cloud in a success, if it has any.
     fn redact<'r>(_output: &mut Self::Output, _redactor: impl FnOnce() -> &'r Redactor) {}
 }
 
-/// Makes the public error of a failure that concerns a part of an answer: with its operation and without secrets.
+/// Makes the public error of a failure in a part of a response: with its operation and without secrets.
 pub(crate) type Refuse<'a> = &'a (dyn Fn(Failure) -> CloudError + Send + Sync);
 
 /// A request without host and without authorisation.
@@ -191,8 +198,6 @@ pub(crate) struct Transport {
     clients: ClientPair,
     gate: Gate,
     core: HttpCore,
-    /// Reads are tried once only.
-    probing: AtomicBool,
 }
 
 impl Transport {
@@ -206,16 +211,16 @@ impl Transport {
         Duration::try_from_secs_f64(1.0 / self.core.settings.qps).unwrap_or_default()
     }
 
-    /// Whether reads are tried once only, because the cloud is known to fail.
-    pub(crate) fn probe(&self, on: bool) {
-        self.probing.store(on, Ordering::Relaxed);
-    }
-
-    /// Runs an operation: reads again while that can help and the budget lasts, a mutation once.
-    pub(crate) async fn run<O: Operation>(&self, operation: &O, auth: &dyn Authorize) -> Result<O::Output, CloudError> {
+    /// Runs an operation: a read as often as `attempts` says while that can help and the budget lasts, a mutation once.
+    pub(crate) async fn run<O: Operation>(
+        &self,
+        operation: &O,
+        auth: &dyn Authorize,
+        attempts: Attempts,
+    ) -> Result<O::Output, CloudError> {
         let outcome = match O::LANE {
             Lane::Mutation => self.attempt(operation, auth, Duration::ZERO).await,
-            Lane::Read => self.read(operation, auth).await,
+            Lane::Read => self.read(operation, auth, attempts).await,
         };
         outcome.map_err(|failure| {
             let executed = if O::LANE == Lane::Read { Executed::No } else { failure.executed };
@@ -223,9 +228,17 @@ impl Transport {
         })
     }
 
-    async fn read<O: Operation>(&self, operation: &O, auth: &dyn Authorize) -> Result<O::Output, Failure> {
+    async fn read<O: Operation>(
+        &self,
+        operation: &O,
+        auth: &dyn Authorize,
+        attempts: Attempts,
+    ) -> Result<O::Output, Failure> {
         let RetrySettings { max_attempts, base_delay, max_delay, budget } = self.core.settings.retry;
-        let max_attempts = if self.probing.load(Ordering::Relaxed) { 1 } else { max_attempts };
+        let max_attempts = match attempts {
+            Attempts::Retried => max_attempts,
+            Attempts::Single => 1,
+        };
         let started = Instant::now();
         let backoff = ExponentialBuilder::default()
             .with_min_delay(base_delay)
@@ -269,24 +282,24 @@ impl Transport {
         let exchanged = self.exchange(request, operation, &masker, &refuse).await;
         let seconds = started.elapsed().as_secs_f64();
         let code = match &exchanged {
-            Ok((answer, _)) => answer.status.to_string(),
+            Ok((response, _)) => response.status.to_string(),
             Err(lost) => lost.code.to_owned(),
         };
         self.core.observer.observe(self.provider, O::NAME, &code, seconds);
         tracing::debug!(provider = %self.provider, operation = O::NAME, code, seconds, "cloud request");
-        let (answer, entries) = exchanged.map_err(|lost| lost.failure.redacted(&redactor))?;
-        if (300..400).contains(&answer.status) {
+        let (response, entries) = exchanged.map_err(|lost| lost.failure.redacted(&redactor))?;
+        if (300..400).contains(&response.status) {
             // Not even for a mutation is a redirect proof that nothing happened, so `executed` stays unknown.
             let message = "it answered with a redirect, which is never followed; check the configured endpoint";
-            return Err(answer.failure(ErrorKind::UnexpectedResponse, message).redacted(&redactor));
+            return Err(response.failure(ErrorKind::UnexpectedResponse, message).redacted(&redactor));
         }
-        let decoded = operation.decode(&answer, entries, &refuse);
+        let decoded = operation.decode(&response, entries, &refuse);
         let mut output = decoded.map_err(|failure| failure.redacted(&redactor))?;
         O::redact(&mut output, || &redactor);
         Ok(output)
     }
 
-    /// The request, and what of it only this attempt has and nobody may see: signatures and tokens in headers.
+    /// The request, and the secrets that only this attempt has: signatures and tokens in its headers.
     fn build(
         &self,
         lane: Lane,
@@ -325,9 +338,9 @@ impl Transport {
         operation: &O,
         masker: &Masker,
         refuse: Refuse<'_>,
-    ) -> Result<(Answer, O::Entries), Lost> {
+    ) -> Result<(Response, O::Entries), ExchangeError> {
         let deadline = Instant::now() + self.core.settings.request_timeout;
-        let mut response = request.send().await.map_err(|error| Lost::from_reqwest(&error, None))?;
+        let mut response = request.send().await.map_err(|error| ExchangeError::from_reqwest(&error, None))?;
         let status = response.status().as_u16();
         let received_at = (self.core.clock)();
         let retry_after = self.obey_retry_after(status, response.headers(), received_at);
@@ -341,7 +354,7 @@ impl Transport {
         let Kept { bytes: mut body, is_envelope } = kept.map_err(|lost| lost.in_answer(status, trace, retry_after))?;
         masker.mask(&mut body);
         let headers = std::mem::take(response.headers_mut());
-        Ok((Answer { status, headers, body, is_envelope, received_at, retry_after }, entries))
+        Ok((Response { status, headers, body, is_envelope, received_at, retry_after }, entries))
     }
 
     /// Reads a body to its end, or as far as it is wanted.
@@ -351,7 +364,7 @@ impl Transport {
         shape: Shape,
         deadline: Instant,
         take: TakeEntry<'_>,
-    ) -> Result<Kept, Lost> {
+    ) -> Result<Kept, ExchangeError> {
         let length = response.content_length().unwrap_or_default();
         if !shape.head_is_enough && usize::try_from(length).map_or(true, |length| length > shape.max) {
             return Err(BodyError::TooLarge(shape.max).into());
@@ -359,7 +372,9 @@ impl Transport {
         let status = response.status().as_u16();
         let mut body = Body::new(shape, is_gzip(response.headers()), take);
         let mut share = None;
-        while let Some(piece) = response.chunk().await.map_err(|error| Lost::from_reqwest(&error, Some(status)))? {
+        while let Some(piece) =
+            response.chunk().await.map_err(|error| ExchangeError::from_reqwest(&error, Some(status)))?
+        {
             body.count(&piece)?;
             for part in body.parts(&piece) {
                 if !body.take_in(part)? {
@@ -368,7 +383,7 @@ impl Transport {
                 if share.is_none() && body.needs_budget() {
                     // Growing step by step it takes up to twice its length.
                     let waited = tokio::time::timeout_at(deadline, self.core.budget.share(2 * shape.max)).await;
-                    share = Some(waited.map_err(|_| Lost::timeout("no memory for a large answer was free"))?);
+                    share = Some(waited.map_err(|_| ExchangeError::timeout("no memory for a large answer was free"))?);
                 }
             }
         }
@@ -404,11 +419,11 @@ fn is_gzip(headers: &HeaderMap) -> bool {
 /// Reads bytes as an operation reads the answer that has them as its body, in one piece.
 pub(crate) fn decode_bytes<O: Operation>(
     operation: &O,
-    mut answer: Answer,
+    mut response: Response,
     refuse: Refuse<'_>,
 ) -> Result<O::Output, Failure> {
-    let shape = shape_of(operation, answer.status, &CloudSettings::default());
-    let bytes = std::mem::take(&mut answer.body);
+    let shape = shape_of(operation, response.status, &CloudSettings::default());
+    let bytes = std::mem::take(&mut response.body);
     let mut entries = O::Entries::default();
     let read = {
         let mut take = |entry: RawEntry<'_>| operation.entry(&mut entries, entry, refuse);
@@ -419,8 +434,8 @@ pub(crate) fn decode_bytes<O: Operation>(
             Err(error) => Err(error),
         }
     };
-    let lost = |error| Lost::from(error).in_answer(answer.status, answer.trace_id(), None).failure;
+    let lost = |error| ExchangeError::from(error).in_answer(response.status, response.trace_id(), None).failure;
     let kept = read.map_err(lost)?;
-    (answer.body, answer.is_envelope) = (kept.bytes, kept.is_envelope);
-    operation.decode(&answer, entries, refuse)
+    (response.body, response.is_envelope) = (kept.bytes, kept.is_envelope);
+    operation.decode(&response, entries, refuse)
 }

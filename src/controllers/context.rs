@@ -6,8 +6,7 @@ use std::time::Duration;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-use super::credentials::Secrets;
-use crate::cloud::HttpCore;
+use super::secrets::Secrets;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
 use crate::runtime::machinery::Machinery;
@@ -40,8 +39,6 @@ pub struct Context {
     pub client: Client,
     /// The clouds, as last read.
     pub inventory: Inventory,
-    /// Builds clients of the clouds.
-    pub cloud: Arc<HttpCore>,
     /// Credentials of the tenants.
     pub secrets: Secrets,
     /// Counters.
@@ -56,17 +53,10 @@ pub struct Context {
 
 impl Context {
     /// A context of this machinery.
-    pub fn new(
-        machinery: &Machinery,
-        inventory: Inventory,
-        cloud: Arc<HttpCore>,
-        settings: Settings,
-        stopping: CancellationToken,
-    ) -> Self {
+    pub fn new(machinery: &Machinery, inventory: Inventory, settings: Settings, stopping: CancellationToken) -> Self {
         Self {
             client: machinery.client.clone(),
             inventory,
-            cloud,
             secrets: Secrets::new(machinery.client.clone()),
             metrics: Arc::clone(&machinery.metrics),
             statuses: machinery.statuses.clone(),

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::credentials::SecretKey;
+use super::secrets::SecretKey;
 use crate::inventory::{Subscriber, SubscriberKind};
 use crate::object_key::ObjectKey;
 use crate::runtime::machinery::Machinery;

@@ -12,7 +12,7 @@ use super::parameter_sync::context::SyncContext;
 use super::parameter_sync::reminders::Reminders;
 use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
-use crate::inventory::{Inventory, Subscriber, SubscriberKind, Urgency, Wake};
+use crate::inventory::{Inventory, NotifySubscriber, Subscriber, SubscriberKind, Urgency};
 use crate::object_key::ObjectKey;
 use crate::runtime::machinery::Machinery;
 use crate::runtime::runner::Objects;
@@ -21,7 +21,7 @@ use crate::runtime::trigger::Trigger;
 /// Registers all kinds.
 pub fn register(
     machinery: &Machinery,
-    cloud: Arc<HttpCore>,
+    cloud: HttpCore,
     settings: Settings,
     stopping: CancellationToken,
 ) -> (Arc<Context>, Arc<Kinds>, Controllers) {
@@ -29,8 +29,9 @@ pub fn register(
     let syncs = Objects::<RedisParameterSync>::new(machinery);
     let flushes = Objects::<RedisFlushRequest>::new(machinery);
     let reminders = Reminders::new(syncs.trigger.clone());
-    let inventory = Inventory::new(news_of_the_cloud(references.trigger.clone(), syncs.trigger.clone(), &reminders));
-    let ctx = Arc::new(Context::new(machinery, inventory, cloud, settings, stopping));
+    let inventory =
+        Inventory::new(cloud, news_of_the_cloud(references.trigger.clone(), syncs.trigger.clone(), &reminders));
+    let ctx = Arc::new(Context::new(machinery, inventory, settings, stopping));
 
     let sync_ctx = Arc::new(SyncContext::new(Arc::clone(&ctx), &syncs, Arc::clone(&references.store), reminders));
     let flush_ctx = Arc::new(FlushContext::new(Arc::clone(&ctx), &flushes));
@@ -50,14 +51,14 @@ fn news_of_the_cloud(
     references: Trigger<RedisClusterRef>,
     syncs: Trigger<RedisParameterSync>,
     reminders: &Reminders,
-) -> Wake {
+) -> NotifySubscriber {
     let reminders = reminders.clone();
     Arc::new(move |subscriber: &Subscriber, urgency: Urgency| {
         let key = ObjectKey::new(&subscriber.namespace, &subscriber.name);
         match (subscriber.kind, urgency) {
-            (SubscriberKind::ClusterRef, Urgency::Asked) => references.trigger_requested(key),
+            (SubscriberKind::ClusterRef, Urgency::RefreshRequested) => references.trigger_requested(key),
             (SubscriberKind::ClusterRef, Urgency::Routine) => references.trigger(key),
-            (SubscriberKind::ParameterSync, Urgency::Asked) => syncs.trigger_requested(key),
+            (SubscriberKind::ParameterSync, Urgency::RefreshRequested) => syncs.trigger_requested(key),
             (SubscriberKind::ParameterSync, Urgency::Routine) => reminders.remind(&key),
         }
     })
@@ -77,7 +78,7 @@ mod tests {
     async fn every_kind_with_a_crd_is_registered() {
         let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
         let metrics = Arc::new(Metrics::new());
-        let cloud = Arc::new(HttpCore::new(CloudSettings::default(), Arc::new(())).unwrap());
+        let cloud = HttpCore::new(CloudSettings::default(), Arc::new(())).unwrap();
         let settings = Settings {
             status_heartbeat: Duration::from_secs(600),
             poll_interval: Duration::from_secs(60),

@@ -1,4 +1,4 @@
-//! A list as it is kept, and what becomes of the clusters of the one before. Values only.
+//! The last good list, and how the next one replaces it. Values only.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -6,21 +6,21 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::packed::Packed;
+use super::packed::PackedInstance;
 use super::unreadable::UnreadableEntries;
-use crate::cloud::{CloudError, Unreadable};
+use crate::cloud::{CloudError, UnreadableRow};
 
-/// One cluster of a list, as `Snapshot::recognise` left it.
+/// One entry of a list that is being read, after [`Snapshot::recognise`](super::snapshot::Snapshot::recognise).
 #[derive(Debug)]
 pub enum Listed {
-    /// The list says of it what the one before said.
+    /// It did not change since the list before.
     Same(Arc<str>),
-    /// It is new, or something about it is.
-    New(Arc<str>, Box<Entry>),
-    /// It is new, or something about it is, and there is no room for another picture: ID and name.
+    /// It is new, or it changed.
+    New(Arc<str>, Box<ListEntry>),
+    /// It is new, or it changed, and there is no memory for another instance: ID and name.
     Unkept(Arc<str>, Option<Arc<str>>),
-    /// It is not as documented.
-    Unreadable(Box<Unreadable>),
+    /// It is not as documented, and cannot be read.
+    Unreadable(Box<UnreadableRow>),
 }
 
 /// How many entries of a list could not be read, and why the first could not.
@@ -35,31 +35,31 @@ pub fn unreadable_among(clusters: &[Listed]) -> (usize, Option<&Arc<CloudError>>
 
 /// One listed cluster.
 #[derive(Clone, Debug)]
-pub struct Entry {
-    /// What the list said of it, to tell whether the next one says the same.
+pub struct ListEntry {
+    /// Digest of the entry, to see whether the next list has the same one.
     pub(super) digest: u64,
-    /// Whether the list says all the cloud knows of it.
+    /// Whether the entry has all that the cloud knows.
     pub(super) complete: bool,
     pub(super) name: Option<Arc<str>>,
-    pub(super) picture: Arc<Packed>,
+    pub(super) instance: Arc<PackedInstance>,
 }
 
 /// The last good list.
 #[derive(Debug, Default)]
-pub(super) struct List {
+pub(super) struct InstanceList {
     /// When it began.
     pub(super) at: Timestamp,
-    pub(super) by_id: HashMap<Arc<str>, Entry>,
+    pub(super) by_id: HashMap<Arc<str>, ListEntry>,
     pub(super) by_name: HashMap<Arc<str>, Vec<Arc<str>>>,
-    /// Clusters whose pictures are not kept, for want of room. Those that somebody wants are read one by one.
+    /// Clusters that are not kept for want of memory. Those that a query needs are read one by one.
     pub(super) unkept: HashSet<Arc<str>>,
     pub(super) unreadable: UnreadableEntries,
 }
 
-impl List {
-    /// A list that was begun at `at` in place of the one before. Pictures that did not change stay the very same.
+impl InstanceList {
+    /// A list that began at `at`, in place of the one before. Instances that did not change stay the same allocation.
     pub(super) fn replacing(mut old: Self, at: Timestamp, clusters: Vec<Listed>) -> Self {
-        let mut list = List { at, by_id: HashMap::with_capacity(clusters.len()), ..List::default() };
+        let mut list = InstanceList { at, by_id: HashMap::with_capacity(clusters.len()), ..InstanceList::default() };
         let (mut unkept, mut unreadable) = (Vec::new(), Vec::new());
         for cluster in clusters {
             match cluster {
@@ -73,11 +73,11 @@ impl List {
                 Listed::Unreadable(entry) => unreadable.push(*entry),
             }
         }
-        // Once, and not with every list.
+        // Logged once, not after every list.
         if old.unkept.is_empty() && !unkept.is_empty() {
             warn!(
                 unkept = unkept.len(),
-                "the pictures of all connections are too many; those beyond are read one by one"
+                "there is no memory for the instances of all connections; those beyond are read one by one"
             );
         }
         list.take_unreadable(unreadable, &mut old);
@@ -102,9 +102,9 @@ impl List {
         }
     }
 
-    /// Takes in the entries that could not be read, after all others: what was read of them before stays.
-    fn take_unreadable(&mut self, entries: Vec<Unreadable>, old: &mut Self) {
-        for Unreadable { id, name, error } in entries {
+    /// Takes in the entries that could not be read, after all others. If an earlier list had one, its instance stays.
+    fn take_unreadable(&mut self, entries: Vec<UnreadableRow>, old: &mut Self) {
+        for UnreadableRow { id, name, error } in entries {
             let known = id.as_deref().and_then(|id| old.by_id.remove_entry(id));
             match (id, known) {
                 // A list that comes in pages can show one cluster twice.

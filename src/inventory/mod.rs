@@ -1,21 +1,29 @@
-//! One poller for each connection: list once, hand every reference its part, wake who changed.
+//! The clouds as last read: one poller for each connection lists once, gives every subscriber its part and notifies those for which
+//! something changed.
 //!
 //! A *connection* is (provider, endpoint, credential). Objects with the same connection share one poller, one token and one
-//! rate limiter, whatever their namespaces. A poller lives as long as somebody is subscribed.
+//! rate limiter, whatever their namespaces. A poller lives as long as the connection has a subscriber.
+//!
+//! What decides is pure: [`connection_state`] says what is due, with [`subscriptions`], [`snapshot`], `read_queue`, `schedule` and
+//! `circuit_breaker` below it. What acts is `poller`.
 
-mod agenda;
+mod circuit_breaker;
+pub mod client;
 mod connection;
-mod doubt;
+mod connection_state;
+pub mod instance;
 pub mod list;
-mod pace;
+mod memory;
+pub mod observation;
 pub mod packed;
-pub mod picture;
-pub mod room;
-pub mod sight;
+mod poller;
+mod read_queue;
+pub mod round;
+mod schedule;
 pub mod snapshot;
-pub mod source;
 mod stagger;
-mod subscription;
+mod subscriber;
+mod subscriptions;
 #[doc(hidden)]
 pub mod testing;
 pub mod unreadable;
@@ -28,67 +36,23 @@ use jiff::Timestamp;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-pub use connection::{Connection, Identity};
-pub use sight::{Found, Observation, Sight, Want};
-pub use source::{Place, Source};
+pub use client::{Access, CloudClient, ConnectionId, Location};
+pub use connection::Connection;
+pub use observation::{Identity, Observation, Observed, ObservedInstance, Query};
+pub use subscriber::{NotifySubscriber, Subscriber, SubscriberKind, Subscription, Urgency};
 
+use self::poller::Poller;
 use self::stagger::Stagger;
-use crate::cloud::{Provider, SetupError};
+use crate::cloud::{HttpCore, Provider, SetupError};
 use crate::metrics::Metrics;
 
-/// The kinds of objects that can subscribe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SubscriberKind {
-    /// A RedisClusterRef.
-    ClusterRef,
-    /// A RedisParameterSync.
-    ParameterSync,
-}
-
-/// An object that is told of changes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Subscriber {
-    /// Its kind.
-    pub kind: SubscriberKind,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-/// Who asks for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
-    /// Who is told.
-    pub who: &'a Subscriber,
-    /// What about.
-    pub want: &'a Want,
-    /// The longest time between two reads.
-    pub interval: Duration,
-    /// A token: a new value makes one fresh read, whose end shows in [`Observation::forced_read_done`].
-    pub force: Option<&'a str>,
-    /// Whether what is known from before a restart is good enough for a while.
-    pub can_wait: bool,
-}
-
-/// Why a subscriber is woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Urgency {
-    /// What a person asked for has come.
-    Asked,
-    /// Something changed.
-    Routine,
-}
-
-/// Wakes a subscriber: its controller reconciles it soon.
-pub type Wake = Arc<dyn Fn(&Subscriber, Urgency) + Send + Sync>;
-
-struct Slot {
+/// A connection with its poller, which ends when this is dropped.
+struct PolledConnection {
     connection: Arc<Connection>,
     poller: AbortHandle,
 }
 
-impl Drop for Slot {
+impl Drop for PolledConnection {
     fn drop(&mut self) {
         self.poller.abort();
     }
@@ -96,93 +60,91 @@ impl Drop for Slot {
 
 /// All connections in use.
 pub struct Inventory {
-    slots: Mutex<HashMap<Place, Slot>>,
+    core: HttpCore,
+    connections: Mutex<HashMap<ConnectionId, PolledConnection>>,
     stagger: Mutex<Stagger>,
-    wake: Wake,
+    notify: NotifySubscriber,
 }
 
 impl Inventory {
-    /// An inventory without connections.
-    pub fn new(wake: Wake) -> Self {
-        Self { slots: Mutex::default(), stagger: Mutex::default(), wake }
+    /// An inventory without connections, which talks to the clouds through `core`.
+    pub fn new(core: HttpCore, notify: NotifySubscriber) -> Self {
+        Self { core, connections: Mutex::default(), stagger: Mutex::default(), notify }
     }
 
-    /// Subscribes to the connection of a place, begun if it is new, and tells what is known now.
+    /// Subscribes, and says what is known now. The first subscription of a connection starts its poller.
     ///
     /// # Errors
-    /// When the client cannot be built: an unknown region, say.
-    pub fn subscribe(
+    /// When no client can be built: an unknown region, for example.
+    pub fn observe(
         &self,
-        place: &Place,
-        build: impl FnOnce() -> Result<Source, SetupError>,
-        question: &Question<'_>,
+        access: &Access<'_>,
+        subscription: &Subscription<'_>,
     ) -> Result<(Arc<Connection>, Observation), SetupError> {
-        // Under the lock, so that nobody ends a connection between its finding and its first subscription.
-        let mut slots = self.lock();
-        let connection = match slots.get(place) {
-            Some(slot) => Arc::clone(&slot.connection),
+        // One lock for both steps: otherwise the connection could be ended between being found and its first subscription.
+        let mut connections = self.lock();
+        let connection = match connections.get(access.id()) {
+            Some(polled) => Arc::clone(&polled.connection),
             None => {
-                let delay = if question.can_wait { self.delay(question.interval) } else { Duration::ZERO };
-                let connection = Connection::new(build()?, place.label(), Arc::clone(&self.wake), delay);
-                let connection = Arc::new(connection);
-                let poller = tokio::spawn(Arc::clone(&connection).poll()).abort_handle();
-                slots.insert(place.clone(), Slot { connection: Arc::clone(&connection), poller });
+                let delay = if subscription.can_wait { self.delay(subscription.interval) } else { Duration::ZERO };
+                let client = CloudClient::connect(&self.core, access)?;
+                let connection = Arc::new(Connection::new(client, access.id().label(), delay));
+                let poller = Poller { connection: Arc::clone(&connection), notify: Arc::clone(&self.notify) };
+                let poller = tokio::spawn(poller.run()).abort_handle();
+                let polled = PolledConnection { connection: Arc::clone(&connection), poller };
+                connections.insert(access.id().clone(), polled);
                 connection
             }
         };
-        let observation = connection.subscribe(question);
+        let observation = connection.subscribe(subscription);
         Ok((connection, observation))
     }
 
-    /// The client of a place, for reads and mutations beside the shared list. It shares limits and token with the place's
-    /// connection, if that is in use.
+    /// A client for reads and mutations beside the shared list. If the connection is in use, the client shares its limits and token.
     ///
     /// # Errors
     /// When the client cannot be built.
-    pub fn source(
-        &self,
-        place: &Place,
-        build: impl FnOnce() -> Result<Source, SetupError>,
-    ) -> Result<Source, SetupError> {
-        let shared = self.lock().get(place).map(|slot| slot.connection.source().clone());
-        shared.map_or_else(build, Ok)
+    pub fn client(&self, access: &Access<'_>) -> Result<CloudClient, SetupError> {
+        let shared = self.lock().get(access.id()).map(|polled| polled.connection.client().clone());
+        shared.map_or_else(|| CloudClient::connect(&self.core, access), Ok)
     }
 
     /// Ends every subscription of an object except those given, and every connection that nobody uses any more.
-    pub fn keep(&self, who: &Subscriber, kept: &[(&Arc<Connection>, Want)]) {
-        self.lock().retain(|_, slot| {
-            let here = kept.iter().filter(|(connection, _)| Arc::ptr_eq(connection, &slot.connection));
-            let wants: HashSet<&Want> = here.map(|(_, want)| want).collect();
-            slot.connection.keep(who, &wants)
+    pub fn retain(&self, subscriber: &Subscriber, kept: &[(&Arc<Connection>, Query)]) {
+        self.lock().retain(|_, polled| {
+            let here = kept.iter().filter(|(connection, _)| Arc::ptr_eq(connection, &polled.connection));
+            let queries: HashSet<&Query> = here.map(|(_, query)| query).collect();
+            polled.connection.retain(subscriber, &queries)
         });
     }
 
     /// Ends every subscription of an object.
-    pub fn forget(&self, who: &Subscriber) {
-        self.keep(who, &[]);
+    pub fn forget(&self, subscriber: &Subscriber) {
+        self.retain(subscriber, &[]);
     }
 
-    /// Ends the subscriptions of objects that `exists` denies, for those whose deletion nobody saw.
+    /// Ends the subscriptions of objects that do not exist: the deletion of some is never seen.
     pub fn prune(&self, exists: impl Fn(&Subscriber) -> bool) {
         let gone: Vec<Arc<Subscriber>> = {
-            let slots = self.lock();
-            slots.values().flat_map(|slot| slot.connection.subscribers()).filter(|who| !exists(who)).collect()
+            let connections = self.lock();
+            let all = connections.values().flat_map(|polled| polled.connection.subscribers());
+            all.filter(|subscriber| !exists(subscriber)).collect()
         };
-        for who in gone {
-            self.forget(&who);
+        for subscriber in gone {
+            self.forget(&subscriber);
         }
     }
 
-    /// Sets the gauges that are only true at the moment of asking: the age of each connection and the states listed.
+    /// Sets the gauges that are only true at the moment of the scrape: the age of each connection and the states of all clusters.
     pub fn report(&self, metrics: &Metrics) {
         let now = Timestamp::now();
         let mut totals: HashMap<(Provider, &'static str), i64> = HashMap::new();
         metrics.reset_inventory();
-        for slot in self.lock().values() {
-            let provider = slot.connection.source().provider();
-            let (age, states) = slot.connection.report(now);
+        for polled in self.lock().values() {
+            let provider = polled.connection.client().provider();
+            let (age, states) = polled.connection.report(now);
             if let Some(age) = age {
-                metrics.poll_age(provider.as_str(), slot.connection.label(), age);
+                metrics.poll_age(provider.as_str(), polled.connection.label(), age);
             }
             for (state, count) in states {
                 *totals.entry((provider, state)).or_default() += count;
@@ -198,8 +160,8 @@ impl Inventory {
         stagger.delay(Instant::now(), interval, rand::random())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Place, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionId, PolledConnection>> {
         // The map is whole after every single operation, so a poisoned lock still guards a sound value.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

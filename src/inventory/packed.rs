@@ -1,18 +1,17 @@
-//! A picture as it is kept: in the fewest bytes, for there can be ten thousand of them.
+//! An instance as it is kept: in few bytes, for there can be ten thousand of them.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
-use super::picture::Picture;
-use super::room::{Room, Taken};
+use super::instance::Instance;
+use super::memory::{MemoryLimit, MemoryShare};
 use crate::api::cluster_ref::{ClusterStatus, EngineStatus, FlavorStatus, ParameterGroupStatus};
 use crate::cloud::CloudError;
 use crate::cloud::normalise::newest_version;
-use crate::cloud::words::is_transitional;
-use crate::packing;
+use crate::cloud::state::is_transitional;
+use crate::{digest, packing};
 
-/// The slow-moving offers of a cloud.
+/// What a cloud offers; it changes seldom.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     /// Engine versions offered.
@@ -21,19 +20,19 @@ pub struct Catalog {
     pub flavors: Option<HashMap<String, FlavorStatus>>,
 }
 
-/// One Redis as a cloud described it, with what the catalog adds, packed: a fifth of what the parsed fields take.
+/// One Redis as a cloud described it, with the names and sizes of the catalog. Packed it takes a fifth of the parsed fields.
 #[derive(Debug)]
-pub struct Packed {
+pub struct PackedInstance {
     state: Option<Box<str>>,
     is_transitional: bool,
-    /// Without the parameter group, which many have in common and which members are found by.
+    /// Without the parameter group: many instances share one, and the members of a group are found by it.
     cluster: Box<[u8]>,
     group: Option<Arc<ParameterGroupStatus>>,
     engine: Option<Arc<EngineStatus>>,
-    _room: Taken,
+    _memory: MemoryShare,
 }
 
-impl PartialEq for Packed {
+impl PartialEq for PackedInstance {
     /// The same fields give the same bytes: they are written in one order.
     fn eq(&self, other: &Self) -> bool {
         self.state == other.state
@@ -43,22 +42,22 @@ impl PartialEq for Packed {
     }
 }
 
-impl Packed {
-    /// Packs a picture. What several have in common is taken from `shared`.
+impl PackedInstance {
+    /// Packs an instance. Parts that several instances share are taken from `interner`.
     ///
     /// # Errors
-    /// A picture that would not come out again as it is: so unpacking never has to make one up.
-    pub fn new(mut picture: Picture, catalog: &Catalog, shared: &mut Shared) -> Result<Self, CloudError> {
-        let engine = shared.engine(&picture.cluster, catalog);
-        let group = picture.cluster.parameter_group.take().map(|group| shared.group(group));
-        add_flavor(&mut picture.cluster, catalog);
-        let packed = packing::pack(&picture.cluster).ok();
-        let cluster = packed.filter(|packed| packing::unpack(packed).as_ref() == Some(&picture.cluster));
-        let Some(cluster) = cluster else { return Err(picture.refused("a value in it cannot be kept")) };
-        let state = picture.state.map(String::into_boxed_str);
+    /// An instance that would be another one when it is unpacked.
+    pub fn new(mut instance: Instance, catalog: &Catalog, interner: &mut Interner) -> Result<Self, CloudError> {
+        let engine = interner.engine(&instance.cluster, catalog);
+        let group = instance.cluster.parameter_group.take().map(|group| interner.group(group));
+        add_flavor(&mut instance.cluster, catalog);
+        let packed = packing::pack(&instance.cluster).ok();
+        let cluster = packed.filter(|packed| packing::unpack(packed).as_ref() == Some(&instance.cluster));
+        let Some(cluster) = cluster else { return Err(instance.refused("a value in it cannot be kept")) };
+        let state = instance.state.map(String::into_boxed_str);
         let is_transitional = state.as_deref().is_some_and(is_transitional);
-        let _room = shared.room.take(cluster.len());
-        Ok(Self { state, is_transitional, cluster, group, engine, _room })
+        let _memory = interner.memory.take(cluster.len());
+        Ok(Self { state, is_transitional, cluster, group, engine, _memory })
     }
 
     /// State in the provider's own word.
@@ -73,9 +72,9 @@ impl Packed {
 
     /// Everything but the state.
     pub fn cluster(&self) -> ClusterStatus {
-        // That it comes out again was tried when it was packed.
+        // Unpacking was tried when it was packed.
         let mut cluster: ClusterStatus = packing::unpack(&self.cluster).unwrap_or_else(|| {
-            tracing::error!("a packed picture cannot be unpacked: this is a defect of the operator; please report it");
+            tracing::error!("a packed instance cannot be unpacked: this is a defect of the operator; please report it");
             ClusterStatus::default()
         });
         cluster.parameter_group = self.group.as_deref().cloned();
@@ -93,14 +92,11 @@ impl Packed {
     }
 }
 
-/// A number that two pictures share only if a cloud said the same of both (or by a chance of one in 10^19).
-pub fn digest(picture: &Picture) -> u64 {
-    let mut hasher = DefaultHasher::new();
+/// A number that is the same only if a cloud described both instances in the same way (or by a chance of one in 10^19).
+pub fn digest(instance: &Instance) -> u64 {
     // Text and numbers cannot fail to be written, so there always is JSON.
-    hasher.write(&serde_json::to_vec(&picture.cluster).unwrap_or_default());
-    hasher.write(picture.state.as_deref().unwrap_or_default().as_bytes());
-    hasher.write_u8(u8::from(picture.state.is_some()) + 2 * u8::from(picture.complete));
-    hasher.finish()
+    let json = serde_json::to_vec(&instance.cluster).unwrap_or_default();
+    digest::number((json, &instance.state, instance.complete))
 }
 
 fn add_flavor(cluster: &mut ClusterStatus, catalog: &Catalog) {
@@ -112,18 +108,18 @@ fn add_flavor(cluster: &mut ClusterStatus, catalog: &Catalog) {
     flavor.memory_mib = known.memory_mib.or(flavor.memory_mib);
 }
 
-/// What many clusters have in common, kept once.
+/// Parts that many instances share, kept once.
 #[derive(Debug, Default)]
-pub struct Shared {
-    /// What is offered for each engine version.
+pub struct Interner {
+    /// What the cloud offers for each engine version.
     engines: HashMap<Option<String>, Arc<EngineStatus>>,
-    /// Parameter groups, by all that is said of them.
+    /// Parameter groups, by all their fields.
     groups: HashMap<[Option<String>; 3], Arc<ParameterGroupStatus>>,
-    /// Where pictures are kept.
-    pub(super) room: Room,
+    /// The memory for instances.
+    pub(super) memory: MemoryLimit,
 }
 
-impl Shared {
+impl Interner {
     fn engine(&mut self, cluster: &ClusterStatus, catalog: &Catalog) -> Option<Arc<EngineStatus>> {
         let versions = catalog.versions.as_ref()?;
         if let Some(known) = self.engines.get(&cluster.engine_version) {
@@ -141,7 +137,7 @@ impl Shared {
         Arc::clone(self.groups.entry(key).or_insert_with(|| Arc::new(group)))
     }
 
-    /// Drops what nobody has any more.
+    /// Drops parts that no instance has any more.
     pub fn tidy(&mut self) {
         self.groups.retain(|_, group| Arc::strong_count(group) > 1);
         self.engines.retain(|_, engine| Arc::strong_count(engine) > 1);
@@ -159,64 +155,66 @@ mod tests {
     use crate::api::shared::whole_seconds;
     use crate::cloud::{ErrorKind, Provider};
 
-    fn picture(name: &str, state: Option<&str>) -> Picture {
+    fn instance(name: &str, state: Option<&str>) -> Instance {
         let cluster = ClusterStatus { name: Some(name.to_owned()), port: Some(6379), ..ClusterStatus::default() };
-        Picture { provider: Provider::KakaoCloud, state: state.map(str::to_owned), cluster, complete: true }
+        Instance { provider: Provider::KakaoCloud, state: state.map(str::to_owned), cluster, complete: true }
     }
 
     #[test]
     fn what_is_packed_comes_out_again() {
-        let packed = Packed::new(picture("a", Some("Modifying")), &Catalog::default(), &mut Shared::default()).unwrap();
+        let packed =
+            PackedInstance::new(instance("a", Some("Modifying")), &Catalog::default(), &mut Interner::default())
+                .unwrap();
         assert_eq!((packed.state(), packed.is_transitional()), (Some("Modifying"), true));
-        assert_eq!(packed.cluster(), picture("a", None).cluster);
+        assert_eq!(packed.cluster(), instance("a", None).cluster);
         assert_eq!(packed.engine(), None);
     }
 
     /// No API server can store such a time, and no cloud's answer gets one past the parser; but nothing is ever defaulted in silence.
     #[test]
     fn what_would_not_come_out_again_is_refused() {
-        let mut before_christ = picture("a", Some("Running"));
+        let mut before_christ = instance("a", Some("Running"));
         before_christ.cluster.created_at = Some(whole_seconds("-000044-03-15T12:00:00Z".parse().unwrap()));
-        let error = Packed::new(before_christ, &Catalog::default(), &mut Shared::default()).unwrap_err();
+        let error = PackedInstance::new(before_christ, &Catalog::default(), &mut Interner::default()).unwrap_err();
         assert_eq!(error.kind, ErrorKind::UnexpectedResponse);
         assert!(error.message.contains("cannot be kept"), "{error}");
     }
 
     #[test]
     fn a_group_is_kept_once_and_as_long_as_somebody_has_it() {
-        let mut shared = Shared::default();
+        let mut interner = Interner::default();
         let group = |status: &str| ParameterGroupStatus { sync_status: Some(status.to_owned()), ..Default::default() };
-        let (one, other) = (shared.group(group("In-Sync")), shared.group(group("Error-Sync")));
-        assert!(Arc::ptr_eq(&one, &shared.group(group("In-Sync"))) && one != other);
+        let (one, other) = (interner.group(group("In-Sync")), interner.group(group("Error-Sync")));
+        assert!(Arc::ptr_eq(&one, &interner.group(group("In-Sync"))) && one != other);
         drop(other);
-        shared.tidy();
-        assert_eq!(shared.groups.len(), 1);
+        interner.tidy();
+        assert_eq!(interner.groups.len(), 1);
     }
 
     #[test]
     fn what_nobody_has_any_more_is_dropped() {
-        let (mut shared, catalog) = (Shared::default(), Catalog { versions: Some(Vec::new()), flavors: None });
+        let (mut interner, catalog) = (Interner::default(), Catalog { versions: Some(Vec::new()), flavors: None });
         for number in 0..100 {
-            let mut picture = picture("a", None);
-            picture.cluster.engine_version = Some(format!("7.{number}"));
-            drop(Packed::new(picture, &catalog, &mut shared).unwrap());
-            shared.tidy();
+            let mut instance = instance("a", None);
+            instance.cluster.engine_version = Some(format!("7.{number}"));
+            drop(PackedInstance::new(instance, &catalog, &mut interner).unwrap());
+            interner.tidy();
         }
-        assert!(shared.engines.is_empty());
+        assert!(interner.engines.is_empty());
     }
 
     #[test]
     fn every_difference_is_a_difference_of_the_digest() {
-        let pictures = [
-            picture("a", Some("Running")),
-            picture("b", Some("Running")),
-            picture("a", Some("Stopped")),
-            picture("a", None),
-            picture("a", Some("")),
-            Picture { complete: false, ..picture("a", Some("Running")) },
+        let instances = [
+            instance("a", Some("Running")),
+            instance("b", Some("Running")),
+            instance("a", Some("Stopped")),
+            instance("a", None),
+            instance("a", Some("")),
+            Instance { complete: false, ..instance("a", Some("Running")) },
         ];
-        let digests: std::collections::HashSet<u64> = pictures.iter().map(digest).collect();
-        assert_eq!(digests.len(), pictures.len());
-        assert_eq!(digest(&pictures[0]), digest(&picture("a", Some("Running"))));
+        let digests: std::collections::HashSet<u64> = instances.iter().map(digest).collect();
+        assert_eq!(digests.len(), instances.len());
+        assert_eq!(digest(&instances[0]), digest(&instance("a", Some("Running"))));
     }
 }

@@ -1,4 +1,4 @@
-//! When connections begin that are not urgent: after a restart, not all in one second.
+//! When connections begin that can wait: after a restart not all of them in one second.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// Two connections begin no closer than this.
 const APART: Duration = Duration::from_millis(500);
 
-/// Gives each connection a time of its own.
+/// Gives each connection its own time to begin.
 #[derive(Debug, Default)]
 pub struct Stagger {
     next: Option<Instant>,
@@ -16,8 +16,8 @@ pub struct Stagger {
 impl Stagger {
     /// How long a connection that is read every `interval` waits before its first list; `random` is at least 0 and below 1.
     ///
-    /// The first begins at once, the others follow one after the other, and those that would wait longer than half an interval
-    /// are spread over it.
+    /// The first begins at once and the others follow one by one. Those that would wait longer than half an interval are spread
+    /// over it.
     pub fn delay(&mut self, now: Instant, interval: Duration, random: f64) -> Duration {
         let at = self.next.map_or(now, |next| next.max(now));
         self.next = Some(at + APART);

@@ -3,35 +3,35 @@
 
 #![allow(clippy::panic, reason = "a violated property ends the test or the fuzzer")]
 
-use super::packed::{Catalog, Packed, Shared};
-use super::picture::{self, Picture};
+use super::instance::Instance;
+use super::packed::{Catalog, Interner, PackedInstance};
 use crate::api::cluster_ref::ClusterStatus;
 use crate::cloud::testing;
 
 /// A list of KakaoCloud: each cluster that can be read can be shown and kept, and nothing of it is lost.
 pub fn keep_kakao_list(body: &[u8]) {
-    testing::kakao_clusters(body).into_iter().map(picture::of_kakao).for_each(keep);
+    testing::kakao_clusters(body).into_iter().map(Instance::from).for_each(keep);
 }
 
 /// A single cluster of KakaoCloud, as above.
 pub fn keep_kakao_detail(body: &[u8]) {
-    testing::kakao_cluster(body).into_iter().map(picture::of_kakao).for_each(keep);
+    testing::kakao_cluster(body).into_iter().map(Instance::from).for_each(keep);
 }
 
 /// A page of NCP, as above.
 pub fn keep_ncp_list(body: &[u8]) {
-    testing::ncp_instances(body).into_iter().map(picture::of_ncp).for_each(keep);
+    testing::ncp_instances(body).into_iter().map(Instance::from).for_each(keep);
 }
 
 /// Answer → status → JSON → status, and answer → kept → status, lose nothing.
-fn keep(picture: Picture) {
-    let shown = picture.cluster.clone();
+fn keep(instance: Instance) {
+    let shown = instance.cluster.clone();
     let json = serde_json::to_vec(&shown);
     let read: Option<ClusterStatus> = json.ok().and_then(|json| serde_json::from_slice(&json).ok());
     assert!(read.as_ref() == Some(&shown), "a status that is written is read as it was");
-    let state = picture.state.clone();
-    let Ok(packed) = Packed::new(picture, &Catalog::default(), &mut Shared::default()) else {
-        panic!("a picture of a cloud can be kept: {shown:?}")
+    let state = instance.state.clone();
+    let Ok(packed) = PackedInstance::new(instance, &Catalog::default(), &mut Interner::default()) else {
+        panic!("an instance of a cloud can be kept: {shown:?}")
     };
     assert!(packed.cluster() == shown && packed.state() == state.as_deref(), "what is kept is what was read");
 }

@@ -8,8 +8,8 @@ use tracing::info;
 use super::namespaces;
 use super::readiness::Readiness;
 use crate::controllers::context::Context;
-use crate::controllers::credentials::SecretKey;
 use crate::controllers::kind::Kinds;
+use crate::controllers::secrets::SecretKey;
 use crate::runtime::watches::Watches;
 
 /// How often the kinds and the inventory are swept: expired flush claims, subscriptions of objects whose deletion nobody saw.

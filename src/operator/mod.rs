@@ -98,7 +98,7 @@ pub(crate) async fn run(mut config: OperatorConfig) -> Result<(), OperatorError>
     let lease_client = cluster.client(Leadership::unconditional())?;
     let candidate = config.leader_election.then(|| Candidate::new(&lease_client, &config.settings, leadership));
     let metrics = Arc::new(Metrics::new());
-    let core = Arc::new(HttpCore::new(config.cloud.clone(), Arc::clone(&metrics) as _)?);
+    let core = HttpCore::new(config.cloud.clone(), Arc::clone(&metrics) as _)?;
     let settings = config.settings.clone();
     let machinery = Machinery::new(client, metrics, settings.identity.clone(), settings.workers);
     let (ctx, kinds, controllers) = kinds::register(&machinery, core, settings, shutdown.clone());

@@ -11,12 +11,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Resource as _, ResourceExt as _};
 use managed_redis_operator::api::{RedisClusterRef, crds};
-use managed_redis_operator::controllers::cluster_ref::config_map::object::{Failed, Write, observe};
+use managed_redis_operator::controllers::cluster_ref::config_map::object::{ConfigMapError, Write, observe};
 use managed_redis_operator::controllers::cluster_ref::config_map::state::{ConfigMapState, ConfigMapWrite};
 use serde_json::{Value, json};
 use testbed::{ApiServer, Options};
 
-use crate::harness::{BOUND, Env, condition, kakao, status};
+use crate::support::{BOUND, Env, condition, kakao, status};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 const FAILED: (&str, &str, &str) = ("Ready", "False", "ConfigMapFailed");
@@ -229,7 +229,7 @@ async fn nothing_is_written_over_what_was_not_seen() {
     let theirs = json!({ "metadata": { "name": "cart-redis" }, "data": { "host": "theirs.example" } });
     let theirs: ConfigMap = serde_json::from_value(theirs).unwrap();
     let theirs = maps.create(&PostParams::default(), &theirs).await.unwrap();
-    assert!(matches!(send(&absent, "ours.example").await, Err(Failed::Lost)), "it was created meanwhile");
+    assert!(matches!(send(&absent, "ours.example").await, Err(ConfigMapError::Lost)), "it was created meanwhile");
     assert_eq!(maps.get("cart-redis").await.unwrap(), theirs);
     assert_eq!(observe(&maps, &reference, "cart-redis").await.state, ConfigMapState::NotOwned);
 
@@ -239,13 +239,16 @@ async fn nothing_is_written_over_what_was_not_seen() {
     assert!(matches!(ours.state, ConfigMapState::Owned { intact: true, .. }), "{ours:?}");
     let taken = json!({ "ownerReferences": owner("orders", "11111111-2222-3333-4444-555555555555") });
     let taken = restored(&env, taken, json!({ "host": "taken.example" })).await;
-    assert!(matches!(send(&ours, "later.example").await, Err(Failed::Lost)), "it was taken over meanwhile");
+    assert!(matches!(send(&ours, "later.example").await, Err(ConfigMapError::Lost)), "it was taken over meanwhile");
     assert_eq!(maps.get("cart-redis").await.unwrap(), taken);
 
     maps.delete("cart-redis", &DeleteParams::default()).await.unwrap();
-    assert!(matches!(send(&ours, "later.example").await, Err(Failed::Lost)), "it was deleted meanwhile");
+    assert!(matches!(send(&ours, "later.example").await, Err(ConfigMapError::Lost)), "it was deleted meanwhile");
     maps.create(&PostParams::default(), &ConfigMap { metadata: named("cart-redis"), ..theirs }).await.unwrap();
-    assert!(matches!(send(&ours, "later.example").await, Err(Failed::Lost)), "it is another object of that name");
+    assert!(
+        matches!(send(&ours, "later.example").await, Err(ConfigMapError::Lost)),
+        "it is another object of that name"
+    );
 }
 
 fn named(name: &str) -> ObjectMeta {

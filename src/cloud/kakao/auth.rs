@@ -10,12 +10,14 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::super::answer::{Answer, read_object};
 use super::super::error::{CloudError, ErrorKind, Failure};
 use super::super::limits::Lane;
-use super::super::transport::{Authorize, Clock, Operation, Payload, Refuse, Request, Transport, decode_bytes};
+use super::super::response::{Response, read_object};
+use super::super::transport::{
+    Attempts, Authorize, Clock, Operation, Payload, Refuse, Request, Transport, decode_bytes,
+};
 use super::model::TokenBody;
-use super::refusal::{Target, refusal};
+use super::refusal::{Subject, refusal};
 
 /// Tokens are renewed this long before they end.
 const RENEW_EARLY: SignedDuration = SignedDuration::from_mins(5);
@@ -25,14 +27,14 @@ const RENEW_JITTER: SignedDuration = SignedDuration::from_mins(1);
 const RENEW_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// A token and when to replace it.
-pub(super) struct Token {
+pub(super) struct IamToken {
     header: HeaderValue,
     secret: SecretString,
     expires_at: Timestamp,
     renew_at: Timestamp,
 }
 
-impl Token {
+impl IamToken {
     fn new(secret: SecretString, expires_at: Timestamp, renew_at: Timestamp) -> Result<Self, Failure> {
         let mut header = HeaderValue::from_str(secret.expose_secret())
             .map_err(|_| Failure::unexpected("the token cannot be used as a header"))?;
@@ -47,7 +49,7 @@ impl Token {
     }
 }
 
-impl Authorize for Token {
+impl Authorize for IamToken {
     fn headers(&self, _: &Method, _: &str) -> Result<HeaderMap, Failure> {
         let mut headers = HeaderMap::with_capacity(1);
         headers.insert("x-auth-token", self.header.clone());
@@ -72,13 +74,13 @@ pub(super) struct Issuer {
     clock: Clock,
     credential: ApplicationCredential,
     /// Locked while a token is issued, so that there is one request at a time.
-    state: Mutex<State>,
+    state: Mutex<IssuerState>,
 }
 
 #[derive(Default)]
-struct State {
-    token: Option<Arc<Token>>,
-    /// The last failure and when it happened: who asked before it happened gets it too, instead of asking IAM again.
+struct IssuerState {
+    token: Option<Arc<IamToken>>,
+    /// The last failure and its time: callers that asked before it get it too, instead of asking IAM again.
     failed: Option<(Instant, CloudError)>,
 }
 
@@ -92,48 +94,45 @@ impl TokenSource {
         Self::Issued(Box::new(Issuer { iam, clock, credential, state: Mutex::default() }))
     }
 
-    /// Whether a token is asked for once only, because the cloud is known to fail.
-    pub(super) fn probe(&self, on: bool) {
-        if let Self::Issued(issuer) = self {
-            issuer.iam.probe(on);
-        }
-    }
-
     /// Whether a rejected token can be replaced.
     pub(super) fn is_renewable(&self) -> bool {
         matches!(self, Self::Issued(_))
     }
 
     /// The token to use now.
-    pub(super) async fn token(&self) -> Result<Arc<Token>, CloudError> {
+    pub(super) async fn token(&self, attempts: Attempts) -> Result<Arc<IamToken>, CloudError> {
         match self {
             Self::Fixed(secret) => fixed_token(secret),
-            Self::Issued(issuer) => issuer.token(None).await,
+            Self::Issued(issuer) => issuer.token(None, attempts).await,
         }
     }
 
-    /// A token other than `rejected`: a new one, unless someone has renewed it in the meantime.
-    pub(super) async fn renew(&self, rejected: &Arc<Token>) -> Result<Arc<Token>, CloudError> {
+    /// A token other than `rejected`: a new one, unless it was renewed in the meantime.
+    pub(super) async fn renew(
+        &self,
+        rejected: &Arc<IamToken>,
+        attempts: Attempts,
+    ) -> Result<Arc<IamToken>, CloudError> {
         match self {
             Self::Fixed(secret) => fixed_token(secret),
-            Self::Issued(issuer) => issuer.token(Some(rejected)).await,
+            Self::Issued(issuer) => issuer.token(Some(rejected), attempts).await,
         }
     }
 }
 
-fn fixed_token(secret: &SecretString) -> Result<Arc<Token>, CloudError> {
-    Token::new(secret.clone(), Timestamp::MAX, Timestamp::MAX)
+fn fixed_token(secret: &SecretString) -> Result<Arc<IamToken>, CloudError> {
+    IamToken::new(secret.clone(), Timestamp::MAX, Timestamp::MAX)
         .map(Arc::new)
         .map_err(|failure| failure.into_error(super::Provider::KakaoCloud, IssueToken::NAME, &[secret]))
 }
 
 impl Issuer {
-    /// The token in hand if it is good, else a new one. Whoever waits for the lock gets what the one before it got.
-    async fn token(&self, rejected: Option<&Arc<Token>>) -> Result<Arc<Token>, CloudError> {
+    /// The token in hand if it is good, else a new one. Callers that wait for the lock share its outcome.
+    async fn token(&self, rejected: Option<&Arc<IamToken>>, attempts: Attempts) -> Result<Arc<IamToken>, CloudError> {
         let asked_at = Instant::now();
         let mut state = self.state.lock().await;
         let now = (self.clock)();
-        let is_good = |token: &Arc<Token>| {
+        let is_good = |token: &Arc<IamToken>| {
             token.expires_at > now && !rejected.is_some_and(|rejected| Arc::ptr_eq(rejected, token))
         };
         let in_hand = state.token.clone().filter(is_good);
@@ -143,7 +142,7 @@ impl Issuer {
         if let Some((_, error)) = state.failed.as_ref().filter(|(failed_at, _)| *failed_at >= asked_at) {
             return Err(error.clone());
         }
-        let outcome = match (self.issue().await, in_hand) {
+        let outcome = match (self.issue(attempts).await, in_hand) {
             (Err(error), Some(token)) => {
                 tracing::warn!(%error, "the token could not be renewed early, the present one is used on");
                 Ok(token.renewed_later(now))
@@ -152,16 +151,16 @@ impl Issuer {
         }
         .map(Arc::new);
         *state = match &outcome {
-            Ok(token) => State { token: Some(token.clone()), failed: None },
-            Err(error) => State { token: None, failed: Some((Instant::now(), error.clone())) },
+            Ok(token) => IssuerState { token: Some(token.clone()), failed: None },
+            Err(error) => IssuerState { token: None, failed: Some((Instant::now(), error.clone())) },
         };
         outcome
     }
 
-    async fn issue(&self) -> Result<Token, CloudError> {
-        let issued = self.iam.run(&IssueToken { credential: &self.credential }, &self.credential).await?;
+    async fn issue(&self, attempts: Attempts) -> Result<IamToken, CloudError> {
+        let issued = self.iam.run(&IssueToken { credential: &self.credential }, &self.credential, attempts).await?;
         let renew_at = renew_at(issued.issued_at, issued.expires_at, rand::random_range(0.0..1.0));
-        Token::new(issued.token, issued.expires_at, renew_at).map_err(|failure| {
+        IamToken::new(issued.token, issued.expires_at, renew_at).map_err(|failure| {
             failure.into_error(super::Provider::KakaoCloud, IssueToken::NAME, &self.credential.secrets())
         })
     }
@@ -217,38 +216,38 @@ impl Operation for IssueToken<'_> {
         Request { method: Method::POST, path, payload: Payload::Json(body) }
     }
 
-    fn decode(&self, answer: &Answer, (): (), _: Refuse<'_>) -> Result<Issued, Failure> {
-        if !answer.is_success() {
-            return Err(iam_refusal(answer));
+    fn decode(&self, response: &Response, (): (), _: Refuse<'_>) -> Result<Issued, Failure> {
+        if !response.is_success() {
+            return Err(iam_refusal(response));
         }
-        let unexpected = |message: &'static str| answer.failure(ErrorKind::UnexpectedResponse, message);
-        let token = answer
+        let unexpected = |message: &'static str| response.failure(ErrorKind::UnexpectedResponse, message);
+        let token = response
             .headers
             .get("x-subject-token")
             .and_then(|value| value.to_str().ok())
             .filter(|token| !token.is_empty())
             .map(SecretString::from)
             .ok_or_else(|| unexpected("the answer has no token in its header X-Subject-Token"))?;
-        let body: TokenBody = read_object(answer)?;
+        let body: TokenBody = read_object(response)?;
         let expires_at = body.token.and_then(|token| token.expires_at);
         let expires_at = expires_at.ok_or_else(|| unexpected("field token.expires_at: not a time in RFC 3339"))?;
-        if expires_at <= answer.received_at {
+        if expires_at <= response.received_at {
             return Err(unexpected("the new token has already ended; check the clock of this machine"));
         }
-        Ok(Issued { token, issued_at: answer.received_at, expires_at })
+        Ok(Issued { token, issued_at: response.received_at, expires_at })
     }
 }
 
 /// Reads the answer to a request for a token, for the property tests and the fuzz targets.
-pub(super) fn decode_token(answer: Answer, refuse: Refuse<'_>) -> Result<Timestamp, Failure> {
+pub(super) fn decode_token(response: Response, refuse: Refuse<'_>) -> Result<Timestamp, Failure> {
     let credential = ApplicationCredential { id: "id".into(), secret: "secret".into() };
-    decode_bytes(&IssueToken { credential: &credential }, answer, refuse).map(|issued| issued.expires_at)
+    decode_bytes(&IssueToken { credential: &credential }, response, refuse).map(|issued| issued.expires_at)
 }
 
 /// IAM says 404 for an ID that it does not know, which is a wrong credential; without its error body it is a wrong endpoint.
-fn iam_refusal(answer: &Answer) -> Failure {
-    let mut failure = refusal(answer, Target::Collection);
-    if answer.status == 404 && failure.code.is_some() {
+fn iam_refusal(response: &Response) -> Failure {
+    let mut failure = refusal(response, Subject::Collection);
+    if response.status == 404 && failure.code.is_some() {
         failure.kind = ErrorKind::CredentialsRejected;
     }
     if failure.kind == ErrorKind::CredentialsRejected {

@@ -10,20 +10,20 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::answer::Answer;
 use super::credential::{self, CredentialError, SecretSource};
 use super::error::{CloudError, ErrorKind, Failure, SetupError};
 use super::list::Row;
-use super::transport::{HttpCore, Operation, Transport, decode_bytes};
-use super::{Provider, words};
+use super::response::Response;
+use super::transport::{Attempts, HttpCore, Operation, Transport, decode_bytes};
+use super::{Provider, normalise};
 use auth::TokenSource;
-pub use model::{ApplyReply, BackupSchedule, Cluster, Endpoints, Flavor, SubnetAssignment};
+pub use model::{ApplyReply, BackupSchedule, Cluster, Endpoints, Flavor, ShardSubnets};
 
 /// Key of a Secret: the application credential's ID.
 pub const APPLICATION_CREDENTIAL_ID: &str = "KAKAOCLOUD_APPLICATION_CREDENTIAL_ID";
 /// Key of a Secret: the application credential's secret.
 pub const APPLICATION_CREDENTIAL_SECRET: &str = "KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET";
-/// Key of a Secret: a token that someone else renews.
+/// Key of a Secret: a token that is renewed outside of the operator.
 pub const TOKEN: &str = "KAKAOCLOUD_TOKEN";
 
 /// What authorises the operator towards KakaoCloud.
@@ -100,6 +100,7 @@ impl fmt::Debug for KakaoCredentials {
 pub struct KakaoClient {
     redis: Arc<Transport>,
     tokens: Arc<TokenSource>,
+    attempts: Attempts,
 }
 
 impl KakaoClient {
@@ -117,7 +118,7 @@ impl KakaoClient {
                 TokenSource::issued(iam, core.clock.clone(), id, secret)
             }
         };
-        Ok(Self { redis: Arc::new(redis), tokens: Arc::new(tokens) })
+        Ok(Self { redis: Arc::new(redis), tokens: Arc::new(tokens), attempts: Attempts::Retried })
     }
 
     /// The engine versions on offer (`GET /v1/redis/versions`), in the cloud's order.
@@ -163,10 +164,10 @@ impl KakaoClient {
         self.redis.pace()
     }
 
-    /// Whether reads are tried once only, because the cloud is known to fail.
-    pub fn probe(&self, on: bool) {
-        self.redis.probe(on);
-        self.tokens.probe(on);
+    /// The same connection, whose reads are tried once only: for a cloud that is known to fail.
+    #[must_use]
+    pub fn without_retries(&self) -> Self {
+        Self { attempts: Attempts::Single, ..self.clone() }
     }
 
     /// One cluster or instance set (`GET /v1/clusters/{id}`).
@@ -191,66 +192,66 @@ impl KakaoClient {
 
     /// Runs an operation; a 401 renews the token once and asks once more. A 403 never does: a new token has no new rights.
     async fn run<O: Operation>(&self, operation: &O) -> Result<O::Output, CloudError> {
-        let token = self.tokens.token().await?;
-        match self.redis.run(operation, &*token).await {
+        let token = self.tokens.token(self.attempts).await?;
+        match self.redis.run(operation, &*token, self.attempts).await {
             Err(error) if error.http_status == Some(401) && self.tokens.is_renewable() => {
-                let token = self.tokens.renew(&token).await?;
-                self.redis.run(operation, &*token).await
+                let token = self.tokens.renew(&token, self.attempts).await?;
+                self.redis.run(operation, &*token, self.attempts).await
             }
             outcome => outcome,
         }
     }
 }
 
-/// Reads the body of a list as [`KakaoClient::clusters_as`] does, for who measures that.
+/// Reads the body of a list as [`KakaoClient::clusters_as`] does, for benchmarks.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn clusters_in<T: Send>(body: Vec<u8>, take_in: &(dyn Fn(Row<Cluster>) -> T + Sync)) -> Result<Vec<T>, CloudError> {
     let failed = |failure: Failure| failure.into_error(Provider::KakaoCloud, "listClusters", &[]);
     let operation = ops::ListClusters { take_in, most: super::MAX_CLUSTERS };
-    decode_bytes(&operation, Answer::received(200, body), &failed).map_err(failed)
+    decode_bytes(&operation, Response::received(200, body), &failed).map_err(failed)
 }
 
 /// The decoders, for [`crate::cloud::testing`].
 pub(in crate::cloud) mod testing {
     use jiff::Timestamp;
 
-    use super::super::answer::Answer;
     use super::super::error::Failure;
     use super::super::list::Row;
+    use super::super::response::Response;
     use super::super::transport::{Refuse, decode_bytes};
     use super::{ApplyReply, Cluster, Flavor, auth, ops};
 
-    pub(in crate::cloud) fn list(answer: Answer, refuse: Refuse<'_>) -> Result<Vec<Row<Cluster>>, Failure> {
+    pub(in crate::cloud) fn list(response: Response, refuse: Refuse<'_>) -> Result<Vec<Row<Cluster>>, Failure> {
         let operation = ops::ListClusters { take_in: &|cluster| cluster, most: crate::cloud::MAX_CLUSTERS };
-        decode_bytes(&operation, answer, refuse)
+        decode_bytes(&operation, response, refuse)
     }
 
-    pub(in crate::cloud) fn detail(answer: Answer, refuse: Refuse<'_>) -> Result<Cluster, Failure> {
-        decode_bytes(&ops::GetCluster { id: "c-1" }, answer, refuse)
+    pub(in crate::cloud) fn detail(response: Response, refuse: Refuse<'_>) -> Result<Cluster, Failure> {
+        decode_bytes(&ops::GetCluster { id: "c-1" }, response, refuse)
     }
 
-    pub(in crate::cloud) fn versions(answer: Answer, refuse: Refuse<'_>) -> Result<Vec<String>, Failure> {
-        decode_bytes(&ops::ListEngineVersions, answer, refuse)
+    pub(in crate::cloud) fn versions(response: Response, refuse: Refuse<'_>) -> Result<Vec<String>, Failure> {
+        decode_bytes(&ops::ListEngineVersions, response, refuse)
     }
 
-    pub(in crate::cloud) fn flavors(answer: Answer, refuse: Refuse<'_>) -> Result<Vec<Flavor>, Failure> {
-        decode_bytes(&ops::ListFlavors, answer, refuse)
+    pub(in crate::cloud) fn flavors(response: Response, refuse: Refuse<'_>) -> Result<Vec<Flavor>, Failure> {
+        decode_bytes(&ops::ListFlavors, response, refuse)
     }
 
-    pub(in crate::cloud) fn apply(answer: Answer, refuse: Refuse<'_>) -> Result<ApplyReply, Failure> {
-        decode_bytes(&ops::ApplyParameterGroup { id: "c-1" }, answer, refuse)
+    pub(in crate::cloud) fn apply(response: Response, refuse: Refuse<'_>) -> Result<ApplyReply, Failure> {
+        decode_bytes(&ops::ApplyParameterGroup { id: "c-1" }, response, refuse)
     }
 
-    pub(in crate::cloud) fn token(answer: Answer, refuse: Refuse<'_>) -> Result<Timestamp, Failure> {
-        auth::decode_token(answer, refuse)
+    pub(in crate::cloud) fn token(response: Response, refuse: Refuse<'_>) -> Result<Timestamp, Failure> {
+        auth::decode_token(response, refuse)
     }
 }
 
 /// An ID goes into a path: one that could change the path is refused here.
 fn check_id(operation: &'static str, id: &str) -> Result<(), CloudError> {
-    if words::is_identifier(id) {
+    if normalise::is_identifier(id) {
         return Ok(());
     }
     let message = format!("{id:?} is no cluster ID (letters, digits, dashes and underscores), so nothing was sent");

@@ -61,20 +61,20 @@ pub struct Cluster {
     pub subnet_ids: Vec<String>,
     /// Subnets of each shard's nodes.
     #[serde(default, deserialize_with = "de::list")]
-    pub subnet_assignments: Vec<SubnetAssignment>,
+    pub subnet_assignments: Vec<ShardSubnets>,
     /// IDs of the security groups.
     #[serde(default, rename = "securityGroups", deserialize_with = "ids")]
     pub security_group_ids: Vec<String>,
     /// Automatic backups, if there are any.
     #[serde(default, deserialize_with = "de::object")]
     pub backup_schedule: Option<BackupSchedule>,
-    /// Who created it.
+    /// The user who created it.
     #[serde(default, deserialize_with = "de::text")]
     pub creator: Option<String>,
     /// Licence of the engine.
     #[serde(default, deserialize_with = "de::text")]
     pub license: Option<String>,
-    /// The state, in the cloud's own word; see [`crate::cloud::words`].
+    /// The state, in the cloud's own word; see [`crate::cloud::state`].
     #[serde(default, deserialize_with = "de::text")]
     pub status: Option<String>,
     /// ID of its parameter group. The list can leave it out where the detail has it.
@@ -104,7 +104,7 @@ pub struct Endpoints {
 
 /// The subnets of one shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct SubnetAssignment {
+pub struct ShardSubnets {
     /// Subnet ID of the primary.
     #[serde(default, deserialize_with = "id")]
     pub primary: Option<String>,
@@ -186,7 +186,7 @@ pub(super) struct TokenLife {
 }
 
 #[derive(Deserialize)]
-struct Reference {
+struct IdObject {
     #[serde(default, deserialize_with = "de::text")]
     id: Option<String>,
 }
@@ -213,11 +213,11 @@ fn versions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
 }
 
 fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(de::object::<Reference, D>(deserializer)?.and_then(|reference| reference.id))
+    Ok(de::object::<IdObject, D>(deserializer)?.and_then(|reference| reference.id))
 }
 
 fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(de::list::<Reference, D>(deserializer)?.into_iter().filter_map(|reference| reference.id).collect())
+    Ok(de::list::<IdObject, D>(deserializer)?.into_iter().filter_map(|reference| reference.id).collect())
 }
 
 fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoints, D::Error> {

@@ -3,16 +3,16 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::super::answer::{Answer, lossy, read_json, read_object};
 use super::super::error::{ErrorKind, Failure, MAX_WORD_CHARS};
 use super::super::limits::Lane;
 use super::super::list::{Keys, Reader, Row};
 use super::super::redact::Redactor;
+use super::super::response::{Response, lossy, read_json, read_object};
 use super::super::settings::CloudSettings;
 use super::super::split::RawEntry;
 use super::super::transport::{Operation, Payload, Refuse, Request};
 use super::model::{ApplyReply, Cluster, ClusterList, Flavor, FlavorList, VersionList};
-use super::refusal::{ErrorBody, Target, refusal, scalar_text};
+use super::refusal::{ErrorBody, Subject, refusal, scalar_text};
 
 /// `GET /v1/redis/versions`: a bare array.
 pub(super) struct ListEngineVersions;
@@ -58,9 +58,9 @@ impl Operation for ListEngineVersions {
         get(&["v1", "redis", "versions"])
     }
 
-    fn decode(&self, answer: &Answer, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
-        accept(answer, Target::Collection)?;
-        Ok(read_json::<VersionList>(answer)?.0)
+    fn decode(&self, response: &Response, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
+        ensure_success(response, Subject::Collection)?;
+        Ok(read_json::<VersionList>(response)?.0)
     }
 }
 
@@ -74,9 +74,9 @@ impl Operation for ListFlavors {
         get(&["v1", "redis", "flavors"])
     }
 
-    fn decode(&self, answer: &Answer, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
-        accept(answer, Target::Collection)?;
-        Ok(read_object::<FlavorList>(answer)?.flavors)
+    fn decode(&self, response: &Response, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
+        ensure_success(response, Subject::Collection)?;
+        Ok(read_object::<FlavorList>(response)?.flavors)
     }
 }
 
@@ -107,9 +107,9 @@ impl<T: Send> Operation for ListClusters<'_, T> {
         Ok(())
     }
 
-    fn decode(&self, answer: &Answer, clusters: Clusters<T>, _: Refuse<'_>) -> Result<Self::Output, Failure> {
-        accept(answer, Target::Collection)?;
-        read_object::<ClusterList>(answer)?;
+    fn decode(&self, response: &Response, clusters: Clusters<T>, _: Refuse<'_>) -> Result<Self::Output, Failure> {
+        ensure_success(response, Subject::Collection)?;
+        read_object::<ClusterList>(response)?;
         Ok(clusters.taken)
     }
 }
@@ -124,9 +124,9 @@ impl Operation for GetCluster<'_> {
         get(&["v1", "clusters", self.id])
     }
 
-    fn decode(&self, answer: &Answer, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
-        accept(answer, Target::Object)?;
-        read_object(answer)
+    fn decode(&self, response: &Response, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
+        ensure_success(response, Subject::Object)?;
+        read_object(response)
     }
 }
 
@@ -142,26 +142,26 @@ impl Operation for ApplyParameterGroup<'_> {
         Request { method: Method::POST, path, payload: Payload::Empty }
     }
 
-    fn decode(&self, answer: &Answer, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
-        accept(answer, Target::Object)?;
-        // Accepted is accepted, whatever the body; but a page of HTML is not this API's word, nor is an error a success.
-        if answer.is_html() {
-            let message = format!("it sent {}", answer.describe_body());
-            return Err(answer.failure(ErrorKind::UnexpectedResponse, message));
+    fn decode(&self, response: &Response, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
+        ensure_success(response, Subject::Object)?;
+        // A 2xx means accepted with any body, except an HTML page (it is not from this API) and an error.
+        if response.is_html() {
+            let message = format!("it sent {}", response.describe_body());
+            return Err(response.failure(ErrorKind::UnexpectedResponse, message));
         }
-        let document: Value = serde_json::from_str(&lossy(&answer.body)).unwrap_or_default();
+        let document: Value = serde_json::from_str(&lossy(&response.body)).unwrap_or_default();
         if document.get("error").is_some_and(|error| !error.is_null()) {
             let error = ErrorBody::of(&document);
             let message = "it sent an error with the HTTP status of success";
-            let failure = answer.failure(ErrorKind::UnexpectedResponse, message);
+            let failure = response.failure(ErrorKind::UnexpectedResponse, message);
             return Err(failure.said(error.message).code(error.code));
         }
         let object_id = document.get("objectId").and_then(scalar_text);
         if let Some(other) = object_id.as_deref().filter(|id| *id != self.id) {
             let message = format!("the answer is about another cluster, {other}");
-            return Err(answer.failure(ErrorKind::UnexpectedResponse, message));
+            return Err(response.failure(ErrorKind::UnexpectedResponse, message));
         }
-        Ok(ApplyReply { http_status: answer.status, object_id, trace_id: answer.trace_id() })
+        Ok(ApplyReply { http_status: response.status, object_id, trace_id: response.trace_id() })
     }
 
     fn redact<'r>(reply: &mut ApplyReply, redactor: impl FnOnce() -> &'r Redactor) {
@@ -181,8 +181,8 @@ fn get(path: &[&str]) -> Request {
 }
 
 /// Any 2xx, or the failure that the answer means.
-fn accept(answer: &Answer, target: Target) -> Result<(), Failure> {
-    if answer.is_success() { Ok(()) } else { Err(refusal(answer, target)) }
+fn ensure_success(response: &Response, target: Subject) -> Result<(), Failure> {
+    if response.is_success() { Ok(()) } else { Err(refusal(response, target)) }
 }
 
 #[cfg(test)]
@@ -203,7 +203,7 @@ mod tests {
 
     fn read<O: Operation>(operation: &O, status: u16, body: impl Into<Vec<u8>>) -> Result<O::Output, Failure> {
         let refuse = |failure: Failure| failure.into_error(Provider::KakaoCloud, O::NAME, &[]);
-        decode_bytes(operation, Answer::fixture(status, &[], body), &refuse)
+        decode_bytes(operation, Response::fixture(status, &[], body), &refuse)
     }
 
     fn all() -> ListClusters<'static, Row<Cluster>> {

@@ -2,24 +2,24 @@
 
 use serde_json::Value;
 
-use super::super::answer::{Answer, lossy};
 use super::super::error::{ErrorKind, Executed, Failure};
+use super::super::response::{Response, lossy};
 
 /// What a 404 says: about the one object that was asked for, or about the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum Subject {
     Object,
     Collection,
 }
 
-/// The failure that an answer beyond 2xx means. A 4xx is a refusal; after a 5xx nobody knows.
-pub(super) fn refusal(answer: &Answer, target: Target) -> Failure {
-    let error = ErrorBody::read(&answer.body);
-    let (kind, fallback) = match (answer.status, target) {
+/// The failure that a response beyond 2xx means. A 4xx is a refusal; a 5xx proves nothing.
+pub(super) fn refusal(response: &Response, target: Subject) -> Failure {
+    let error = ErrorBody::read(&response.body);
+    let (kind, fallback) = match (response.status, target) {
         (401, _) => (ErrorKind::CredentialsRejected, "the token was not accepted"),
         (403, _) => (ErrorKind::PermissionDenied, "check the role of the credential's owner in the project"),
-        (404 | 410, Target::Object) => (ErrorKind::NotFound, ""),
-        (404 | 410, Target::Collection) => {
+        (404 | 410, Subject::Object) => (ErrorKind::NotFound, ""),
+        (404 | 410, Subject::Collection) => {
             (ErrorKind::UnexpectedResponse, "there is no such API; check the configured endpoint")
         }
         (409, _) => (ErrorKind::Busy, ""),
@@ -29,9 +29,9 @@ pub(super) fn refusal(answer: &Answer, target: Target) -> Failure {
         _ => (ErrorKind::UnexpectedResponse, "the HTTP status is none that the API has"),
     };
     let executed =
-        if (400..500).contains(&answer.status) && answer.status != 408 { Executed::No } else { Executed::Unknown };
+        if (400..500).contains(&response.status) && response.status != 408 { Executed::No } else { Executed::Unknown };
     let message = if kind == ErrorKind::BadRequest && error.message.is_some() { "" } else { fallback };
-    answer.failure(kind, message).said(error.message).code(error.code).executed(executed)
+    response.failure(kind, message).said(error.message).code(error.code).executed(executed)
 }
 
 /// What an error body says, in any of the shapes seen at this cloud; nothing if it is none of them.
@@ -94,21 +94,21 @@ mod tests {
     #[test]
     fn statuses_mean() {
         for (status, target, kind, executed) in [
-            (400, Target::Object, ErrorKind::BadRequest, Executed::No),
-            (401, Target::Object, ErrorKind::CredentialsRejected, Executed::No),
-            (403, Target::Object, ErrorKind::PermissionDenied, Executed::No),
-            (404, Target::Object, ErrorKind::NotFound, Executed::No),
-            (404, Target::Collection, ErrorKind::UnexpectedResponse, Executed::No),
-            (408, Target::Object, ErrorKind::Unavailable, Executed::Unknown),
-            (409, Target::Object, ErrorKind::Busy, Executed::No),
-            (422, Target::Object, ErrorKind::BadRequest, Executed::No),
-            (429, Target::Object, ErrorKind::RateLimited, Executed::No),
-            (500, Target::Object, ErrorKind::Unavailable, Executed::Unknown),
-            (503, Target::Object, ErrorKind::Unavailable, Executed::Unknown),
-            (100, Target::Object, ErrorKind::UnexpectedResponse, Executed::Unknown),
-            (999, Target::Object, ErrorKind::UnexpectedResponse, Executed::Unknown),
+            (400, Subject::Object, ErrorKind::BadRequest, Executed::No),
+            (401, Subject::Object, ErrorKind::CredentialsRejected, Executed::No),
+            (403, Subject::Object, ErrorKind::PermissionDenied, Executed::No),
+            (404, Subject::Object, ErrorKind::NotFound, Executed::No),
+            (404, Subject::Collection, ErrorKind::UnexpectedResponse, Executed::No),
+            (408, Subject::Object, ErrorKind::Unavailable, Executed::Unknown),
+            (409, Subject::Object, ErrorKind::Busy, Executed::No),
+            (422, Subject::Object, ErrorKind::BadRequest, Executed::No),
+            (429, Subject::Object, ErrorKind::RateLimited, Executed::No),
+            (500, Subject::Object, ErrorKind::Unavailable, Executed::Unknown),
+            (503, Subject::Object, ErrorKind::Unavailable, Executed::Unknown),
+            (100, Subject::Object, ErrorKind::UnexpectedResponse, Executed::Unknown),
+            (999, Subject::Object, ErrorKind::UnexpectedResponse, Executed::Unknown),
         ] {
-            let failure = refusal(&Answer::fixture(status, &[], ""), target);
+            let failure = refusal(&Response::fixture(status, &[], ""), target);
             assert_eq!((failure.kind, failure.executed), (kind, executed), "{status} {target:?}");
         }
     }

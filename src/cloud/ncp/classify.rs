@@ -3,7 +3,7 @@
 
 use super::super::error::{ErrorKind, Executed, TransportStage};
 
-/// Who refused.
+/// The layer that refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layer {
     /// The API gateway: `{"error":{"errorCode":…}}`. The service never saw the request, unless the gateway lost it.
@@ -44,10 +44,10 @@ pub enum Evidence<'a> {
     /// No whole answer came.
     Transport(TransportStage),
     /// An answer came that is not success.
-    Answer {
+    Response {
         /// Its HTTP status.
         http_status: u16,
-        /// Who refused.
+        /// The layer that refused.
         layer: Layer,
         /// The layer's code.
         code: Option<&'a str>,
@@ -59,14 +59,14 @@ pub enum Evidence<'a> {
 /// - No connection: no.
 /// - The gateway: 400, 401, 403, 404, 413 and 429, each with a code that is documented for it: no. It forwards nothing of these.
 /// - The service: a code that names a reason (no such instance, busy, authentication) is a refusal on every HTTP status
-///   that the service has (2xx, 4xx, 500). A code that no page explains proves nothing, whatever the status.
+///   that the service has (2xx, 4xx, 500). A code that no page explains proves nothing, with any status.
 /// - No layer in the body: unknown. Anything in between can make up a status.
 /// - A redirect, a timeout, a reset, a 5xx without reason, a 2xx that cannot be read: unknown.
 #[must_use]
 pub fn flush_executed(evidence: Evidence<'_>) -> Executed {
     let refused = match evidence {
         Evidence::Transport(stage) => return stage.executed(),
-        Evidence::Answer { http_status, layer: Layer::Gateway, code } => matches!(
+        Evidence::Response { http_status, layer: Layer::Gateway, code } => matches!(
             (http_status, code.unwrap_or_default()),
             (400, "100")
                 | (401, "200" | "210")
@@ -75,13 +75,13 @@ pub fn flush_executed(evidence: Evidence<'_>) -> Executed {
                 | (413, "430")
                 | (429, "400" | "410" | "420")
         ),
-        Evidence::Answer { http_status, layer: Layer::Service, code } => match Reason::of(code) {
+        Evidence::Response { http_status, layer: Layer::Service, code } => match Reason::of(code) {
             Reason::NoSuchInstance | Reason::Busy | Reason::Authentication => {
                 matches!(http_status, 200..=299 | 400..=407 | 409..=500)
             }
             Reason::Internal | Reason::Unexplained => false,
         },
-        Evidence::Answer { layer: Layer::Unrecognised, .. } => false,
+        Evidence::Response { layer: Layer::Unrecognised, .. } => false,
     };
     if refused { Executed::No } else { Executed::Unknown }
 }
@@ -200,7 +200,7 @@ mod tests {
     fn the_table() {
         for &(http_status, layer, code, executed, kind) in TABLE {
             let row = format!("{http_status} {layer:?} {code:?}");
-            assert_eq!(flush_executed(Evidence::Answer { http_status, layer, code }), executed, "{row}");
+            assert_eq!(flush_executed(Evidence::Response { http_status, layer, code }), executed, "{row}");
             assert_eq!(error_kind(http_status, layer, code), kind, "{row}");
         }
     }
@@ -214,7 +214,7 @@ mod tests {
         for code in codes.into_iter().map(Some).chain([None]) {
             for http_status in 100..=999 {
                 for layer in [Gateway, Service, Unrecognised] {
-                    if flush_executed(Evidence::Answer { http_status, layer, code }) == No {
+                    if flush_executed(Evidence::Response { http_status, layer, code }) == No {
                         said.push((layer, code.unwrap(), http_status));
                     }
                 }

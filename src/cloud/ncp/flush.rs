@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 
 use super::super::error::CloudError;
 use super::super::flush::{Flush, FlushReceipt, ObservedCache};
-use super::{FlushReply, Instance, NcpClient};
+use super::{CloudDbInstance, FlushReply, NcpClient};
 
 impl Flush for NcpClient {
     fn find<'a>(&'a self, number: &'a str) -> BoxFuture<'a, Result<Vec<ObservedCache>, CloudError>> {
@@ -21,7 +21,7 @@ impl Flush for NcpClient {
     }
 }
 
-fn observed(instance: &Instance, number: &str) -> ObservedCache {
+fn observed(instance: &CloudDbInstance, number: &str) -> ObservedCache {
     ObservedCache {
         number: instance.no.clone().unwrap_or_else(|| number.to_owned()),
         name: instance.service_name.clone(),
@@ -29,7 +29,7 @@ fn observed(instance: &Instance, number: &str) -> ObservedCache {
     }
 }
 
-/// What a reply says of the instance that was flushed.
+/// The receipt of the instance that was flushed, by the cloud's reply.
 fn receipt(reply: &FlushReply, number: &str) -> FlushReceipt {
     let flushed = reply.instances.iter().find(|instance| instance.no.as_deref() == Some(number));
     FlushReceipt {

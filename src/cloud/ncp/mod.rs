@@ -1,10 +1,10 @@
 //! NAVER Cloud Platform, Cloud DB (Classic): Redis. `/clouddb/v2` on a site's API gateway, signed with version 2.
 
-mod answer;
 pub mod classify;
 mod flush;
 mod model;
 mod ops;
+mod response;
 mod sign;
 mod xml;
 
@@ -17,10 +17,10 @@ use secrecy::SecretString;
 use super::credential::{self, CredentialError, SecretSource};
 use super::error::{CloudError, ErrorKind, Executed, Failure, SetupError};
 use super::list::Row;
-use super::transport::{HttpCore, Operation as _, Transport};
-use super::{Provider, words};
+use super::transport::{Attempts, HttpCore, Operation as _, Transport};
+use super::{Provider, normalise};
 pub use model::{
-    AccessControlGroup, CommonCode, Config, ConfigGroup, Engine, FlushReply, Instance, Region, ServerInstance, Zone,
+    AccessControlGroup, CloudDbInstance, CommonCode, ConfigGroup, Engine, FlushReply, ServerInstance, Zone,
 };
 use ops::{Filter, FlushCloudDbInstance, GetCloudDbInstanceList, Page};
 use sign::Signer;
@@ -81,6 +81,7 @@ impl fmt::Debug for NcpCredentials {
 pub struct NcpClient {
     gateway: Arc<Transport>,
     signer: Arc<Signer>,
+    attempts: Attempts,
 }
 
 impl NcpClient {
@@ -91,7 +92,8 @@ impl NcpClient {
     pub fn new(core: &HttpCore, site: &str, credentials: NcpCredentials) -> Result<Self, SetupError> {
         credentials.validate()?;
         let gateway = core.connection(Provider::Ncp, core.settings.ncp.lookup(site)?);
-        Ok(Self { gateway: Arc::new(gateway), signer: Arc::new(Signer::new(credentials, core.clock.clone())) })
+        let signer = Arc::new(Signer::new(credentials, core.clock.clone()));
+        Ok(Self { gateway: Arc::new(gateway), signer, attempts: Attempts::Retried })
     }
 
     /// All Redis instances (`getCloudDBInstanceList` with `dbKindCode=REDIS`) that can be read, all pages of them, each number
@@ -100,7 +102,7 @@ impl NcpClient {
     /// # Errors
     /// [`CloudError`], also when the pages do not add up to the number of rows that the cloud states: a partial list is
     /// never returned.
-    pub async fn instances(&self) -> Result<Vec<Instance>, CloudError> {
+    pub async fn instances(&self) -> Result<Vec<CloudDbInstance>, CloudError> {
         Ok(self.instances_as(&Row::ok).await?.into_iter().flatten().collect())
     }
 
@@ -111,7 +113,7 @@ impl NcpClient {
     /// As [`NcpClient::instances`].
     pub async fn instances_as<T: Send>(
         &self,
-        take_in: &(dyn Fn(Row<Instance>) -> T + Sync),
+        take_in: &(dyn Fn(Row<CloudDbInstance>) -> T + Sync),
     ) -> Result<Vec<T>, CloudError> {
         let most = self.gateway.settings().max_clusters;
         let mut instances = Vec::new();
@@ -145,9 +147,10 @@ impl NcpClient {
         self.gateway.pace()
     }
 
-    /// Whether reads are tried once only, because the cloud is known to fail.
-    pub fn probe(&self, on: bool) {
-        self.gateway.probe(on);
+    /// The same connection, whose reads are tried once only: for a cloud that is known to fail.
+    #[must_use]
+    pub fn without_retries(&self) -> Self {
+        Self { attempts: Attempts::Single, ..self.clone() }
     }
 
     /// One Redis instance by its number (`cloudDBInstanceNoList.1`). None proves that it does not exist: the cloud said so
@@ -155,7 +158,7 @@ impl NcpClient {
     ///
     /// # Errors
     /// [`CloudError`]; never [`ErrorKind::NotFound`].
-    pub async fn instance(&self, no: &str) -> Result<Option<Instance>, CloudError> {
+    pub async fn instance(&self, no: &str) -> Result<Option<CloudDbInstance>, CloudError> {
         check_number(GetCloudDbInstanceList::NAME, no)?;
         let page = match self.list(Filter::Number(no.to_owned())).await {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
@@ -185,34 +188,34 @@ impl NcpClient {
     /// [`CloudError::executed`] tells whether the flush may have been executed; see [`classify::flush_executed`].
     pub async fn flush(&self, no: &str) -> Result<FlushReply, CloudError> {
         check_number(FlushCloudDbInstance::NAME, no)?;
-        self.gateway.run(&FlushCloudDbInstance { no }, &*self.signer).await
+        self.gateway.run(&FlushCloudDbInstance { no }, &*self.signer, self.attempts).await
     }
 
     async fn list(&self, filter: Filter) -> Result<Page, CloudError> {
-        self.gateway.run(&GetCloudDbInstanceList { filter }, &*self.signer).await
+        self.gateway.run(&GetCloudDbInstanceList { filter }, &*self.signer, self.attempts).await
     }
 }
 
 /// The decoders, for [`crate::cloud::testing`].
 pub(in crate::cloud) mod testing {
-    use super::super::answer::Answer;
     use super::super::error::Failure;
     use super::super::list::Row;
+    use super::super::response::Response;
     use super::super::transport::{Refuse, decode_bytes};
-    use super::{Filter, FlushCloudDbInstance, FlushReply, GetCloudDbInstanceList, Instance};
+    use super::{CloudDbInstance, Filter, FlushCloudDbInstance, FlushReply, GetCloudDbInstanceList};
 
-    pub(in crate::cloud) fn list(answer: Answer, refuse: Refuse<'_>) -> Result<Vec<Row<Instance>>, Failure> {
+    pub(in crate::cloud) fn list(response: Response, refuse: Refuse<'_>) -> Result<Vec<Row<CloudDbInstance>>, Failure> {
         let operation = GetCloudDbInstanceList { filter: Filter::Page(1) };
-        decode_bytes(&operation, answer, refuse).map(|page| page.instances)
+        decode_bytes(&operation, response, refuse).map(|page| page.instances)
     }
 
-    pub(in crate::cloud) fn flush(answer: Answer, refuse: Refuse<'_>) -> Result<FlushReply, Failure> {
-        decode_bytes(&FlushCloudDbInstance { no: "771203" }, answer, refuse)
+    pub(in crate::cloud) fn flush(response: Response, refuse: Refuse<'_>) -> Result<FlushReply, Failure> {
+        decode_bytes(&FlushCloudDbInstance { no: "771203" }, response, refuse)
     }
 }
 
 /// The number of an instance, if it could be found.
-fn number(row: &Row<Instance>) -> Option<&str> {
+fn number(row: &Row<CloudDbInstance>) -> Option<&str> {
     match row {
         Row::Read(instance) => instance.no.as_deref(),
         Row::Unreadable(unreadable) => unreadable.id.as_deref(),
@@ -220,7 +223,7 @@ fn number(row: &Row<Instance>) -> Option<&str> {
 }
 
 fn check_number(operation: &'static str, no: &str) -> Result<(), CloudError> {
-    if words::is_identifier(no) {
+    if normalise::is_identifier(no) {
         return Ok(());
     }
     let message = format!("{no:?} is no instance number, so nothing was sent");

@@ -8,16 +8,13 @@ use super::super::{lenient as de, normalise};
 /// A Cloud DB instance (a service: one or two servers).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Instance {
+pub struct CloudDbInstance {
     /// `cloudDBInstanceNo`, its identity.
     #[serde(rename = "cloudDBInstanceNo", deserialize_with = "de::text")]
     pub no: Option<String>,
     /// `cloudDBServiceName`, the name its owner gave it.
     #[serde(rename = "cloudDBServiceName", deserialize_with = "de::text")]
     pub service_name: Option<String>,
-    /// `dbKindCode`, e.g. `REDIS`.
-    #[serde(deserialize_with = "de::text")]
-    pub db_kind_code: Option<String>,
     /// Engine and version, split from `engineVersion` (`"REDIS 4.0.2"`).
     #[serde(rename = "engineVersion", deserialize_with = "engine")]
     pub engine: Engine,
@@ -42,33 +39,27 @@ pub struct Instance {
     /// `backupFileRetentionPeriod`, days a backup is kept.
     #[serde(rename = "backupFileRetentionPeriod", deserialize_with = "de::integer")]
     pub backup_retention_days: Option<i32>,
-    /// `cloudDBInstanceStatusName`, the state in the cloud's own word; see [`crate::cloud::words`].
+    /// `cloudDBInstanceStatusName`, the state in the cloud's own word; see [`crate::cloud::state`].
     #[serde(rename = "cloudDBInstanceStatusName", deserialize_with = "de::text")]
     pub status: Option<String>,
     /// `createDate`.
     #[serde(rename = "createDate", deserialize_with = "de::time")]
     pub created_at: Option<Timestamp>,
-    /// `cloudDBImageProductCode`.
-    #[serde(rename = "cloudDBImageProductCode", deserialize_with = "de::text")]
-    pub image_product_code: Option<String>,
     /// `cloudDBProductCode`: what KakaoCloud calls a flavor.
     #[serde(rename = "cloudDBProductCode", deserialize_with = "de::text")]
     pub product_code: Option<String>,
     /// `isCloudDBConfigNeedReboot`: a changed configuration waits for a restart.
     #[serde(rename = "isCloudDBConfigNeedReboot", deserialize_with = "de::boolean")]
     pub config_needs_reboot: Option<bool>,
-    /// `isCloudDBNeedReboot`.
+    /// `isCloudDBNeedReboot`: the instance has to be restarted.
     #[serde(rename = "isCloudDBNeedReboot", deserialize_with = "de::boolean")]
     pub needs_reboot: Option<bool>,
+    /// `rebootScheduleTime`: when the cloud is going to restart it.
+    #[serde(rename = "rebootScheduleTime", deserialize_with = "de::time")]
+    pub reboot_scheduled_at: Option<Timestamp>,
     /// `zone`.
     #[serde(deserialize_with = "de::object")]
     pub zone: Option<Zone>,
-    /// `region`.
-    #[serde(deserialize_with = "de::object")]
-    pub region: Option<Region>,
-    /// `cloudDBConfigList`.
-    #[serde(rename = "cloudDBConfigList", deserialize_with = "de::list")]
-    pub configs: Vec<Config>,
     /// `cloudDBConfigGroupList`.
     #[serde(rename = "cloudDBConfigGroupList", deserialize_with = "de::list")]
     pub config_groups: Vec<ConfigGroup>,
@@ -111,12 +102,6 @@ pub struct ServerInstance {
     /// `publicDnsName`; none until a public domain is asked for.
     #[serde(deserialize_with = "de::text")]
     pub public_dns_name: Option<String>,
-    /// `dataStorageSize`, bytes.
-    #[serde(rename = "dataStorageSize", deserialize_with = "de::integer")]
-    pub storage_bytes: Option<i64>,
-    /// `usedDataStorageSize`, bytes.
-    #[serde(rename = "usedDataStorageSize", deserialize_with = "de::integer")]
-    pub used_storage_bytes: Option<i64>,
     /// `createDate`.
     #[serde(rename = "createDate", deserialize_with = "de::time")]
     pub created_at: Option<Timestamp>,
@@ -154,42 +139,9 @@ pub struct CommonCode {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Zone {
-    /// `zoneNo`.
-    #[serde(rename = "zoneNo", deserialize_with = "de::text")]
-    pub no: Option<String>,
     /// `zoneCode`.
     #[serde(rename = "zoneCode", deserialize_with = "de::text")]
     pub code: Option<String>,
-    /// `zoneName`.
-    #[serde(rename = "zoneName", deserialize_with = "de::text")]
-    pub name: Option<String>,
-}
-
-/// Where an instance lives.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Region {
-    /// `regionNo`.
-    #[serde(rename = "regionNo", deserialize_with = "de::text")]
-    pub no: Option<String>,
-    /// `regionCode`.
-    #[serde(rename = "regionCode", deserialize_with = "de::text")]
-    pub code: Option<String>,
-    /// `regionName`.
-    #[serde(rename = "regionName", deserialize_with = "de::text")]
-    pub name: Option<String>,
-}
-
-/// One setting of an instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Config {
-    /// `configName`.
-    #[serde(rename = "configName", deserialize_with = "de::text")]
-    pub name: Option<String>,
-    /// `configValue`.
-    #[serde(rename = "configValue", deserialize_with = "de::text")]
-    pub value: Option<String>,
 }
 
 /// A group of settings.
@@ -199,9 +151,6 @@ pub struct ConfigGroup {
     /// `configGroupNo`.
     #[serde(rename = "configGroupNo", deserialize_with = "de::text")]
     pub no: Option<String>,
-    /// `configGroupType`.
-    #[serde(rename = "configGroupType", deserialize_with = "de::text")]
-    pub kind: Option<String>,
     /// `configGroupName`.
     #[serde(rename = "configGroupName", deserialize_with = "de::text")]
     pub name: Option<String>,
@@ -214,9 +163,6 @@ pub struct AccessControlGroup {
     /// `accessControlGroupConfigurationNo`.
     #[serde(rename = "accessControlGroupConfigurationNo", deserialize_with = "de::text")]
     pub no: Option<String>,
-    /// `accessControlGroupName`.
-    #[serde(rename = "accessControlGroupName", deserialize_with = "de::text")]
-    pub name: Option<String>,
 }
 
 /// The service accepted a flush (HTTP 2xx and return code 0). It goes on in the background: read the instance until it
@@ -234,7 +180,7 @@ pub struct FlushReply {
     /// `totalRows`, instances that the flush concerns.
     pub total_rows: Option<i64>,
     /// The instances as they are now, as a rule in state `settingup`; without those that cannot be read.
-    pub instances: Vec<Instance>,
+    pub instances: Vec<CloudDbInstance>,
 }
 
 fn engine<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Engine, D::Error> {

@@ -2,15 +2,15 @@
 
 use reqwest::Method;
 
-use super::super::answer::Answer;
 use super::super::error::{ErrorKind, Failure, MAX_MESSAGE_CHARS, MAX_WORD_CHARS};
 use super::super::limits::Lane;
 use super::super::list::{Keys, Reader, Row};
 use super::super::redact::Redactor;
+use super::super::response::Response;
 use super::super::split::RawEntry;
 use super::super::transport::{Operation, Payload, Refuse, Request};
-use super::answer::{LIST, Reply, open};
-use super::model::{FlushReply, Instance};
+use super::model::{CloudDbInstance, FlushReply};
+use super::response::{LIST, Reply, parse};
 
 /// Instances that a page has at most.
 pub(super) const PAGE_SIZE: usize = 100;
@@ -34,7 +34,7 @@ pub(super) enum Filter {
 pub(super) struct Page {
     /// Instances of all pages together, if the cloud says.
     pub(super) total_rows: Option<i64>,
-    pub(super) instances: Vec<Row<Instance>>,
+    pub(super) instances: Vec<Row<CloudDbInstance>>,
 }
 
 /// `POST /clouddb/v2/flushCloudDBInstance`. The API takes it as GET too, which must never be sent: anything in between
@@ -47,14 +47,14 @@ pub(super) struct FlushCloudDbInstance<'a> {
 #[derive(Default)]
 pub(super) struct Rows {
     reader: Reader,
-    rows: Vec<Row<Instance>>,
+    rows: Vec<Row<CloudDbInstance>>,
 }
 
 impl Rows {
     fn take_in(&mut self, raw: RawEntry<'_>, refuse: Refuse<'_>) {
-        let row = match self.reader.read::<Instance>(raw, KEYS, refuse) {
-            // Without its number nobody can be told of it.
-            Row::Read(Instance { no: None, service_name, .. }) => {
+        let row = match self.reader.read::<CloudDbInstance>(raw, KEYS, refuse) {
+            // An instance without a number belongs to no subscriber.
+            Row::Read(CloudDbInstance { no: None, service_name, .. }) => {
                 let message = || format!("field {} is not there", KEYS.id);
                 self.reader.unreadable(None, service_name, refuse, message)
             }
@@ -66,13 +66,13 @@ impl Rows {
     /// The rows of an answer, also of one in XML, whose list is read now; none if it has no list.
     fn of(
         mut self,
-        answer: &Answer,
+        response: &Response,
         reply: &mut Reply,
         refuse: Refuse<'_>,
-    ) -> Result<Option<Vec<Row<Instance>>>, Failure> {
+    ) -> Result<Option<Vec<Row<CloudDbInstance>>>, Failure> {
         let rows = reply
             .rows()
-            .map_err(|problem| answer.failure(ErrorKind::UnexpectedResponse, format!("field {LIST}: {problem}")))?;
+            .map_err(|problem| response.failure(ErrorKind::UnexpectedResponse, format!("field {LIST}: {problem}")))?;
         for row in rows.iter().flatten().take(PAGE_SIZE + 1) {
             self.take_in(RawEntry { json: row.to_string().as_bytes(), is_cut: false }, refuse);
         }
@@ -81,8 +81,8 @@ impl Rows {
 }
 
 impl Rows {
-    /// The rows of an answer to a flush, as far as there are any; one that stands alone instead of in a list is a row too.
-    fn of_flush(mut self, reply: &mut Reply, refuse: Refuse<'_>) -> Vec<Row<Instance>> {
+    /// The rows in the response to a flush, if there are any; a single one outside of a list is a row too.
+    fn of_flush(mut self, reply: &mut Reply, refuse: Refuse<'_>) -> Vec<Row<CloudDbInstance>> {
         for row in reply.rows_of_any_kind().iter().take(PAGE_SIZE) {
             self.take_in(RawEntry { json: row.to_string().as_bytes(), is_cut: false }, refuse);
         }
@@ -119,12 +119,12 @@ impl Operation for GetCloudDbInstanceList {
         Ok(())
     }
 
-    fn decode(&self, answer: &Answer, rows: Rows, refuse: Refuse<'_>) -> Result<Page, Failure> {
-        let mut reply = open(answer, Self::NAME)?;
-        let unexpected = |message: String| answer.failure(ErrorKind::UnexpectedResponse, message);
+    fn decode(&self, response: &Response, rows: Rows, refuse: Refuse<'_>) -> Result<Page, Failure> {
+        let mut reply = parse(response, Self::NAME)?;
+        let unexpected = |message: String| response.failure(ErrorKind::UnexpectedResponse, message);
         let total_rows = reply.total_rows().map_err(|problem| unexpected(format!("field totalRows: {problem}")))?;
         // A list that is not there must not look like "no instances".
-        let instances = match (rows.of(answer, &mut reply, refuse)?, total_rows) {
+        let instances = match (rows.of(response, &mut reply, refuse)?, total_rows) {
             (Some(instances), _) if instances.len() > PAGE_SIZE => return Err(too_many_rows()),
             (Some(instances), _) => instances,
             (None, Some(0)) => Vec::new(),
@@ -152,23 +152,22 @@ impl Operation for FlushCloudDbInstance<'_> {
         Ok(())
     }
 
-    /// Return code 0 is acceptance, whatever else in the answer is odd or missing; but not an answer that is about another
-    /// instance and not about this one.
-    fn decode(&self, answer: &Answer, rows: Rows, refuse: Refuse<'_>) -> Result<FlushReply, Failure> {
-        let mut reply = open(answer, Self::NAME)?;
+    /// Return code 0 means accepted, even if other fields are odd or missing; but not in a response about another instance only.
+    fn decode(&self, response: &Response, rows: Rows, refuse: Refuse<'_>) -> Result<FlushReply, Failure> {
+        let mut reply = parse(response, Self::NAME)?;
         let total_rows = reply.total_rows().unwrap_or_default();
         let rows = rows.of_flush(&mut reply, refuse);
-        let number = |row: &Row<Instance>| match row {
+        let number = |row: &Row<CloudDbInstance>| match row {
             Row::Read(instance) => instance.no.clone(),
             Row::Unreadable(unreadable) => unreadable.id.clone(),
         };
         let numbers: Vec<String> = rows.iter().filter_map(number).collect();
         if let Some(other) = numbers.first().filter(|_| numbers.iter().all(|no| no != self.no)) {
             let message = format!("the answer is about another instance, {other}");
-            return Err(answer.failure(ErrorKind::UnexpectedResponse, message));
+            return Err(response.failure(ErrorKind::UnexpectedResponse, message));
         }
         Ok(FlushReply {
-            http_status: answer.status,
+            http_status: response.status,
             return_message: reply.return_message(),
             trace_id: reply.trace_id,
             return_code: reply.return_code,

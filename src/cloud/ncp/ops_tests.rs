@@ -8,17 +8,17 @@ fn refuse(failure: Failure) -> CloudError {
     failure.into_error(Provider::Ncp, "test", &[])
 }
 
-fn flush(answer: Answer) -> Result<FlushReply, Failure> {
-    decode_bytes(&FlushCloudDbInstance { no: "771203" }, answer, &refuse)
+fn flush(response: Response) -> Result<FlushReply, Failure> {
+    decode_bytes(&FlushCloudDbInstance { no: "771203" }, response, &refuse)
 }
 
-fn page(answer: Answer) -> Result<Page, Failure> {
-    decode_bytes(&GetCloudDbInstanceList { filter: Filter::Page(1) }, answer, &refuse)
+fn page(response: Response) -> Result<Page, Failure> {
+    decode_bytes(&GetCloudDbInstanceList { filter: Filter::Page(1) }, response, &refuse)
 }
 
 /// The instances of a page that can be read.
-fn list(answer: Answer) -> Result<Vec<Instance>, Failure> {
-    Ok(page(answer)?.instances.into_iter().filter_map(Row::ok).collect())
+fn list(response: Response) -> Result<Vec<CloudDbInstance>, Failure> {
+    Ok(page(response)?.instances.into_iter().filter_map(Row::ok).collect())
 }
 
 fn instance() -> Value {
@@ -44,18 +44,18 @@ fn instance() -> Value {
     })
 }
 
-fn response() -> Value {
+fn success() -> Value {
     json!({"requestId": "r-1", "returnCode": "0", "returnMessage": "success", "totalRows": 1,
            "cloudDBInstanceList": [instance()]})
 }
 
-fn answer(status: u16, body: &Value) -> Answer {
-    Answer::fixture(status, &[], body.to_string())
+fn response(status: u16, body: &Value) -> Response {
+    Response::fixture(status, &[], body.to_string())
 }
 
 #[test]
 fn an_instance_is_normalised() {
-    let instances = list(answer(200, &json!({"getCloudDBInstanceListResponse": response()}))).unwrap();
+    let instances = list(response(200, &json!({"getCloudDBInstanceListResponse": success()}))).unwrap();
     let [instance] = instances.as_slice() else { panic!("{instances:?}") };
     assert_eq!(instance.no.as_deref(), Some("771203"));
     assert_eq!(instance.engine.name.as_deref(), Some("Redis"));
@@ -72,17 +72,17 @@ fn an_instance_is_normalised() {
 
 #[test]
 fn a_flush_is_accepted_in_every_shape_of_success() {
-    let bare = response();
-    let mut number = response();
+    let bare = success();
+    let mut number = success();
     (number["returnCode"], number["totalRows"]) = (json!(0), json!("1"));
     let wrapped = |response: &Value| json!({"flushCloudDBInstanceResponse": response});
     for body in [wrapped(&bare), bare.clone(), wrapped(&number)] {
-        let reply = flush(answer(200, &body)).unwrap();
+        let reply = flush(response(200, &body)).unwrap();
         assert_eq!((reply.http_status, reply.return_code.as_str(), reply.total_rows), (200, "0", Some(1)), "{body}");
         assert_eq!(reply.trace_id.as_deref(), Some("r-1"));
         assert_eq!(reply.instances[0].status.as_deref(), Some("settingup"));
     }
-    let traced = Answer::fixture(202, &[("x-ncp-trace-id", "t-1")], wrapped(&bare).to_string());
+    let traced = Response::fixture(202, &[("x-ncp-trace-id", "t-1")], wrapped(&bare).to_string());
     assert_eq!(flush(traced).unwrap().trace_id.as_deref(), Some("t-1"));
 }
 
@@ -93,7 +93,7 @@ fn a_flush_is_accepted_in_xml() {
         <cloudDBInstanceNo>771203</cloudDBInstanceNo><isHa>true</isHa><memorySize>4294967296</memorySize>\
         <zone><zoneNo>3</zoneNo></zone><cloudDBServerInstanceList/></cloudDBInstance></cloudDBInstanceList>\
         </flushCloudDBInstanceResponse>";
-    let reply = flush(Answer::fixture(200, &[("content-type", "application/xml")], body)).unwrap();
+    let reply = flush(Response::fixture(200, &[("content-type", "application/xml")], body)).unwrap();
     assert_eq!((reply.trace_id.as_deref(), reply.total_rows), (Some("r-2"), Some(1)));
     assert_eq!((reply.instances[0].memory_mib, reply.instances[0].is_ha), (Some(4096), Some(true)));
 }
@@ -102,7 +102,7 @@ fn a_flush_is_accepted_in_xml() {
 #[test]
 fn what_cannot_be_read_is_unknown() {
     let spoil = |field: &str, value: Value| {
-        let mut response = response();
+        let mut response = success();
         response[field] = value;
         json!({"flushCloudDBInstanceResponse": response}).to_string()
     };
@@ -127,7 +127,7 @@ fn what_cannot_be_read_is_unknown() {
         (200, "<r><returnCode>0</returnCode><returnCode>900</returnCode></r>".to_owned()),
         (403, "<html>Blocked</html>".to_owned()),
     ] {
-        let failure = flush(Answer::fixture(status, &[], body.clone())).unwrap_err();
+        let failure = flush(Response::fixture(status, &[], body.clone())).unwrap_err();
         assert_eq!(failure.executed, Executed::Unknown, "{status} {body:.80}");
         assert!(!failure.message.is_empty(), "{status} {body:.80}");
     }
@@ -137,7 +137,7 @@ fn what_cannot_be_read_is_unknown() {
 #[test]
 fn a_flush_that_was_accepted_in_so_many_words_is_accepted() {
     let spoil = |field: &str, value: Value| {
-        let mut response = response();
+        let mut response = success();
         response[field] = value;
         json!({"flushCloudDBInstanceResponse": response}).to_string().into_bytes()
     };
@@ -163,7 +163,7 @@ fn a_flush_that_was_accepted_in_so_many_words_is_accepted() {
         br#"{"returnCode":"0"}"#.to_vec(),
     ] {
         let shown = String::from_utf8_lossy(&body).into_owned();
-        let reply = flush(Answer::fixture(200, &[], body)).map_err(|failure| failure.message);
+        let reply = flush(Response::fixture(200, &[], body)).map_err(|failure| failure.message);
         assert_eq!(reply.map(|reply| reply.return_code), Ok("0".to_owned()), "{shown}");
     }
 }
@@ -179,7 +179,7 @@ fn an_answer_about_another_instance_is_in_doubt() {
         json(json!({"cloudDBInstanceNo": "9"})),
         xml.to_owned(),
     ] {
-        let failure = flush(Answer::fixture(200, &[], body.clone())).unwrap_err();
+        let failure = flush(Response::fixture(200, &[], body.clone())).unwrap_err();
         assert_eq!((failure.kind, failure.executed), (ErrorKind::UnexpectedResponse, Executed::Unknown), "{body}");
         assert!(failure.message.contains("another instance, 9"), "{}", failure.message);
     }
@@ -191,7 +191,7 @@ fn an_instance_that_cannot_be_read_costs_no_other() {
     odd["cloudDBPort"] = json!({});
     odd["cloudDBInstanceNo"] = json!("771204");
     let body = json!({"returnCode": "0", "totalRows": 4, "cloudDBInstanceList": [odd, 7, {"cloudDBServiceName": "x"}, instance()]});
-    let page = page(answer(200, &json!({"getCloudDBInstanceListResponse": body}))).unwrap();
+    let page = page(response(200, &json!({"getCloudDBInstanceListResponse": body}))).unwrap();
     let [Row::Unreadable(odd), Row::Unreadable(seven), Row::Unreadable(nameless), Row::Read(good)] =
         page.instances.as_slice()
     else {
@@ -209,14 +209,14 @@ fn an_instance_that_cannot_be_read_costs_no_other() {
 #[test]
 fn a_page_has_no_more_rows_than_were_asked_for() {
     let rows = |count: usize| json!({"returnCode": "0", "cloudDBInstanceList": vec![json!({}); count]});
-    assert_eq!(page(answer(200, &rows(PAGE_SIZE))).unwrap().instances.len(), PAGE_SIZE);
+    assert_eq!(page(response(200, &rows(PAGE_SIZE))).unwrap().instances.len(), PAGE_SIZE);
     let xml = |count: usize| {
         let rows = "<cloudDBInstance/>".repeat(count);
         let body = format!("<returnCode>0</returnCode><cloudDBInstanceList>{rows}</cloudDBInstanceList>");
         let body = format!("<getCloudDBInstanceListResponse>{body}</getCloudDBInstanceListResponse>");
-        Answer::fixture(200, &[], body)
+        Response::fixture(200, &[], body)
     };
-    for answer in [answer(200, &rows(PAGE_SIZE + 1)), answer(200, &rows(700_000)), xml(101)] {
+    for answer in [response(200, &rows(PAGE_SIZE + 1)), response(200, &rows(700_000)), xml(101)] {
         let failure = page(answer).unwrap_err();
         assert!(failure.message.contains("more than the 100 instances"), "{}", failure.message);
     }
@@ -229,12 +229,12 @@ fn refusals_of_both_layers_in_both_formats() {
     let wrapped = json!({"flushCloudDBInstanceResponse": service});
     let in_response =
         json!({"flushCloudDBInstanceResponse": {"returnCode": 25013, "returnMessage": "another operation"}});
-    let xml = |text: &str| Answer::fixture(400, &[("content-type", "text/xml")], text);
-    for (answer, kind, code, fragment) in [
-        (answer(401, &gateway), ErrorKind::PermissionDenied, "210", "Permission Denied: no subscription"),
-        (answer(400, &service), ErrorKind::Busy, "25013", "another operation"),
-        (answer(500, &wrapped), ErrorKind::Busy, "25013", "another operation"),
-        (answer(200, &in_response), ErrorKind::Busy, "25013", "another operation"),
+    let xml = |text: &str| Response::fixture(400, &[("content-type", "text/xml")], text);
+    for (response, kind, code, fragment) in [
+        (response(401, &gateway), ErrorKind::PermissionDenied, "210", "Permission Denied: no subscription"),
+        (response(400, &service), ErrorKind::Busy, "25013", "another operation"),
+        (response(500, &wrapped), ErrorKind::Busy, "25013", "another operation"),
+        (response(200, &in_response), ErrorKind::Busy, "25013", "another operation"),
         (
             xml("<responseError><returnCode>5001017</returnCode><returnMessage>none</returnMessage></responseError>"),
             ErrorKind::NotFound,
@@ -248,7 +248,7 @@ fn refusals_of_both_layers_in_both_formats() {
             "bad <field>",
         ),
     ] {
-        let failure = flush(answer).unwrap_err();
+        let failure = flush(response).unwrap_err();
         assert_eq!((failure.kind, failure.code.as_deref()), (kind, Some(code)));
         assert_eq!(failure.executed, Executed::No);
         assert!(failure.said.as_ref().is_some_and(|said| said.contains(fragment)), "{failure:?}");
@@ -257,9 +257,9 @@ fn refusals_of_both_layers_in_both_formats() {
 
 #[test]
 fn an_error_goes_before_a_response_in_the_same_body() {
-    let mut both = response();
+    let mut both = success();
     both["error"] = json!({"errorCode": "900", "message": "unexpected"});
-    let failure = flush(answer(200, &both)).unwrap_err();
+    let failure = flush(response(200, &both)).unwrap_err();
     assert_eq!((failure.executed, failure.code.as_deref()), (Executed::Unknown, Some("900")));
 }
 
@@ -273,7 +273,7 @@ fn a_clock_that_is_off_is_named() {
         ("Sat, 21 Nov 2026 23:50:00 GMT", Some("the clock is 600 s off (ahead of the cloud's)")),
         ("not a date", None),
     ] {
-        let failure = flush(Answer::fixture(401, &[("date", date)], body.clone())).unwrap_err();
+        let failure = flush(Response::fixture(401, &[("date", date)], body.clone())).unwrap_err();
         assert_eq!(failure.kind, ErrorKind::CredentialsRejected);
         let expected = named.unwrap_or("check NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY");
         assert!(failure.message.starts_with(expected), "{date}: {}", failure.message);
@@ -284,7 +284,7 @@ fn a_clock_that_is_off_is_named() {
 #[test]
 fn a_list_that_is_not_there_is_not_an_empty_list() {
     let page = |rows: Value| {
-        list(answer(200, &json!({"getCloudDBInstanceListResponse": {"returnCode": "0", "totalRows": rows}})))
+        list(response(200, &json!({"getCloudDBInstanceListResponse": {"returnCode": "0", "totalRows": rows}})))
     };
     assert!(page(json!(0)).unwrap().is_empty());
     for rows in [json!(1), json!(null)] {
@@ -296,17 +296,16 @@ proptest::proptest! {
     /// Whatever the cloud sends, reading it ends with a value or an error, and noise never proves a flush away.
     #[test]
     fn no_body_panics(status in 100_u16..1000, body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-        let _ = list(Answer::fixture(status, &[], body.clone()));
-        let answer = Answer::fixture(status, &[], body);
-        let failure = flush(answer).unwrap_err();
+        let _ = list(Response::fixture(status, &[], body.clone()));
+        let failure = flush(Response::fixture(status, &[], body)).unwrap_err();
         assert_eq!(failure.executed, Executed::Unknown);
     }
 
     #[test]
     fn no_spoiled_body_panics(at in 0_usize..1500, part in "[\\[\\]{}\",:0-9a-z.-]{0,6}", status in 100_u16..1000) {
-        let good = json!({"flushCloudDBInstanceResponse": response()}).to_string();
+        let good = json!({"flushCloudDBInstanceResponse": success()}).to_string();
         let (at, end) = (at.min(good.len()), (at + part.len()).min(good.len()));
         let body = [&good.as_bytes()[..at], part.as_bytes(), &good.as_bytes()[end..]].concat();
-        let _ = flush(Answer::fixture(status, &[], body));
+        let _ = flush(Response::fixture(status, &[], body));
     }
 }

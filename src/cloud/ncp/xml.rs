@@ -24,7 +24,7 @@ const INTEGERS: [&str; 7] = [
 const BOOLEANS: [&str; 4] = ["isHa", "isCloudDBConfigNeedReboot", "isCloudDBNeedReboot", "isDefault"];
 
 /// An element that is not closed yet.
-struct Open {
+struct OpenElement {
     name: String,
     text: String,
     children: Vec<(String, Value)>,
@@ -38,7 +38,7 @@ struct Open {
 /// A sentence, for anything that is not well-formed, nests too deeply, is too much or uses entities of its own.
 pub(super) fn parse(text: &str) -> Result<Value, String> {
     let mut reader = Reader::from_str(text);
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<OpenElement> = Vec::new();
     let mut root = None;
     let mut elements = 0;
     loop {
@@ -73,7 +73,7 @@ fn predefined(name: &str) -> Result<&'static str, String> {
     resolve_predefined_entity(name).ok_or_else(|| "the XML uses an entity that is not predefined".to_owned())
 }
 
-fn push(open: &mut Vec<Open>, start: &BytesStart<'_>, elements: &mut usize) -> Result<(), String> {
+fn push(open: &mut Vec<OpenElement>, start: &BytesStart<'_>, elements: &mut usize) -> Result<(), String> {
     *elements += 1;
     if *elements > MAX_ELEMENTS {
         return Err(format!("the XML has more than {MAX_ELEMENTS} elements"));
@@ -82,11 +82,11 @@ fn push(open: &mut Vec<Open>, start: &BytesStart<'_>, elements: &mut usize) -> R
         return Err(format!("the XML nests more than {MAX_DEPTH} levels"));
     }
     let name = start.local_name().into_inner().to_owned();
-    open.push(Open { name, text: String::new(), children: Vec::new() });
+    open.push(OpenElement { name, text: String::new(), children: Vec::new() });
     Ok(())
 }
 
-fn append(open: &mut [Open], text: &str) -> Result<(), String> {
+fn append(open: &mut [OpenElement], text: &str) -> Result<(), String> {
     match open.last_mut() {
         Some(element) => element.text.push_str(text),
         None if text.trim().is_empty() => {}
@@ -95,7 +95,7 @@ fn append(open: &mut [Open], text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn close(open: &mut Vec<Open>, root: &mut Option<(String, Value)>) -> Result<(), String> {
+fn close(open: &mut Vec<OpenElement>, root: &mut Option<(String, Value)>) -> Result<(), String> {
     let Some(element) = open.pop() else { return Err("the XML closes what was not opened".to_owned()) };
     let name = element.name.clone();
     let value = element.into_value();
@@ -107,7 +107,7 @@ fn close(open: &mut Vec<Open>, root: &mut Option<(String, Value)>) -> Result<(),
     Ok(())
 }
 
-impl Open {
+impl OpenElement {
     fn into_value(self) -> Value {
         if self.name.ends_with("List") {
             return Value::Array(self.children.into_iter().map(|(_, value)| value).collect());

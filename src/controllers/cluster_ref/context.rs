@@ -25,7 +25,7 @@ pub struct ReferenceContext {
     /// Bounds status writes that nobody asked for.
     pub write_limit: WriteLimit,
     /// Writes of ConfigMaps under way.
-    pub map_writes: Arc<ConfigMapWrites>,
+    pub config_map_writes: Arc<ConfigMapWrites>,
     /// The kinds that follow references.
     pub followers: Vec<Arc<dyn Follower>>,
 }
@@ -39,7 +39,7 @@ impl ReferenceContext {
             trigger: objects.trigger.clone(),
             events: objects.events.clone(),
             write_limit: WriteLimit::default(),
-            map_writes: Arc::default(),
+            config_map_writes: Arc::default(),
             followers,
         }
     }

@@ -6,7 +6,7 @@ use super::input::{CloudObservation, Input};
 use crate::api::cluster_ref::{
     ClusterStatus, EngineStatus, ParameterGroupStatus, RedisClusterRefSpec, RedisClusterRefStatus,
 };
-use crate::inventory::{Observation, Sight};
+use crate::inventory::{Observation, Observed};
 
 /// The Redis as it was last known.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(super) struct LastKnown {
 impl LastKnown {
     pub(super) fn of(input: &Input<'_>) -> Self {
         match &input.cloud {
-            CloudObservation::Read(Observation { sight: Sight::Found(found), engine, .. }) => {
+            CloudObservation::Read(Observation { observed: Observed::Found(found), engine, .. }) => {
                 let mut cluster = found.cluster();
                 if found.parameters_read_at.is_none() && cluster.parameter_group.is_none() {
                     cluster.parameter_group = known_group(input.previous, &cluster);
@@ -34,7 +34,7 @@ impl LastKnown {
             }
             // The cloud has no such Redis, or does not say which one it is.
             CloudObservation::Read(Observation {
-                sight: Sight::Absent | Sight::Ambiguous(_) | Sight::Members(_),
+                observed: Observed::Absent | Observed::Ambiguous(_) | Observed::Members(_),
                 ..
             }) => Self::default(),
             _ if !describes_target(input.spec, input.previous) => Self::default(),

@@ -1,6 +1,7 @@
 //! RedisClusterRef: keeps the status of a reference, and the ConfigMap that applications mount, as the cloud says.
 
 pub mod config_map;
+mod config_map_plan;
 pub mod context;
 pub mod follower;
 pub mod input;
@@ -9,4 +10,3 @@ mod messages;
 pub mod plan;
 mod reconcile;
 mod status;
-pub mod target;

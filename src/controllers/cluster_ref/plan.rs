@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::config_map::content;
 use super::config_map::state::{ConfigMapState, ConfigMapWrite};
+use super::config_map_plan;
 use super::input::{CloudObservation, Input};
 use super::last_known::LastKnown;
 use super::status::{self, STALE_INTERVALS};
@@ -31,8 +31,8 @@ pub struct Plan {
 /// The whole decision.
 pub fn plan(input: &Input<'_>) -> Plan {
     let known = LastKnown::of(input);
-    let content = content::plan(input, &known);
-    let desired = status::conditions(input, &known, content.problem);
+    let config_map = config_map_plan::plan(input, &known);
+    let desired = status::conditions(input, &known, config_map.problem);
     let mut status = RedisClusterRefStatus {
         observed_generation: Some(input.generation),
         last_handled_reconcile_at: last_handled(input),
@@ -46,14 +46,14 @@ pub fn plan(input: &Input<'_>) -> Plan {
     };
     keep_observed_time(&mut status, input);
     let requeue_after = requeue_after(input, &status);
-    Plan { status, config_map: content.write, obsolete_config_map: obsolete_config_map(input), requeue_after }
+    Plan { status, config_map: config_map.write, obsolete_config_map: obsolete_config_map(input), requeue_after }
 }
 
 /// The annotation is echoed once the read that it asks for was made; where nothing can be read, at once.
 fn last_handled(input: &Input<'_>) -> Option<String> {
     let before = || input.previous.last_handled_reconcile_at.clone();
     match input.cloud.read() {
-        Some(observation) if !observation.forced_read_done => before(),
+        Some(observation) if !observation.refresh_done => before(),
         _ => input.requested_at.clone().or_else(before),
     }
 }

@@ -7,19 +7,19 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
-use super::config_map::object::{self, Write};
+use super::config_map::object::{self, ObservedConfigMap, Write};
 use super::config_map::state::{ConfigMapProblem, ConfigMapState};
-use super::config_map::writes::Written;
+use super::config_map::writes::WriteOutcome;
 use super::context::ReferenceContext;
-use super::follower::Link;
+use super::follower::ReferenceConnection;
 use super::input::{CloudObservation, Input};
 use super::plan::{Plan, plan};
-use super::target;
 use crate::api::conditions::{READY, is_true};
 use crate::api::shared::generation;
 use crate::api::{RedisClusterRef, RedisClusterRefStatus, reconcile_requested_at};
-use crate::controllers::credentials::SecretKey;
 use crate::controllers::kind::Kind;
+use crate::controllers::secrets::SecretKey;
+use crate::controllers::subscription;
 use crate::inventory::{Observation, Subscriber, SubscriberKind};
 use crate::object_key::ObjectKey;
 use crate::runtime::events;
@@ -59,14 +59,14 @@ impl Reconcile for RedisClusterRef {
         _worker: Worker,
     ) -> Result<Outcome, ReconcileError> {
         let previous = self.status.clone().unwrap_or_default();
-        let pass = Pass::new(&ctx, &self, &previous);
-        let mut observed = match pass.observe().await {
+        let reconciliation = Reconciliation::new(&ctx, &self, &previous);
+        let mut observed = match reconciliation.observe().await {
             Ok(observed) => observed,
             Err(NothingYet { look_again }) => return Ok(Outcome::settled(look_again)),
         };
         let planned = plan(&observed.input);
-        let planned = pass.act(&mut observed, planned).await;
-        let reported = pass.report(&planned.status).await?;
+        let planned = reconciliation.act(&mut observed, planned).await;
+        let reported = reconciliation.report(&planned.status).await?;
         Ok(requeue(&reported, planned.requeue_after))
     }
 
@@ -75,15 +75,10 @@ impl Reconcile for RedisClusterRef {
     }
 
     fn forget(ctx: &ReferenceContext, key: &ObjectKey) {
-        let (namespace, name) = (key.namespace(), key.name());
-        ctx.metrics.forget_cluster(namespace, name);
-        ctx.followers.iter().for_each(|follower| follower.reference_unlinked(key));
-        ctx.map_writes.forget(namespace, name);
-        ctx.inventory.forget(&Subscriber {
-            kind: SubscriberKind::ClusterRef,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        });
+        ctx.metrics.forget_cluster(key.namespace(), key.name());
+        ctx.followers.iter().for_each(|follower| follower.reference_disconnected(key));
+        ctx.config_map_writes.forget(key);
+        ctx.inventory.forget(&subscriber(key));
     }
 }
 
@@ -91,18 +86,25 @@ impl Kind for RedisClusterRef {
     const SUBSCRIBER: Option<SubscriberKind> = Some(SubscriberKind::ClusterRef);
 
     fn secret_changed(ctx: &ReferenceContext, secret: &SecretKey) {
-        for reference in ctx.cluster_refs.filter_in(&secret.namespace, |reference| target::uses(reference, secret)) {
+        let uses = |reference: &RedisClusterRef| subscription::uses(reference, secret);
+        for reference in ctx.cluster_refs.filter_in(&secret.namespace, uses) {
             ctx.trigger.trigger_requested(ObjectKey::of(&reference.metadata));
         }
     }
 }
 
+/// A reference as a subscriber of the inventory.
+fn subscriber(key: &ObjectKey) -> Subscriber {
+    Subscriber { kind: SubscriberKind::ClusterRef, namespace: key.namespace().to_owned(), name: key.name().to_owned() }
+}
+
 /// One reconcile of one reference.
-struct Pass<'a> {
+struct Reconciliation<'a> {
     ctx: &'a ReferenceContext,
     reference: &'a RedisClusterRef,
     /// The status as it is stored.
     previous: &'a RedisClusterRefStatus,
+    key: ObjectKey,
     /// The reference as a subscriber of the inventory.
     subscriber: Subscriber,
     /// ConfigMaps of the reference's namespace.
@@ -110,9 +112,9 @@ struct Pass<'a> {
 }
 
 /// What was observed.
-struct Observed<'a> {
+struct Observations<'a> {
     input: Input<'a>,
-    config_map: object::Observed,
+    config_map: ObservedConfigMap,
 }
 
 /// Nothing is known yet, so there is nothing to report. The inventory triggers the reference when there is.
@@ -130,20 +132,14 @@ enum Reported {
     Postponed(Duration),
 }
 
-impl<'a> Pass<'a> {
+impl<'a> Reconciliation<'a> {
     fn new(ctx: &'a ReferenceContext, reference: &'a RedisClusterRef, previous: &'a RedisClusterRefStatus) -> Self {
-        let namespace = reference.metadata.namespace.clone().unwrap_or_default();
-        let name = reference.metadata.name.clone().unwrap_or_default();
-        Self {
-            config_maps: Api::namespaced(ctx.client.clone(), &namespace),
-            subscriber: Subscriber { kind: SubscriberKind::ClusterRef, namespace, name },
-            ctx,
-            reference,
-            previous,
-        }
+        let key = ObjectKey::of(&reference.metadata);
+        let config_maps = Api::namespaced(ctx.client.clone(), key.namespace());
+        Self { subscriber: subscriber(&key), ctx, reference, previous, key, config_maps }
     }
 
-    async fn observe(&self) -> Result<Observed<'a>, NothingYet> {
+    async fn observe(&self) -> Result<Observations<'a>, NothingYet> {
         let cloud = self.observe_cloud().await?;
         let config_map = self.observe_config_map().await;
         let heartbeat = self.ctx.settings.status_heartbeat;
@@ -159,7 +155,7 @@ impl<'a> Pass<'a> {
             phase: requeue::phase(self.reference.metadata.uid.as_deref().unwrap_or_default(), heartbeat),
             now: Timestamp::now(),
         };
-        Ok(Observed { input, config_map })
+        Ok(Observations { input, config_map })
     }
 
     /// Dereferences the Secret and asks the inventory.
@@ -171,51 +167,55 @@ impl<'a> Pass<'a> {
         }
         if reference.spec.suspend {
             ctx.inventory.forget(subscriber);
-            let key = ObjectKey::of(&reference.metadata);
-            ctx.followers.iter().for_each(|follower| follower.reference_unlinked(&key));
+            ctx.followers.iter().for_each(|follower| follower.reference_disconnected(&self.key));
             return Ok(CloudObservation::Suspended);
         }
         let refresh_requested = refresh_requested(reference);
         let interval = Duration::from(reference.spec.poll_interval);
-        match target::observe(ctx, reference, subscriber, interval, refresh_requested.as_deref()).await {
-            Ok(seen) => {
-                let waited = seen.connection.asked_for(subscriber, &seen.want).unwrap_or_default();
-                ctx.inventory.keep(subscriber, &[(&seen.connection, seen.want)]);
-                let link = Link::Connected(Arc::clone(&seen.connection));
-                self.tell_followers(&link, Some(&seen.observation));
-                let patience = if target::stands(reference) { requeue::WHEN_CHANGED } else { FIRST_READ_PATIENCE };
-                if seen.observation.is_blank() && waited < patience {
+        match subscription::observe(ctx, reference, subscriber, interval, refresh_requested.as_deref()).await {
+            Ok(subscribed) => {
+                let waited = subscribed.connection.subscribed_for(subscriber, &subscribed.query).unwrap_or_default();
+                ctx.inventory.retain(subscriber, &[(&subscribed.connection, subscribed.query)]);
+                let connection = ReferenceConnection::Connected(Arc::clone(&subscribed.connection));
+                self.tell_followers(&connection, Some(&subscribed.observation));
+                let patience = if subscription::status_is_current(reference) {
+                    requeue::WHEN_CHANGED
+                } else {
+                    FIRST_READ_PATIENCE
+                };
+                if subscribed.observation.is_blank() && waited < patience {
                     return Err(NothingYet { look_again: patience - waited });
                 }
-                Ok(CloudObservation::Read(seen.observation))
+                Ok(CloudObservation::Read(subscribed.observation))
             }
             Err(problem) => {
                 ctx.inventory.forget(subscriber);
-                self.tell_followers(&Link::Blocked(Arc::new(problem.clone())), None);
+                self.tell_followers(&ReferenceConnection::Blocked(Arc::new(problem.clone())), None);
                 Ok(CloudObservation::Blocked(problem))
             }
         }
     }
 
-    /// Tells the kinds that follow references what was observed.
-    fn tell_followers(&self, link: &Link, observation: Option<&Observation>) {
-        let key = ObjectKey::of(&self.reference.metadata);
-        self.ctx.followers.iter().for_each(|follower| follower.reference_observed(&key, link, observation));
+    /// Tells the kinds that follow references how this one is connected.
+    fn tell_followers(&self, connection: &ReferenceConnection, observation: Option<&Observation>) {
+        for follower in &self.ctx.followers {
+            follower.reference_observed(&self.key, connection, observation);
+        }
     }
 
-    async fn observe_config_map(&self) -> object::Observed {
+    async fn observe_config_map(&self) -> ObservedConfigMap {
         if !self.ctx.settings.connection_config_maps {
-            return object::Observed::only(ConfigMapState::Disabled);
+            return ObservedConfigMap::only(ConfigMapState::Disabled);
         }
         match &self.reference.spec.connection_config_map {
-            None => object::Observed::only(ConfigMapState::NotWanted),
+            None => ObservedConfigMap::only(ConfigMapState::NotWanted),
             Some(wanted) => object::observe(&self.config_maps, self.reference, &wanted.name).await,
         }
     }
 
     /// Writes the ConfigMap, and deletes the one that an earlier spec named. If either fails, plans again with that as a fact:
     /// it does not keep the rest from the status.
-    async fn act(&self, observed: &mut Observed<'_>, planned: Plan) -> Plan {
+    async fn act(&self, observed: &mut Observations<'_>, planned: Plan) -> Plan {
         let planned = self.write_config_map(observed, planned).await;
         let Some(obsolete) = &planned.obsolete_config_map else { return planned };
         if object::remove(&self.config_maps, self.reference, obsolete).await {
@@ -225,44 +225,43 @@ impl<'a> Pass<'a> {
         plan(&observed.input)
     }
 
-    async fn write_config_map(&self, observed: &mut Observed<'_>, mut planned: Plan) -> Plan {
+    async fn write_config_map(&self, observed: &mut Observations<'_>, mut planned: Plan) -> Plan {
         // Somebody may create, change or delete it between the read and the write; then it is read once more.
         for is_last in [false, true] {
             let Some(write) = self.prepared(observed, &planned) else { return planned };
-            let key = ObjectKey::of(&self.reference.metadata);
-            let (trigger, triggered) = (self.ctx.trigger.clone(), key.clone());
-            let later = move || trigger.trigger(triggered);
+            let (trigger, key) = (self.ctx.trigger.clone(), self.key.clone());
+            let later = move || trigger.trigger(key);
+            let key = self.key.clone();
             observed.input.config_map =
-                match self.ctx.map_writes.write(key, self.reference.is_awaited(), write, later).await {
-                    Written::Done => return planned,
-                    Written::Lost if is_last => ConfigMapState::Failed(ConfigMapProblem::contended()),
-                    Written::Lost => {
+                match self.ctx.config_map_writes.write(key, self.reference.is_awaited(), write, later).await {
+                    WriteOutcome::Done => return planned,
+                    WriteOutcome::Lost if is_last => ConfigMapState::Failed(ConfigMapProblem::contended()),
+                    WriteOutcome::Lost => {
                         observed.config_map = self.observe_config_map().await;
                         observed.config_map.state.clone()
                     }
-                    Written::Failed(problem) => ConfigMapState::Failed(problem),
+                    WriteOutcome::Failed(problem) => ConfigMapState::Failed(problem),
                 };
             planned = plan(&observed.input);
         }
         planned
     }
 
-    fn prepared(&self, observed: &Observed<'_>, planned: &Plan) -> Option<Write> {
+    fn prepared(&self, observed: &Observations<'_>, planned: &Plan) -> Option<Write> {
         let wanted = self.reference.spec.connection_config_map.as_ref()?;
         let write = planned.config_map.as_ref()?;
         Some(Write::new(self.config_maps.clone(), self.reference, &wanted.name, &observed.config_map, write))
     }
 
     async fn report(&self, status: &RedisClusterRefStatus) -> Result<Reported, ReconcileError> {
-        let Subscriber { namespace, name, .. } = &self.subscriber;
         let is_unchanged = status == self.previous;
         if !is_unchanged
             && !self.reference.is_awaited()
-            && let Err(wait) = self.ctx.write_limit.write(&ObjectKey::of(&self.reference.metadata))
+            && let Err(wait) = self.ctx.write_limit.write(&self.key)
         {
             return Ok(Reported::Postponed(wait));
         }
-        self.ctx.metrics.cluster_ready(namespace, name, is_true(&status.conditions, READY));
+        self.ctx.metrics.cluster_ready(self.key.namespace(), self.key.name(), is_true(&status.conditions, READY));
         if is_unchanged {
             return Ok(Reported::Unchanged);
         }
@@ -279,5 +278,33 @@ fn requeue(reported: &Reported, after: Duration) -> Outcome {
         Reported::Unchanged => Outcome::settled(requeue::jittered(after)),
         Reported::Written => Outcome::applied(requeue::jittered(after)),
         Reported::Postponed(wait) => Outcome::settled(*wait),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_person_waits_for_a_new_spec_and_for_a_refresh_until_it_was_made() {
+        let reference = |generation: i64, requested: Option<&str>, handled: Option<&str>| -> RedisClusterRef {
+            serde_json::from_value(json!({
+                "metadata": {
+                    "name": "carts",
+                    "generation": generation,
+                    "annotations": requested.map(|token| json!({ "managedredis.dev/reconcile-requested-at": token })),
+                },
+                "spec": {},
+                "status": { "observedGeneration": 1, "lastHandledReconcileAt": handled },
+            }))
+            .unwrap()
+        };
+        assert!(reference(2, None, None).is_awaited());
+        assert!(reference(1, Some("now"), None).is_awaited());
+        assert!(reference(1, Some("now"), Some("before")).is_awaited());
+        assert!(!reference(1, Some("now"), Some("now")).is_awaited());
+        assert!(!reference(1, None, Some("before")).is_awaited(), "the annotation was removed");
     }
 }

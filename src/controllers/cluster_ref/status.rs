@@ -11,9 +11,9 @@ use super::messages;
 use crate::api::Reason;
 use crate::api::cluster_ref::RedisClusterRefStatus;
 use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, RECONCILING, STALLED, SYNCED};
-use crate::cloud::words::{StateMeaning, state_meaning};
+use crate::cloud::state::{StateMeaning, state_meaning};
 use crate::controllers::problem::Problem;
-use crate::inventory::{Observation, Sight};
+use crate::inventory::{Observation, Observed};
 use crate::text::one_line;
 
 /// Longest state of a cloud in a sentence, in characters.
@@ -38,14 +38,14 @@ fn observed(input: &Input<'_>, known: &LastKnown, observation: &Observation) -> 
     if let Some(error) = observation.problem.as_deref() {
         return not_read(input, known, &Problem::from(error));
     }
-    match &observation.sight {
-        Sight::Found(_) => by_state(known.state.as_deref()),
-        Sight::NotYet | Sight::Members(_) => reading(known),
-        Sight::Absent => {
+    match &observation.observed {
+        Observed::Found(_) => by_state(known.state.as_deref()),
+        Observed::NotYet | Observed::Members(_) => reading(known),
+        Observed::Absent => {
             let message = messages::not_found(input.spec, input.spec.poll_interval.into());
             stalled(&Problem::new(Reason::ClusterNotFound, message))
         }
-        Sight::Ambiguous(ids) => stalled(&Problem::new(Reason::AmbiguousName, messages::ambiguous(input.spec, ids))),
+        Observed::Ambiguous(ids) => stalled(&Problem::new(Reason::AmbiguousName, messages::ambiguous(input.spec, ids))),
     }
 }
 

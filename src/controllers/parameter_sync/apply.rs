@@ -18,7 +18,7 @@ use super::plan::Apply;
 use crate::api::RedisParameterSync;
 use crate::api::parameter_sync::SyncError;
 use crate::cloud::{CloudError, ErrorKind, Executed};
-use crate::inventory::{Connection, Source};
+use crate::inventory::{CloudClient, Connection};
 use crate::object_key::ObjectKey;
 
 /// Requests of one object under way at once.
@@ -73,7 +73,7 @@ pub(super) async fn request_applications(
 }
 
 async fn request_application(connection: &Connection, id: &str) -> ApplyResult {
-    let Source::Kakao(client) = connection.source() else { return not_sent(messages::ONLY_KAKAO) };
+    let CloudClient::Kakao(client) = connection.client() else { return not_sent(messages::ONLY_KAKAO) };
     match client.apply_parameter_group(id).await {
         Ok(_) => ApplyResult::Accepted,
         Err(error) => result_of(&error),

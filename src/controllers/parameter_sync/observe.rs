@@ -18,11 +18,14 @@ use super::seed::{seed, selected_references};
 use crate::api::cluster_ref::ParameterGroupStatus;
 use crate::api::parameter_sync::{ClusterSync, SyncPhase};
 use crate::api::shared::KakaoParameterGroup;
-use crate::api::{Provider, Reason, RedisParameterSync, reconcile_requested_at};
-use crate::controllers::cluster_ref::follower::Link;
-use crate::controllers::cluster_ref::target::{self, Address};
+use crate::api::{Reason, RedisParameterSync, reconcile_requested_at};
+use crate::controllers::cluster_ref::follower::ReferenceConnection;
 use crate::controllers::problem::Problem;
-use crate::inventory::{Connection, Found, Identity, Observation, Question, Sight, Subscriber, SubscriberKind, Want};
+use crate::controllers::subscription::{self, Account};
+use crate::inventory::{
+    Connection, Identity, Location, Observation, Observed, ObservedInstance, Query, Subscriber, SubscriberKind,
+    Subscription,
+};
 use crate::object_key::ObjectKey;
 
 /// How long a cluster whose next attempt is due is read at the faster pace.
@@ -76,9 +79,9 @@ pub(super) async fn observe(ctx: &SyncContext, sync: &RedisParameterSync, key: &
         Some(group) => observer.group(&group.kakao_cloud).await,
         None => observer.references().await,
     };
-    let subscriptions: Vec<(&Arc<Connection>, Want)> =
+    let subscriptions: Vec<(&Arc<Connection>, Query)> =
         observer.subscriptions.iter().map(|(connection, query)| (connection, query.clone())).collect();
-    ctx.inventory.keep(&subscriber, &subscriptions);
+    ctx.inventory.retain(&subscriber, &subscriptions);
     let claimant = Claimant::of(sync);
     let others_known_at = Timestamp::now();
     remind(ctx, ctx.ownership.claim(&claimant, observer.claims(&clusters)));
@@ -99,7 +102,7 @@ struct Observer<'a> {
     refresh_requested: Option<String>,
     /// IDs of clusters that are read more often, because an application is under way or the next one is due.
     awaited: HashSet<&'a str>,
-    subscriptions: Vec<(Arc<Connection>, Want)>,
+    subscriptions: Vec<(Arc<Connection>, Query)>,
     left_out: usize,
     connections: HashMap<String, Arc<Connection>>,
     refresh_done: bool,
@@ -123,29 +126,28 @@ impl<'a> Observer<'a> {
 
     /// The clusters of a parameter group, in the order of their IDs, so that the same ones are left out every time.
     async fn group(&mut self, group: &KakaoParameterGroup) -> Result<Vec<ObservedCluster>, Unresolved> {
-        let query = Want::Group { id: group.id.clone(), name: group.name.clone() };
+        let query = Query::Group { id: group.id.clone(), name: group.name.clone() };
         let at_rest = self.ctx.settings.poll_interval;
-        let question = Question {
-            who: self.subscriber,
-            want: &query,
+        let subscription = Subscription {
+            subscriber: self.subscriber,
+            query: &query,
             interval: if self.awaited.is_empty() { at_rest } else { at_rest.min(APPLYING_POLL) },
-            force: self.refresh_requested.as_deref(),
+            refresh_requested: self.refresh_requested.as_deref(),
             can_wait: false,
         };
-        let address = Address {
-            provider: Provider::KakaoCloud,
-            endpoint: &group.region,
+        let account = Account {
+            location: Location::KakaoCloud { region: &group.region },
             namespace: &self.subscriber.namespace,
             secret: &group.credentials_secret_ref.name,
         };
         let (connection, observation) =
-            target::ask(self.ctx, &address, &question).await.map_err(Unresolved::Unreadable)?;
+            subscription::observe_account(self.ctx, &account, &subscription).await.map_err(Unresolved::Unreadable)?;
         self.subscriptions.push((Arc::clone(&connection), query));
-        self.refresh_done &= observation.forced_read_done;
+        self.refresh_done &= observation.refresh_done;
         if let Some(error) = &observation.problem {
             return Err(Unresolved::Unreadable(Problem::from(&**error)));
         }
-        let Sight::Members(members) = observation.sight else { return Err(Unresolved::Pending) };
+        let Observed::Members(members) = observation.observed else { return Err(Unresolved::Pending) };
         if members.is_empty() {
             let named = group.id.as_ref().or(group.name.as_ref()).map_or("?", String::as_str);
             let message = messages::no_cluster_in_group(named, &group.region);
@@ -223,16 +225,16 @@ impl<'a> Observer<'a> {
     }
 
     /// What the reference's own subscription knows of its cluster: enough while nothing is under way.
-    fn peek(&mut self, key: &ObjectKey, query: &Want, cluster: &ReferenceCluster<'_>) -> ObservedCluster {
-        let connection = match self.ctx.membership.link_of(key) {
+    fn peek(&mut self, key: &ObjectKey, query: &Query, cluster: &ReferenceCluster<'_>) -> ObservedCluster {
+        let connection = match self.ctx.membership.connection_of(key) {
             None => return cluster.observed(ClusterObservation::Pending),
-            Some(Link::Blocked(problem)) => {
+            Some(ReferenceConnection::Blocked(problem)) => {
                 return cluster.observed(ClusterObservation::Unreadable((*problem).clone()));
             }
-            Some(Link::Connected(connection)) => connection,
+            Some(ReferenceConnection::Connected(connection)) => connection,
         };
         let (namespace, name) = (key.namespace().to_owned(), key.name().to_owned());
-        match connection.look(&Subscriber { kind: SubscriberKind::ClusterRef, namespace, name }, query) {
+        match connection.peek(&Subscriber { kind: SubscriberKind::ClusterRef, namespace, name }, query) {
             None => cluster.observed(ClusterObservation::Pending),
             Some((observation, identity)) => self.observed(cluster, &connection, observation, identity.as_ref()),
         }
@@ -246,12 +248,12 @@ impl<'a> Observer<'a> {
         let at_rest = Duration::from(reference.spec.poll_interval);
         let interval = if self.awaited.contains(cluster.id) { at_rest.min(APPLYING_POLL) } else { at_rest };
         let refresh_requested = self.refresh_requested.as_deref();
-        match target::observe(self.ctx, &reference, self.subscriber, interval, refresh_requested).await {
+        match subscription::observe(self.ctx, &reference, self.subscriber, interval, refresh_requested).await {
             Err(problem) => cluster.observed(ClusterObservation::Unreadable(problem)),
             Ok(seen) => {
-                let identity = seen.connection.look(self.subscriber, &seen.want).and_then(|(_, identity)| identity);
-                self.subscriptions.push((Arc::clone(&seen.connection), seen.want));
-                self.refresh_done &= seen.observation.forced_read_done;
+                let identity = seen.connection.peek(self.subscriber, &seen.query).and_then(|(_, identity)| identity);
+                self.subscriptions.push((Arc::clone(&seen.connection), seen.query));
+                self.refresh_done &= seen.observation.refresh_done;
                 self.observed(cluster, &seen.connection, seen.observation, identity.as_ref())
             }
         }
@@ -268,8 +270,8 @@ impl<'a> Observer<'a> {
             return cluster.observed(ClusterObservation::Unreadable(Problem::from(&**error)));
         }
         let reference = cluster.reference;
-        match observation.sight {
-            Sight::Found(found) => match identity {
+        match observation.observed {
+            Observed::Found(found) => match identity {
                 Some((id, Some(name))) => self.found((id, Some(name)), connection, &found, cluster.shown_group),
                 _ => {
                     let status = found.cluster();
@@ -277,18 +279,18 @@ impl<'a> Observer<'a> {
                     self.found((id, status.name.as_deref()), connection, &found, cluster.shown_group)
                 }
             },
-            Sight::Absent => {
+            Observed::Absent => {
                 cluster.observed(ClusterObservation::NotFound { message: messages::no_cluster_of_reference(reference) })
             }
-            Sight::Ambiguous(ids) => {
+            Observed::Ambiguous(ids) => {
                 let message = messages::ambiguous_name(reference, ids.len());
                 cluster.observed(ClusterObservation::Unreadable(Problem::new(Reason::AmbiguousName, message)))
             }
-            Sight::NotYet | Sight::Members(_) => cluster.observed(ClusterObservation::Pending),
+            Observed::NotYet | Observed::Members(_) => cluster.observed(ClusterObservation::Pending),
         }
     }
 
-    fn member_of_group(&mut self, connection: &Arc<Connection>, found: &Found) -> ObservedCluster {
+    fn member_of_group(&mut self, connection: &Arc<Connection>, found: &ObservedInstance) -> ObservedCluster {
         let status = found.cluster();
         self.found((status.id.as_deref().unwrap_or_default(), status.name.as_deref()), connection, found, None)
     }
@@ -297,7 +299,7 @@ impl<'a> Observer<'a> {
         &mut self,
         (id, name): (&str, Option<&str>),
         connection: &Arc<Connection>,
-        found: &Found,
+        found: &ObservedInstance,
         shown_group: Option<&ParameterGroupStatus>,
     ) -> ObservedCluster {
         self.connections.insert(id.to_owned(), Arc::clone(connection));

@@ -2,11 +2,10 @@
 
 use crate::api::cluster_ref::ParameterGroupStatus;
 use crate::api::{Provider, RedisClusterRef, Target, TargetError, TargetQuery};
-use crate::controllers::cluster_ref::follower::Link;
-use crate::controllers::cluster_ref::target;
+use crate::controllers::cluster_ref::follower::ReferenceConnection;
 use crate::controllers::problem::Problem;
 use crate::digest;
-use crate::inventory::{Observation, Sight, Want};
+use crate::inventory::{Observation, Observed, Query};
 
 /// The part of a reference that matters here.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +13,7 @@ pub(super) enum ReferenceSummary {
     /// It points at a cluster of KakaoCloud.
     Kakao {
         /// What it queries its connection for.
-        query: Want,
+        query: Query,
         /// ID of the cluster, as far as it is known.
         id: Option<String>,
         /// Name of the cluster, if it was observed.
@@ -40,7 +39,7 @@ impl ReferenceSummary {
         };
         let cluster = reference.status.as_ref().and_then(|status| status.cluster.as_ref());
         Self::Kakao {
-            query: target::want(reference, target),
+            query: Query::new(target, cluster),
             id: match query {
                 TargetQuery::Id(id) => Some(id.to_owned()),
                 TargetQuery::Name(_) => cluster.and_then(|cluster| cluster.id.clone()),
@@ -53,14 +52,14 @@ impl ReferenceSummary {
 }
 
 /// A number that differs when a RedisParameterSync has something else to say about the cluster of a reference.
-pub(super) fn fingerprint(link: &Link, observation: Option<&Observation>) -> u64 {
-    let connected = match link {
-        Link::Connected(connection) => Ok(connection.label()),
-        Link::Blocked(problem) => Err((problem.reason, &problem.message)),
+pub(super) fn fingerprint(connection: &ReferenceConnection, observation: Option<&Observation>) -> u64 {
+    let connected = match connection {
+        ReferenceConnection::Connected(connection) => Ok(connection.label()),
+        ReferenceConnection::Blocked(problem) => Err((problem.reason, &problem.message)),
     };
     let observed = observation.map(|observation| {
-        let cluster = match &observation.sight {
-            Sight::Found(found) => Some(found),
+        let cluster = match &observation.observed {
+            Observed::Found(found) => Some(found),
             _ => None,
         };
         let cluster = cluster.map(|found| {
@@ -68,7 +67,7 @@ pub(super) fn fingerprint(link: &Link, observation: Option<&Observation>) -> u64
             (found.state(), found.parameters_read_at.is_some(), group)
         });
         let problem = observation.problem.as_ref().map(|problem| Problem::from(&**problem).message);
-        (problem, std::mem::discriminant(&observation.sight), cluster)
+        (problem, std::mem::discriminant(&observation.observed), cluster)
     });
     digest::number((connected, observed))
 }

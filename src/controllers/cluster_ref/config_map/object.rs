@@ -29,14 +29,14 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// The ConfigMap of a name, as observed.
 #[derive(Debug)]
-pub struct Observed {
+pub struct ObservedConfigMap {
     /// What the plan looks at.
     pub state: ConfigMapState,
     /// The object, if it was made for the reference.
     own: Option<ConfigMap>,
 }
 
-impl Observed {
+impl ObservedConfigMap {
     /// A state without an object.
     pub(in super::super) fn only(state: ConfigMapState) -> Self {
         Self { state, own: None }
@@ -44,11 +44,11 @@ impl Observed {
 }
 
 /// Reads the ConfigMap of a name. That it cannot be read is a state as well.
-pub async fn observe(api: &Api<ConfigMap>, reference: &RedisClusterRef, name: &str) -> Observed {
+pub async fn observe(api: &Api<ConfigMap>, reference: &RedisClusterRef, name: &str) -> ObservedConfigMap {
     match within(READ_TIMEOUT, api.get_opt(name)).await {
         Ok(Some(found)) => match Origin::of(&found.metadata, reference.meta()) {
-            Origin::Foreign => Observed::only(ConfigMapState::NotOwned),
-            origin => Observed {
+            Origin::Foreign => ObservedConfigMap::only(ConfigMapState::NotOwned),
+            origin => ObservedConfigMap {
                 state: ConfigMapState::Owned {
                     stale: found.annotations().contains_key(STALE_SINCE),
                     data: found.data.clone().unwrap_or_default(),
@@ -57,21 +57,23 @@ pub async fn observe(api: &Api<ConfigMap>, reference: &RedisClusterRef, name: &s
                 own: Some(found),
             },
         },
-        Ok(None) | Err(Failed::Lost) => Observed::only(ConfigMapState::Absent),
-        Err(Failed::Problem(problem)) => Observed::only(ConfigMapState::Failed(problem.because("cannot be read"))),
+        Ok(None) | Err(ConfigMapError::Lost) => ObservedConfigMap::only(ConfigMapState::Absent),
+        Err(ConfigMapError::Problem(problem)) => {
+            ObservedConfigMap::only(ConfigMapState::Failed(problem.because("cannot be read")))
+        }
     }
 }
 
 /// Why a request about a ConfigMap failed.
 #[derive(Debug)]
-pub enum Failed {
+pub enum ConfigMapError {
     /// The ConfigMap is not any more as it was observed: somebody else created, changed or deleted it.
     Lost,
     /// Anything else.
     Problem(ConfigMapProblem),
 }
 
-impl From<kube::Error> for Failed {
+impl From<kube::Error> for ConfigMapError {
     fn from(error: kube::Error) -> Self {
         let kube::Error::Api(status) = &error else { return Self::passing(&messages::api_unreachable(&error)) };
         let message = one_line(&status.message, MAX_SENTENCE_CHARS);
@@ -83,7 +85,7 @@ impl From<kube::Error> for Failed {
     }
 }
 
-impl Failed {
+impl ConfigMapError {
     fn passing(message: &str) -> Self {
         let message = one_line(message, MAX_SENTENCE_CHARS);
         Self::Problem(ConfigMapProblem { message, needs_a_person: false, again: AGAIN })
@@ -102,10 +104,13 @@ impl ConfigMapProblem {
     }
 }
 
-async fn within<T>(limit: Duration, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failed> {
+async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ConfigMapError> {
     match tokio::time::timeout(limit, request).await {
-        Ok(answer) => answer.map_err(Failed::from),
-        Err(_) => Err(Failed::passing(&messages::api_silent(limit))),
+        Ok(answer) => answer.map_err(ConfigMapError::from),
+        Err(_) => Err(ConfigMapError::passing(&messages::api_silent(limit))),
     }
 }
 
@@ -114,11 +119,11 @@ async fn within<T>(limit: Duration, request: impl Future<Output = Result<T, kube
 pub struct Write {
     api: Api<ConfigMap>,
     name: String,
-    body: Body,
+    payload: Payload,
 }
 
 #[derive(Debug)]
-enum Body {
+enum Payload {
     Create(Box<ConfigMap>),
     /// A merge patch with the UID and the version that were observed.
     Change(Value),
@@ -130,29 +135,29 @@ impl Write {
         api: Api<ConfigMap>,
         reference: &RedisClusterRef,
         name: &str,
-        observed: &Observed,
+        observed: &ObservedConfigMap,
         write: &ConfigMapWrite,
     ) -> Self {
-        let body = match &observed.own {
-            None => Body::Create(Box::new(whole(reference, name, write))),
-            Some(own) => Body::Change(change(reference, own, write)),
+        let payload = match &observed.own {
+            None => Payload::Create(Box::new(whole(reference, name, write))),
+            Some(own) => Payload::Change(change(reference, own, write)),
         };
-        Self { api, name: name.to_owned(), body }
+        Self { api, name: name.to_owned(), payload }
     }
 
     /// Sends it, and waits for the answer as long as the API server waits for a webhook.
     ///
     /// # Errors
-    /// [`Failed::Lost`] if the ConfigMap is not any more as it was observed; nothing was written then.
-    pub async fn send(self) -> Result<(), Failed> {
-        let Self { api, name, body } = self;
+    /// [`ConfigMapError::Lost`] if the ConfigMap is not any more as it was observed; nothing was written then.
+    pub async fn send(self) -> Result<(), ConfigMapError> {
+        let Self { api, name, payload } = self;
         let field_manager = Some(FIELD_MANAGER.to_owned());
-        match body {
-            Body::Create(map) => {
+        match payload {
+            Payload::Create(map) => {
                 let params = PostParams { field_manager, ..PostParams::default() };
                 within(WRITE_TIMEOUT, api.create(&params, &map)).await.map(drop)
             }
-            Body::Change(patch) => {
+            Payload::Change(patch) => {
                 let params = PatchParams { field_manager, ..PatchParams::default() };
                 within(WRITE_TIMEOUT, api.patch(&name, &params, &Patch::Merge(&patch))).await.map(drop)
             }
@@ -199,22 +204,22 @@ pub(in super::super) async fn remove(api: &Api<ConfigMap>, reference: &RedisClus
     match try_remove(api, reference, name).await {
         Ok(()) => true,
         // Somebody changed it a moment ago, and may have made it theirs.
-        Err(Failed::Lost) => false,
-        Err(Failed::Problem(problem)) => {
+        Err(ConfigMapError::Lost) => false,
+        Err(ConfigMapError::Problem(problem)) => {
             tracing::warn!(config_map = name, error = problem.message, "a ConfigMap that is not wanted any more stays");
             false
         }
     }
 }
 
-async fn try_remove(api: &Api<ConfigMap>, reference: &RedisClusterRef, name: &str) -> Result<(), Failed> {
+async fn try_remove(api: &Api<ConfigMap>, reference: &RedisClusterRef, name: &str) -> Result<(), ConfigMapError> {
     let Some(found) = within(READ_TIMEOUT, api.get_opt(name)).await? else { return Ok(()) };
     if Origin::of(&found.metadata, reference.meta()) == Origin::Foreign {
         return Ok(());
     }
     let observed = Preconditions { uid: found.uid(), resource_version: found.resource_version() };
     match within(READ_TIMEOUT, api.delete(name, &DeleteParams::default().preconditions(observed))).await {
-        Err(Failed::Lost) if within(READ_TIMEOUT, api.get_opt(name)).await?.is_none() => Ok(()),
+        Err(ConfigMapError::Lost) if within(READ_TIMEOUT, api.get_opt(name)).await?.is_none() => Ok(()),
         outcome => outcome.map(drop),
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::super::messages;
-use super::object::{Failed, Write};
+use super::object::{ConfigMapError, Write};
 use super::state::ConfigMapProblem;
 use crate::backoff::Backoff;
 use crate::object_key::ObjectKey;
@@ -24,7 +24,7 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), LONGEST_WAIT);
 
 /// What came of a write by the time the status is written.
 #[derive(Debug)]
-pub enum Written {
+pub enum WriteOutcome {
     /// The ConfigMap is as planned.
     Done,
     /// It is not any more as it was observed: observe it again.
@@ -35,10 +35,10 @@ pub enum Written {
 
 /// The writes under way, and those that failed.
 #[derive(Debug, Default)]
-pub struct ConfigMapWrites(Mutex<HashMap<ObjectKey, Slot>>);
+pub struct ConfigMapWrites(Mutex<HashMap<ObjectKey, WriteState>>);
 
 #[derive(Debug, Default)]
-struct Slot {
+struct WriteState {
     is_under_way: bool,
     /// How often it failed in a row.
     failures: u32,
@@ -57,10 +57,10 @@ impl ConfigMapWrites {
         is_awaited: bool,
         write: Write,
         later: impl FnOnce() + Send + 'static,
-    ) -> Written {
+    ) -> WriteOutcome {
         let patience = match self.begin(&key, is_awaited, Instant::now()) {
             Ok(patience) => patience,
-            Err(problem) => return Written::Failed(problem),
+            Err(problem) => return WriteOutcome::Failed(problem),
         };
         let (answer, mut answered) = oneshot::channel();
         let (writes, of) = (Arc::clone(self), key.clone());
@@ -71,72 +71,72 @@ impl ConfigMapWrites {
             }
         });
         match tokio::time::timeout(patience, &mut answered).await {
-            Ok(answer) => answer.unwrap_or(Written::Lost),
+            Ok(answer) => answer.unwrap_or(WriteOutcome::Lost),
             Err(_) => {
-                // Without a slot it has just ended with success.
-                if let Some(slot) = self.lock().get_mut(&key) {
-                    slot.is_slow = true;
+                // Without a state it has just ended with success.
+                if let Some(state) = self.lock().get_mut(&key) {
+                    state.is_slow = true;
                 }
                 // The answer may have come just now.
-                answered.try_recv().unwrap_or(Written::Failed(unanswered()))
+                answered.try_recv().unwrap_or(WriteOutcome::Failed(unanswered()))
             }
         }
     }
 
     /// Forgets a reference that is gone.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        let mut slots = self.lock();
-        if !slots.is_empty() {
-            slots.remove(&ObjectKey::new(namespace, name));
+    pub fn forget(&self, key: &ObjectKey) {
+        let mut states = self.lock();
+        if !states.is_empty() {
+            states.remove(key);
         }
     }
 
     /// Records that a write begins. Gives back how long to wait for it.
     fn begin(&self, key: &ObjectKey, is_awaited: bool, now: Instant) -> Result<Duration, ConfigMapProblem> {
-        let mut slots = self.lock();
-        if let Some(slot) = slots.get(key) {
-            if slot.is_under_way {
+        let mut states = self.lock();
+        if let Some(state) = states.get(key) {
+            if state.is_under_way {
                 return Err(unanswered());
             }
-            if let Some((problem, again)) = slot.failed.as_ref().filter(|(_, again)| !is_awaited && *again > now) {
+            if let Some((problem, again)) = state.failed.as_ref().filter(|(_, again)| !is_awaited && *again > now) {
                 return Err(ConfigMapProblem { again: *again - now, ..problem.clone() });
             }
         }
-        let under_way = || slots.iter().filter(|(_, slot)| slot.is_under_way);
+        let under_way = || states.iter().filter(|(_, state)| state.is_under_way);
         if under_way().count() >= IN_ALL
             || under_way().filter(|(of, _)| of.namespace() == key.namespace()).count() >= IN_A_NAMESPACE
         {
             return Err(crowded());
         }
-        let slot = slots.entry(key.clone()).or_default();
-        slot.is_under_way = true;
-        Ok(if slot.is_slow { Duration::ZERO } else { PATIENCE })
+        let state = states.entry(key.clone()).or_default();
+        state.is_under_way = true;
+        Ok(if state.is_slow { Duration::ZERO } else { PATIENCE })
     }
 
     /// Records how a write ended.
-    fn end(&self, key: &ObjectKey, outcome: Result<(), Failed>, now: Instant) -> Written {
-        let mut slots = self.lock();
+    fn end(&self, key: &ObjectKey, outcome: Result<(), ConfigMapError>, now: Instant) -> WriteOutcome {
+        let mut states = self.lock();
         let problem = match outcome {
             Ok(()) => {
-                slots.remove(key);
-                return Written::Done;
+                states.remove(key);
+                return WriteOutcome::Done;
             }
-            Err(Failed::Lost) => {
-                slots.remove(key);
-                return Written::Lost;
+            Err(ConfigMapError::Lost) => {
+                states.remove(key);
+                return WriteOutcome::Lost;
             }
-            Err(Failed::Problem(problem)) => problem.because("cannot be written"),
+            Err(ConfigMapError::Problem(problem)) => problem.because("cannot be written"),
         };
-        let slot = slots.entry(key.clone()).or_default();
-        slot.failures = slot.failures.saturating_add(1);
-        let again = BACKOFF.after(slot.failures);
+        let state = states.entry(key.clone()).or_default();
+        state.failures = state.failures.saturating_add(1);
+        let again = BACKOFF.after(state.failures);
         let problem = ConfigMapProblem { again, ..problem };
-        slot.is_under_way = false;
-        slot.failed = Some((problem.clone(), now + again));
-        Written::Failed(problem)
+        state.is_under_way = false;
+        state.failed = Some((problem.clone(), now + again));
+        WriteOutcome::Failed(problem)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, WriteState>> {
         // Every change is one assignment or insert, so a poisoned lock still guards a sound value.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -160,9 +160,9 @@ mod tests {
         ObjectKey::new(namespace, name)
     }
 
-    fn refused() -> Result<(), Failed> {
+    fn refused() -> Result<(), ConfigMapError> {
         let message = "exceeded quota.".to_owned();
-        Err(Failed::Problem(ConfigMapProblem { message, needs_a_person: true, again: Duration::ZERO }))
+        Err(ConfigMapError::Problem(ConfigMapProblem { message, needs_a_person: true, again: Duration::ZERO }))
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(writes.begin(&carts, false, start), Ok(PATIENCE));
         assert!(writes.begin(&carts, true, start).unwrap_err().message.contains("has not answered"), "one at a time");
-        let Written::Failed(problem) = writes.end(&carts, refused(), start) else { panic!() };
+        let WriteOutcome::Failed(problem) = writes.end(&carts, refused(), start) else { panic!() };
         assert_eq!(
             problem.message,
             "cannot be written: exceeded quota. Applications may find it missing or out of date. It is tried again."
@@ -179,10 +179,10 @@ mod tests {
         assert_eq!(problem.again, Duration::from_secs(1));
         assert_eq!(writes.begin(&carts, false, start), Err(problem));
         assert!(writes.begin(&carts, true, start).is_ok(), "somebody asks");
-        let Written::Failed(problem) = writes.end(&carts, refused(), start) else { panic!() };
+        let WriteOutcome::Failed(problem) = writes.end(&carts, refused(), start) else { panic!() };
         assert_eq!(problem.again, Duration::from_secs(2));
         assert!(writes.begin(&carts, false, after(2)).is_ok());
-        assert!(matches!(writes.end(&carts, Ok(()), after(2)), Written::Done));
+        assert!(matches!(writes.end(&carts, Ok(()), after(2)), WriteOutcome::Done));
         assert!(writes.lock().is_empty(), "nothing is left of it");
     }
 
@@ -194,7 +194,7 @@ mod tests {
         }
         assert_eq!(writes.begin(&key("hangs", "one-more"), true, now), Err(crowded()));
         assert_eq!(writes.begin(&key("shop", "carts"), false, now), Ok(PATIENCE));
-        writes.forget("hangs", "0");
+        writes.forget(&key("hangs", "0"));
         assert!(writes.begin(&key("hangs", "one-more"), false, now).is_ok());
     }
 

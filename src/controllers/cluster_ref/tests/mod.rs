@@ -1,6 +1,6 @@
 //! Tests of the plan: what is seen in, the whole status out.
 
-mod content;
+mod config_map;
 mod properties;
 
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::api::conditions::{READY, RECONCILING, STALLED, SYNCED, find, is_true}
 use crate::api::shared::{LocalRef, SecretRef};
 use crate::cloud::{CloudError, ErrorKind, Executed, Provider};
 use crate::controllers::problem::Problem;
-use crate::inventory::picture::Picture as Seen;
-use crate::inventory::{Found, Observation, Sight};
+use crate::inventory::instance::Instance as Seen;
+use crate::inventory::{Observation, Observed, ObservedInstance};
 
 const HEARTBEAT: Duration = Duration::from_secs(600);
 /// Turns are at the times that are multiples of the heartbeat.
@@ -63,25 +63,25 @@ fn cluster() -> ClusterStatus {
     }
 }
 
-fn found(state: Option<&str>, second: i64) -> Sight {
+fn found(state: Option<&str>, second: i64) -> Observed {
     let picture = Seen {
         provider: crate::cloud::Provider::KakaoCloud,
         state: state.map(str::to_owned),
         cluster: cluster(),
         complete: true,
     };
-    Sight::Found(Found::whole(picture, at(second)))
+    Observed::Found(ObservedInstance::whole(picture, at(second)))
 }
 
-fn seen(sight: Sight) -> CloudObservation {
-    CloudObservation::Read(Observation { sight, problem: None, engine: None, forced_read_done: true })
+fn seen(observed: Observed) -> CloudObservation {
+    CloudObservation::Read(Observation { observed, problem: None, engine: None, refresh_done: true })
 }
 
 fn running(second: i64) -> CloudObservation {
     seen(found(Some("Running"), second))
 }
 
-fn failing(sight: Sight, kind: ErrorKind) -> CloudObservation {
+fn failing(observed: Observed, kind: ErrorKind) -> CloudObservation {
     let problem = CloudError {
         provider: Provider::KakaoCloud,
         operation: "listClusters",
@@ -93,12 +93,7 @@ fn failing(sight: Sight, kind: ErrorKind) -> CloudObservation {
         retry_after: None,
         executed: Executed::No,
     };
-    CloudObservation::Read(Observation {
-        sight,
-        problem: Some(Arc::new(problem)),
-        engine: None,
-        forced_read_done: true,
-    })
+    CloudObservation::Read(Observation { observed, problem: Some(Arc::new(problem)), engine: None, refresh_done: true })
 }
 
 /// One pass at `second`.
@@ -169,19 +164,19 @@ fn every_kind_of_state_word() {
 
 #[test]
 fn every_sight_without_a_problem() {
-    let two = Sight::Ambiguous(vec!["a".to_owned(), "b".to_owned()]);
+    let two = Observed::Ambiguous(vec!["a".to_owned(), "b".to_owned()]);
     let stalled = |reason: &str| {
         vec![format!("Ready=False {reason}"), format!("Stalled=True {reason}"), format!("Synced=False {reason}")]
     };
     let waiting = ["Ready=Unknown Observing", "Reconciling=True Observing", "Synced=Unknown Observing"];
-    for (sight, wanted) in [
-        (Sight::NotYet, waiting.map(str::to_owned).to_vec()),
-        (Sight::Members(vec![]), waiting.map(str::to_owned).to_vec()),
-        (Sight::Absent, stalled("ClusterNotFound")),
+    for (observed, wanted) in [
+        (Observed::NotYet, waiting.map(str::to_owned).to_vec()),
+        (Observed::Members(vec![]), waiting.map(str::to_owned).to_vec()),
+        (Observed::Absent, stalled("ClusterNotFound")),
         (two, stalled("AmbiguousName")),
     ] {
-        let shown = format!("{sight:?}");
-        let status = pass(&spec(), &RedisClusterRefStatus::default(), seen(sight), 0).status;
+        let shown = format!("{observed:?}");
+        let status = pass(&spec(), &RedisClusterRefStatus::default(), seen(observed), 0).status;
         assert_eq!(words(&status), wanted, "{shown}");
         assert_eq!((&status.cluster, &status.state, &status.last_observed_time), (&None, &None, &None), "{shown}");
     }
@@ -211,11 +206,11 @@ fn sentences_name_the_target() {
         (named(&kakao), "the cloud has no cluster or instance set named carts in kr-central-2; it is looked for again"),
         (ncp, "the cloud has no Redis instance 882731 at site Gov; it is looked for again every 60s"),
     ] {
-        let status = pass(&spec, &RedisClusterRefStatus::default(), seen(Sight::Absent), 0).status;
+        let status = pass(&spec, &RedisClusterRefStatus::default(), seen(Observed::Absent), 0).status;
         assert!(message(&status, READY).starts_with(wanted), "{}", message(&status, READY));
     }
     let ids = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
-    let status = pass(&named(&kakao), &RedisClusterRefStatus::default(), seen(Sight::Ambiguous(ids)), 0).status;
+    let status = pass(&named(&kakao), &RedisClusterRefStatus::default(), seen(Observed::Ambiguous(ids)), 0).status;
     assert_eq!(
         message(&status, STALLED),
         "5 clusters are a cluster or instance set named carts in kr-central-2: refer to one of them by ID (a, b, c, …)"
@@ -245,10 +240,10 @@ fn every_kind_of_cloud_error_with_a_picture_and_without() {
         assert_eq!(words(&status), if heals { keeps(reason) } else { stalls(reason) }, "{kind:?}");
         assert_eq!((&status.cluster, status.state.as_deref()), (&Some(cluster()), Some("Running")), "{kind:?}");
         assert!(message(&status, SYNCED).ends_with("(listClusters, HTTP 418): why"), "{}", message(&status, SYNCED));
-        let status = pass(&spec(), &RedisClusterRefStatus::default(), failing(Sight::NotYet, kind), 60).status;
+        let status = pass(&spec(), &RedisClusterRefStatus::default(), failing(Observed::NotYet, kind), 60).status;
         assert_eq!(words(&status), if heals { has_none(reason) } else { stalls(reason) }, "{kind:?}");
         // After a restart the picture is the one of the status.
-        let status = pass(&spec(), &stands(), failing(Sight::NotYet, kind), 60).status;
+        let status = pass(&spec(), &stands(), failing(Observed::NotYet, kind), 60).status;
         assert_eq!(words(&status), if heals { keeps(reason) } else { stalls(reason) }, "{kind:?}");
         assert_eq!(status.cluster, Some(cluster()), "{kind:?}");
     }
@@ -287,7 +282,7 @@ fn what_blocks_the_question_keeps_the_picture() {
 
 #[test]
 fn after_a_restart_the_status_stands_until_the_first_read() {
-    let status = pass(&spec(), &stands(), seen(Sight::NotYet), 60).status;
+    let status = pass(&spec(), &stands(), seen(Observed::NotYet), 60).status;
     assert_eq!(words(&status), ["Ready=True Running", "Reconciling=True Observing", "Synced=Unknown Observing"]);
     assert_eq!((status.cluster, status.last_observed_time), (stands().cluster, stands().last_observed_time));
 }
@@ -296,10 +291,10 @@ fn after_a_restart_the_status_stands_until_the_first_read() {
 fn the_picture_of_another_target_is_not_kept() {
     let mut other = spec();
     other.kakao_cloud.as_mut().unwrap().cluster_id = Some("set-2".to_owned());
-    let status = pass(&other, &stands(), seen(Sight::NotYet), 60).status;
+    let status = pass(&other, &stands(), seen(Observed::NotYet), 60).status;
     assert_eq!((&status.cluster, &status.state, &status.last_observed_time), (&None, &None, &None));
     assert_eq!(words(&status)[0], "Ready=Unknown Observing");
-    let gone = pass(&spec(), &stands(), seen(Sight::Absent), 60).status;
+    let gone = pass(&spec(), &stands(), seen(Observed::Absent), 60).status;
     assert_eq!((&gone.cluster, &gone.state), (&None, &None), "nor that of what is gone");
 }
 
@@ -308,7 +303,7 @@ fn suspension_keeps_ready_as_it_was() {
     for (cloud, wanted) in [
         (running(0), "Ready=True Suspended"),
         (seen(found(Some("stopped"), 0)), "Ready=False Suspended"),
-        (seen(Sight::NotYet), "Ready=Unknown Suspended"),
+        (seen(Observed::NotYet), "Ready=Unknown Suspended"),
     ] {
         let before = pass(&spec(), &RedisClusterRefStatus::default(), cloud, 0).status;
         let suspended = RedisClusterRefSpec { suspend: true, ..spec() };
@@ -349,7 +344,7 @@ fn the_echo_waits_for_the_forced_read() {
     let before = RedisClusterRefStatus { last_handled_reconcile_at: Some("before".to_owned()), ..stands() };
     let pending = |cloud: CloudObservation| match cloud {
         CloudObservation::Read(observation) => {
-            CloudObservation::Read(Observation { forced_read_done: false, ..observation })
+            CloudObservation::Read(Observation { refresh_done: false, ..observation })
         }
         other => other,
     };
@@ -373,10 +368,10 @@ fn the_time_of_the_read_is_written_with_a_change_or_at_the_heartbeat() {
     assert_eq!(time(seen(found(Some("Modifying"), 60)), 60), at(60), "a change");
     let engine = EngineStatus { offered: true, newest: None };
     let cloud = CloudObservation::Read(Observation {
-        sight: found(Some("Running"), 60),
+        observed: found(Some("Running"), 60),
         problem: None,
         engine: Some(Arc::new(engine)),
-        forced_read_done: true,
+        refresh_done: true,
     });
     assert_eq!(time(cloud, 60), at(60), "a change");
 }
@@ -394,12 +389,12 @@ fn a_parameter_group_that_was_not_read_yet_is_not_forgotten() {
         cluster: cluster(),
         complete: false,
     };
-    let shown = |found: Found, previous: &RedisClusterRefStatus| {
-        pass(&spec(), previous, seen(Sight::Found(found)), 60).status.cluster.unwrap().parameter_group
+    let shown = |found: ObservedInstance, previous: &RedisClusterRefStatus| {
+        pass(&spec(), previous, seen(Observed::Found(found)), 60).status.cluster.unwrap().parameter_group
     };
-    assert_eq!(shown(Found::in_part(picture(), at(60)), &with_group("set-1")), Some(group.clone()));
-    assert_eq!(shown(Found::in_part(picture(), at(60)), &with_group("set-2")), None, "another cluster's");
-    assert_eq!(shown(Found::whole(picture(), at(60)), &with_group("set-1")), None, "it has none any more");
+    assert_eq!(shown(ObservedInstance::in_part(picture(), at(60)), &with_group("set-1")), Some(group.clone()));
+    assert_eq!(shown(ObservedInstance::in_part(picture(), at(60)), &with_group("set-2")), None, "another cluster's");
+    assert_eq!(shown(ObservedInstance::whole(picture(), at(60)), &with_group("set-1")), None, "it has none any more");
 }
 
 #[test]
@@ -438,6 +433,6 @@ fn an_object_at_rest_is_looked_at_again_when_time_alone_says_something_new() {
     let outage = || failing(found(Some("Running"), 0), ErrorKind::Unavailable);
     assert_eq!(again(&spec, outage(), 61), 120, "when the picture is stale");
     assert_eq!(again(&spec, outage(), 200), requeue::WHEN_CHANGED.as_secs(), "it is stale already");
-    assert_eq!(again(&spec, seen(Sight::Absent), 60), requeue::WHEN_CHANGED.as_secs(), "the inventory tells");
+    assert_eq!(again(&spec, seen(Observed::Absent), 60), requeue::WHEN_CHANGED.as_secs(), "the inventory tells");
     assert_eq!(again(&with_map(), running(60), 60), 60, "nobody tells of a ConfigMap");
 }

@@ -2,20 +2,20 @@
 
 use proptest::prelude::*;
 
-use super::content::connection_data;
+use super::config_map::connection_data;
 use super::*;
 
-fn sights() -> impl Strategy<Value = Sight> {
+fn sights() -> impl Strategy<Value = Observed> {
     let states = proptest::sample::select(vec![None, Some("Running"), Some("Modifying"), Some("stopped"), Some("New")]);
     prop_oneof![
-        Just(Sight::NotYet),
-        Just(Sight::Absent),
-        Just(Sight::Ambiguous(vec!["a".to_owned(), "b".to_owned()])),
+        Just(Observed::NotYet),
+        Just(Observed::Absent),
+        Just(Observed::Ambiguous(vec!["a".to_owned(), "b".to_owned()])),
         (states, 0_i64..1000).prop_map(|(state, second)| found(state, second)),
     ]
 }
 
-fn observations() -> impl Strategy<Value = (u8, Sight, Option<ErrorKind>, bool)> {
+fn observations() -> impl Strategy<Value = (u8, Observed, Option<ErrorKind>, bool)> {
     let kinds = proptest::sample::select(vec![
         ErrorKind::CredentialsRejected,
         ErrorKind::RateLimited,
@@ -25,13 +25,13 @@ fn observations() -> impl Strategy<Value = (u8, Sight, Option<ErrorKind>, bool)>
     (0_u8..8, sights(), proptest::option::of(kinds), any::<bool>())
 }
 
-fn cloud((which, sight, kind, done): (u8, Sight, Option<ErrorKind>, bool)) -> CloudObservation {
+fn cloud((which, observed, kind, done): (u8, Observed, Option<ErrorKind>, bool)) -> CloudObservation {
     match (which, kind) {
         (0, _) => CloudObservation::Suspended,
         (1, _) => CloudObservation::Blocked(Problem::new(Reason::CredentialsNotFound, "no Secret")),
         (2, _) => CloudObservation::Blocked(Problem::new(Reason::CloudUnavailable, "later")),
-        (_, Some(kind)) => failing(sight, kind),
-        (_, None) => CloudObservation::Read(Observation { sight, problem: None, engine: None, forced_read_done: done }),
+        (_, Some(kind)) => failing(observed, kind),
+        (_, None) => CloudObservation::Read(Observation { observed, problem: None, engine: None, refresh_done: done }),
     }
 }
 

@@ -15,8 +15,8 @@ use super::super::slots::SlotSubject;
 use super::Executor;
 use crate::api::Reason;
 use crate::cloud::{ErrorKind, Flush, ObservedCache};
-use crate::controllers::cluster_ref::target;
 use crate::controllers::problem::Problem;
+use crate::controllers::subscription;
 use crate::object_key::ObjectKey;
 
 /// The longest that a read of the list may take, tries and waits included: a reconcile that sends afterwards has to end before its
@@ -79,9 +79,9 @@ impl Executor {
     async fn client(&self, anew: bool) -> Result<(Box<dyn Flush>, String), Problem> {
         let gone = || Problem::new(Reason::ReferenceNotFound, "the reference is gone");
         let reference = self.reference.as_ref().ok_or_else(gone)?;
-        let (source, connection) = target::client(&self.ctx, reference, anew).await?;
+        let (client, connection) = subscription::client(&self.ctx, reference, anew).await?;
         let no_flush = || Problem::new(Reason::NotSupported, "the reference is not one of NCP");
-        Ok((source.flush().ok_or_else(no_flush)?, connection))
+        Ok((client.flush().ok_or_else(no_flush)?, connection))
     }
 
     /// The one send of an attempt.
