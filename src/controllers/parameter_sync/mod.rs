@@ -6,10 +6,10 @@
 //! clusters of an object). What is remembered between passes: `membership`, `ownership`, `apply_slots`, `reminders`.
 //!
 //! Invariants, each held by a property test:
-//! - An attempt is counted in the status of the plan that asks for it, so a crash after the write costs one attempt and never
-//!   adds a request: in one episode a cluster is asked for at most `maxAttempts` times (a 409 is no attempt).
+//! - An attempt is counted in the status before the application is requested. A crash after that write costs one attempt and never
+//!   adds a request: in one episode at most `maxAttempts` applications of a cluster are requested (a 409 is no attempt).
 //! - The same input gives the same status, and planning again on that status changes nothing.
-//! - `Reconciling` and `Stalled` never stand together, and `Ready` is True only if there are clusters and all are In-Sync.
+//! - `Reconciling` and `Stalled` are never both present, and `Ready` is True only if there are clusters and all are In-Sync.
 
 mod apply;
 mod apply_slots;

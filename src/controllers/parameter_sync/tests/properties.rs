@@ -66,16 +66,39 @@ fn steps() -> impl Strategy<Value = CloudStep> {
     ]
 }
 
+/// What the cloud shows of one cluster.
+#[derive(Clone, Copy)]
+struct CloudCluster {
+    word: Option<&'static str>,
+    state: &'static str,
+    group: u8,
+    is_down: bool,
+}
+
+impl CloudCluster {
+    const BROKEN: Self = Self { word: Some("Error-Sync"), state: "Running", group: 0, is_down: false };
+
+    fn observe(self, now: i64) -> ClusterObservation {
+        if self.is_down {
+            return unreadable(Reason::CloudUnavailable, "down");
+        }
+        let mut observation = observation(self.word, now);
+        observation.state = Some(self.state.into());
+        observation.group_id = Some(format!("pg-{}", self.group));
+        ClusterObservation::Read(observation)
+    }
+}
+
 /// The cloud, the clock, and how often an application of each cluster was requested in its episode.
 struct SimulatedCloud {
     story: Story,
     now: i64,
-    clusters: Vec<(Option<&'static str>, &'static str, u8, bool)>,
+    clusters: [CloudCluster; IDS.len()],
     requests: BTreeMap<&'static str, i32>,
     /// What other objects do.
     others: [OtherSyncs; IDS.len()],
     /// When an application of each cluster was last requested, by this object or another, unless a person requested one since.
-    asked_at: BTreeMap<&'static str, i64>,
+    requested_at: BTreeMap<&'static str, i64>,
 }
 
 impl SimulatedCloud {
@@ -83,34 +106,28 @@ impl SimulatedCloud {
         Self {
             story: Story::new(),
             now: 0,
-            clusters: vec![(Some("Error-Sync"), "Running", 0, false); IDS.len()],
+            clusters: [CloudCluster::BROKEN; IDS.len()],
             requests: BTreeMap::new(),
             others: Default::default(),
-            asked_at: BTreeMap::new(),
+            requested_at: BTreeMap::new(),
         }
     }
 
     fn clusters(&self, age: i64) -> Vec<ObservedCluster> {
-        let observe = |&(word, state, group, down): &(Option<&str>, &str, u8, bool)| {
-            if down {
-                return unreadable(Reason::CloudUnavailable, "down");
-            }
-            let mut observation = observation(word, self.now - age);
-            observation.state = Some(state.into());
-            observation.group_id = Some(format!("pg-{group}"));
-            ClusterObservation::Read(observation)
-        };
         let all = IDS.iter().zip(&self.clusters).zip(&self.others);
-        all.map(|((id, cluster), others)| ObservedCluster { others: others.clone(), ..observed(id, observe(cluster)) })
-            .collect()
+        all.map(|((id, cluster), others)| ObservedCluster {
+            others: others.clone(),
+            ..observed(id, cluster.observe(self.now - age))
+        })
+        .collect()
     }
 
     fn step(&mut self, step: CloudStep) {
         match step {
             CloudStep::Wait(seconds) => self.now += seconds,
-            CloudStep::Word(index, word) => self.clusters[index].0 = word,
-            CloudStep::State(index, state) => self.clusters[index].1 = state,
-            CloudStep::Outage(index, down) => self.clusters[index].3 = down,
+            CloudStep::Word(index, word) => self.clusters[index].word = word,
+            CloudStep::State(index, state) => self.clusters[index].state = state,
+            CloudStep::Outage(index, down) => self.clusters[index].is_down = down,
             CloudStep::Other(index, applies) => {
                 self.others[index].owner = applies.then(|| "shop/older".to_owned());
                 self.requests.remove(IDS[index]);
@@ -119,26 +136,26 @@ impl SimulatedCloud {
                 // Each object knows of the other's requests, whichever of them applies.
                 if self.others[index].owner.is_some() {
                     self.others[index].last_request_at = Some(at(self.now));
-                    self.asked_at.insert(IDS[index], self.now);
+                    self.requested_at.insert(IDS[index], self.now);
                 }
             }
             CloudStep::Group(index, group) => {
-                if self.clusters[index].2 != group {
+                if self.clusters[index].group != group {
                     self.requests.remove(IDS[index]);
-                    self.asked_at.remove(IDS[index]);
+                    self.requested_at.remove(IDS[index]);
                 }
-                self.clusters[index].2 = group;
+                self.clusters[index].group = group;
             }
             CloudStep::Spec => {
                 self.story.generation += 1;
                 self.requests.clear();
-                self.asked_at.clear();
+                self.requested_at.clear();
             }
             CloudStep::Annotation => {
                 let count = self.story.requested_at.as_ref().map_or(0, |value| value.parse::<u32>().unwrap());
                 self.story.requested_at = Some((count + 1).to_string());
                 self.requests.clear();
-                self.asked_at.clear();
+                self.requested_at.clear();
             }
             CloudStep::Pass { crash, answer, age, jitter } => self.pass(crash, &answer, age, jitter),
         }
@@ -165,7 +182,7 @@ impl SimulatedCloud {
             let index = IDS.iter().position(|id| *id == apply.id).unwrap();
             let id = IDS[index];
             self.check_request(index);
-            self.asked_at.insert(id, self.now);
+            self.requested_at.insert(id, self.now);
             *self.requests.entry(id).or_default() += i32::from(reached);
         }
         if crash == Crash::Never {
@@ -185,15 +202,15 @@ impl SimulatedCloud {
 impl SimulatedCloud {
     /// What holds for every request.
     fn check_request(&self, index: usize) {
-        let (id, (word, state, _, down)) = (IDS[index], self.clusters[index]);
-        assert!(state == "Running" && !down, "{id} is {state}");
+        let (id, CloudCluster { word, state, is_down, .. }) = (IDS[index], self.clusters[index]);
+        assert!(state == "Running" && !is_down, "{id} is {state}");
         assert_eq!(self.others[index].owner, None, "{id} belongs to another object");
         let entry = self.story.entry(id);
         let since = entry.sync_status_since.as_ref().unwrap().0.as_second() - EPOCH;
         let is_stuck = self.now - since >= 1800;
         let is_retried = word.is_some_and(|word| ["error-sync", "suspended"].contains(&word.to_lowercase().as_str()));
         assert!(is_retried || (is_stuck && word != Some("In-Sync")), "{id} shows {word:?} since {since}");
-        if let Some(last) = self.asked_at.get(id) {
+        if let Some(last) = self.requested_at.get(id) {
             // 20 % of jitter, and times are stored in whole seconds.
             let shortest = Duration::from(self.story.spec.retry.initial_backoff).as_secs_f64() * 0.8 - 1.0;
             let gap = self.now - last;
