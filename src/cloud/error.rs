@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::Provider;
 use super::credential::CredentialError;
 use super::endpoint::UnknownEndpoint;
 use super::redact::Redactor;
+use crate::api::Provider;
 use crate::text::one_line;
 
 /// Longest text that an error takes over from an answer, in characters.

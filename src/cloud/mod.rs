@@ -31,7 +31,6 @@ pub mod state;
 pub mod testing;
 mod transport;
 
-pub use crate::api::Provider;
 pub use credential::{CredentialError, SecretSource};
 pub use credentials::Credentials;
 pub use endpoint::{EndpointError, EndpointMap, EndpointSet, UnknownEndpoint};
@@ -42,6 +41,7 @@ pub use list::{Row, UnreadableRow};
 pub use settings::{CloudSettings, MAX_BODY_BYTES, MAX_CLUSTERS, MAX_LIST_BYTES, RetrySettings};
 pub use transport::{Clock, HttpCore};
 
+use crate::api::Provider;
 use crate::metrics::Metrics;
 
 /// Counts HTTP attempts, for metrics.

@@ -1,7 +1,7 @@
 //! The states of a Redis in the clouds' own words. They are open sets and are passed on unchanged; this is what the operator understands of
 //! them.
 
-use super::Provider;
+use crate::api::Provider;
 
 /// What a provider's state word means for a user of the Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

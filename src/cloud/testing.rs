@@ -9,7 +9,8 @@ use super::error::{CloudError, Failure};
 use super::kakao::{self, Cluster};
 use super::ncp::{self, CloudDbInstance};
 use super::response::Response;
-use super::{MAX_CLUSTERS, Provider, Row};
+use super::{MAX_CLUSTERS, Row};
+use crate::api::Provider;
 
 /// Elements of a list inside an entry that are ever built.
 const MOST_ELEMENTS: usize = 1025;

@@ -10,6 +10,7 @@ use reqwest::{Client, Method, Url};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
+use super::RequestObserver;
 use super::body::{Body, BodyError, Kept, Shape, TakeEntry};
 use super::endpoint::is_loopback;
 use super::error::{CloudError, ErrorKind, Executed, Failure, SetupError};
@@ -19,7 +20,7 @@ use super::redact::{Masker, Redactor};
 use super::response::{Response, trace_id};
 use super::settings::{CloudSettings, RetrySettings};
 use super::split::RawEntry;
-use super::{Provider, RequestObserver};
+use crate::api::Provider;
 
 /// The time now; replaced in tests.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

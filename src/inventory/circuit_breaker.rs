@@ -73,7 +73,8 @@ impl CircuitBreaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::{Executed, Provider};
+    use crate::api::Provider;
+    use crate::cloud::Executed;
 
     const INTERVAL: Duration = Duration::from_secs(60);
 

@@ -18,8 +18,9 @@ use super::schedule::PollSchedule;
 use super::snapshot::{Snapshot, StartedRead};
 use super::subscriber::{Notification, Subscriber, Subscription};
 use super::subscriptions::Subscriptions;
+use crate::api::Provider;
 use crate::cloud::state::state_label;
-use crate::cloud::{CloudError, Provider, Row};
+use crate::cloud::{CloudError, Row};
 
 /// The longest wait until the next look at what is due.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);

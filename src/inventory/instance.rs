@@ -1,10 +1,11 @@
 //! The mapper: one managed Redis as the clouds describe it, in the terms of `RedisClusterRef`.
 
+use crate::api::Provider;
 use crate::api::cluster_ref::{
     BackupStatus, ClusterStatus, EndpointsStatus, FlavorStatus, NodeStatus, ParameterGroupStatus, SubnetAssignment,
 };
 use crate::api::shared::whole_seconds;
-use crate::cloud::{CloudError, Provider, kakao, ncp, normalise};
+use crate::cloud::{CloudError, kakao, ncp, normalise};
 
 /// One Redis as a cloud describes it.
 #[derive(Clone, Debug, PartialEq)]

@@ -43,7 +43,8 @@ pub use subscriber::{NotifySubscriber, Subscriber, SubscriberKind, Subscription,
 
 use self::poller::Poller;
 use self::stagger::Stagger;
-use crate::cloud::{HttpCore, Provider, SetupError};
+use crate::api::Provider;
+use crate::cloud::{HttpCore, SetupError};
 use crate::metrics::Metrics;
 
 /// A connection with its poller, which ends when this is dropped.

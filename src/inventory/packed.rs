@@ -152,8 +152,9 @@ impl Interner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Provider;
     use crate::api::shared::whole_seconds;
-    use crate::cloud::{ErrorKind, Provider};
+    use crate::cloud::ErrorKind;
 
     fn instance(name: &str, state: Option<&str>) -> Instance {
         let cluster = ClusterStatus { name: Some(name.to_owned()), port: Some(6379), ..ClusterStatus::default() };

@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::api::Provider;
 use crate::api::cluster_ref::{ClusterStatus, EngineStatus, FlavorStatus, ParameterGroupStatus};
-use crate::cloud::{ErrorKind, Executed, Provider};
+use crate::cloud::{ErrorKind, Executed};
 
 #[path = "snapshot_properties.rs"]
 mod properties;

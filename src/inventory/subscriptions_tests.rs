@@ -1,6 +1,7 @@
 use super::*;
+use crate::api::Provider;
 use crate::api::cluster_ref::ClusterStatus;
-use crate::cloud::{Provider, Row};
+use crate::cloud::Row;
 use crate::inventory::instance::Instance;
 use crate::inventory::subscriber::SubscriberKind;
 

@@ -6,10 +6,11 @@ use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fake_cloud::{KAKAO_TOKEN, NCP_ACCESS_KEY, NCP_SECRET_KEY};
+use managed_redis_operator::api::Provider;
 use managed_redis_operator::cloud::CloudError;
+use managed_redis_operator::cloud::HttpCore;
 use managed_redis_operator::cloud::kakao::{KakaoClient, KakaoCredentials};
 use managed_redis_operator::cloud::ncp::{NcpClient, NcpCredentials};
-use managed_redis_operator::cloud::{HttpCore, Provider};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 

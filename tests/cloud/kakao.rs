@@ -3,7 +3,8 @@
 use fake_cloud::{
     CreatedAtStyle, Fault, FaultKind, Generate, KakaoBackupSchedule, KakaoCluster, KakaoEndpoints, Operation, Seed,
 };
-use managed_redis_operator::cloud::{ErrorKind, Executed, Provider, Row};
+use managed_redis_operator::api::Provider;
+use managed_redis_operator::cloud::{ErrorKind, Executed, Row};
 use serde_json::json;
 
 use crate::support::Fixture;

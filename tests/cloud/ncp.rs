@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fake_cloud::{Fault, FaultKind, Generate, NcpBehaviour, NcpInstance, NcpKey, NcpQuirks, Operation, Seed};
-use managed_redis_operator::cloud::{CloudError, ErrorKind, Executed, Provider};
+use managed_redis_operator::api::Provider;
+use managed_redis_operator::cloud::{CloudError, ErrorKind, Executed};
 use serde_json::json;
 
 use crate::support::Fixture;

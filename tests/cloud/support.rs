@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fake_cloud::{FakeCloud, Seed};
+use managed_redis_operator::api::Provider;
 use managed_redis_operator::cloud::kakao::{KakaoClient, KakaoCredentials};
 use managed_redis_operator::cloud::ncp::{NcpClient, NcpCredentials};
 use managed_redis_operator::cloud::{
-    CloudSettings, EndpointMap, EndpointSet, HttpCore, Provider, RequestObserver, RetrySettings,
+    CloudSettings, EndpointMap, EndpointSet, HttpCore, RequestObserver, RetrySettings,
 };
 
 pub(crate) const REGION: &str = "kr-central-2";

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use managed_redis_operator::api::Provider;
 use managed_redis_operator::api::Reason;
 use managed_redis_operator::api::cluster_ref::NcpSite;
 use managed_redis_operator::api::conditions::{self, READY};
 use managed_redis_operator::api::flush_request::FlushPhase;
-use managed_redis_operator::cloud::{CloudError, ErrorKind, Executed, FlushReceipt, ObservedCache, Provider};
+use managed_redis_operator::cloud::{CloudError, ErrorKind, Executed, FlushReceipt, ObservedCache};
 use managed_redis_operator::controllers::flush_request::{
     Claim, Effect, EffectReport, HeldClaim, Holder, ObjectKey, ObservedCaches, ObservedClaim, ObservedReference,
     Others, OwnAttempt, SendOutcome, Session, StoredRequest, TargetCache, plan,

@@ -18,6 +18,7 @@ use super::super::transport::{
 };
 use super::model::TokenBody;
 use super::refusal::{Subject, refusal};
+use crate::api::Provider;
 
 /// Tokens are renewed this long before they end.
 const RENEW_EARLY: SignedDuration = SignedDuration::from_mins(5);
@@ -123,7 +124,7 @@ impl TokenSource {
 fn fixed_token(secret: &SecretString) -> Result<Arc<IamToken>, CloudError> {
     IamToken::new(secret.clone(), Timestamp::MAX, Timestamp::MAX)
         .map(Arc::new)
-        .map_err(|failure| failure.into_error(super::Provider::KakaoCloud, IssueToken::NAME, &[secret]))
+        .map_err(|failure| failure.into_error(Provider::KakaoCloud, IssueToken::NAME, &[secret]))
 }
 
 impl Issuer {
@@ -160,9 +161,8 @@ impl Issuer {
     async fn issue(&self, attempts: Attempts) -> Result<IamToken, CloudError> {
         let issued = self.iam.run(&IssueToken { credential: &self.credential }, &self.credential, attempts).await?;
         let renew_at = renew_at(issued.issued_at, issued.expires_at, rand::random_range(0.0..1.0));
-        IamToken::new(issued.token, issued.expires_at, renew_at).map_err(|failure| {
-            failure.into_error(super::Provider::KakaoCloud, IssueToken::NAME, &self.credential.secrets())
-        })
+        IamToken::new(issued.token, issued.expires_at, renew_at)
+            .map_err(|failure| failure.into_error(Provider::KakaoCloud, IssueToken::NAME, &self.credential.secrets()))
     }
 }
 

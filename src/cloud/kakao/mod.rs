@@ -13,9 +13,10 @@ use secrecy::SecretString;
 use super::credential::{self, CredentialError, SecretSource};
 use super::error::{CloudError, ErrorKind, Failure, SetupError};
 use super::list::Row;
+use super::normalise;
 use super::response::Response;
 use super::transport::{Attempts, HttpCore, Operation, Transport, decode_bytes};
-use super::{Provider, normalise};
+use crate::api::Provider;
 use auth::TokenSource;
 pub use model::{ApplyReply, BackupSchedule, Cluster, Endpoints, Flavor, ShardSubnets};
 

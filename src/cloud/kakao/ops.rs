@@ -189,7 +189,8 @@ fn ensure_success(response: &Response, target: Subject) -> Result<(), Failure> {
 mod tests {
     use super::super::super::transport::decode_bytes;
     use super::*;
-    use crate::cloud::{Executed, Provider};
+    use crate::api::Provider;
+    use crate::cloud::Executed;
 
     const CLUSTER: &str = r#"{
         "projectId": "p-1", "objectId": "c-1", "name": "sessions", "description": "", "version": "7.2.11", "port": 6379,

@@ -17,8 +17,9 @@ use secrecy::SecretString;
 use super::credential::{self, CredentialError, SecretSource};
 use super::error::{CloudError, ErrorKind, Executed, Failure, SetupError};
 use super::list::Row;
+use super::normalise;
 use super::transport::{Attempts, HttpCore, Operation as _, Transport};
-use super::{Provider, normalise};
+use crate::api::Provider;
 pub use model::{
     AccessControlGroup, CloudDbInstance, CommonCode, ConfigGroup, Engine, FlushReply, ServerInstance, Zone,
 };

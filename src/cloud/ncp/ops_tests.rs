@@ -1,7 +1,7 @@
 use super::super::super::error::{CloudError, Executed};
 use super::super::super::transport::decode_bytes;
 use super::*;
-use crate::cloud::Provider;
+use crate::api::Provider;
 use serde_json::{Value, json};
 
 fn refuse(failure: Failure) -> CloudError {

@@ -179,7 +179,7 @@ pub(super) fn reason_of(kind: ErrorKind) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::Provider;
+    use crate::api::Provider;
 
     #[test]
     fn no_text_of_the_cloud_makes_a_status_too_large() {

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::super::config_map::state::{ConfigMapProblem, ConfigMapState, ConfigMapWrite};
 use super::*;
+use crate::api::Provider;
 use crate::api::Reason;
 use crate::api::cluster_ref::{
     ClusterStatus, EndpointsStatus, EngineStatus, KakaoCloudTarget, NcpTarget, ParameterGroupStatus,
@@ -16,7 +17,7 @@ use crate::api::cluster_ref::{
 };
 use crate::api::conditions::{READY, RECONCILING, STALLED, SYNCED, find, is_true};
 use crate::api::shared::{LocalRef, SecretRef};
-use crate::cloud::{CloudError, ErrorKind, Executed, Provider};
+use crate::cloud::{CloudError, ErrorKind, Executed};
 use crate::controllers::problem::Problem;
 use crate::inventory::instance::Instance as Seen;
 use crate::inventory::{Observation, Observed, ObservedInstance};
@@ -64,12 +65,8 @@ fn cluster() -> ClusterStatus {
 }
 
 fn found(state: Option<&str>, second: i64) -> Observed {
-    let picture = Seen {
-        provider: crate::cloud::Provider::KakaoCloud,
-        state: state.map(str::to_owned),
-        cluster: cluster(),
-        complete: true,
-    };
+    let picture =
+        Seen { provider: Provider::KakaoCloud, state: state.map(str::to_owned), cluster: cluster(), complete: true };
     Observed::Found(ObservedInstance::whole(picture, at(second)))
 }
 
@@ -324,7 +321,7 @@ fn suspension_says_nothing_of_a_target_that_was_never_read() {
 }
 
 #[test]
-fn the_echo_waits_for_the_forced_read() {
+fn the_echo_waits_for_the_requested_refresh() {
     let spec = spec();
     let echo = |cloud: CloudObservation, previous: &RedisClusterRefStatus| {
         let input = Input {
@@ -384,7 +381,7 @@ fn a_parameter_group_that_was_not_read_yet_is_not_forgotten() {
         RedisClusterRefStatus { cluster: Some(cluster), ..stands() }
     };
     let picture = || Seen {
-        provider: crate::cloud::Provider::KakaoCloud,
+        provider: Provider::KakaoCloud,
         state: Some("Running".to_owned()),
         cluster: cluster(),
         complete: false,

@@ -3,12 +3,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
+use crate::api::Provider;
 use crate::api::Reason;
 use crate::api::cluster_ref::NcpSite;
 use crate::api::conditions::{self, READY, RECONCILING, STALLED};
 use crate::api::flush_request::{Attempt, FlushPhase, RedisFlushRequestSpec, RedisFlushRequestStatus};
 use crate::api::shared::{LocalRef, whole_seconds};
-use crate::cloud::{CloudError, ErrorKind, Executed, FlushReceipt, ObservedCache, Provider};
+use crate::cloud::{CloudError, ErrorKind, Executed, FlushReceipt, ObservedCache};
 
 mod claims;
 mod finishing;
