@@ -227,7 +227,7 @@ impl Operation for IssueToken<'_> {
             .and_then(|value| value.to_str().ok())
             .filter(|token| !token.is_empty())
             .map(SecretString::from)
-            .ok_or_else(|| unexpected("the answer has no token in its header X-Subject-IamToken"))?;
+            .ok_or_else(|| unexpected("the answer has no token in its header X-Subject-Token"))?;
         let body: TokenBody = read_object(response)?;
         let expires_at = body.token.and_then(|token| token.expires_at);
         let expires_at = expires_at.ok_or_else(|| unexpected("field token.expires_at: not a time in RFC 3339"))?;
