@@ -8,7 +8,7 @@ use crate::object_key::ObjectKey;
 
 /// How a reference is connected, as its own reconcile left it.
 #[derive(Clone, Debug)]
-pub enum Link {
+pub enum ReferenceConnection {
     /// To this connection.
     Connected(Arc<Connection>),
     /// Not at all, for this reason.
@@ -21,8 +21,14 @@ pub trait Follower: Send + Sync {
     fn reference_changed(&self, key: &ObjectKey);
 
     /// A reconcile of the reference has found out how it is connected, and what there is to see.
-    fn reference_observed(&self, _key: &ObjectKey, _link: &Link, _observation: Option<&Observation>) {}
+    fn reference_observed(
+        &self,
+        _key: &ObjectKey,
+        _connection: &ReferenceConnection,
+        _observation: Option<&Observation>,
+    ) {
+    }
 
     /// The reference is suspended or gone, so it has no connection.
-    fn reference_unlinked(&self, _key: &ObjectKey) {}
+    fn reference_disconnected(&self, _key: &ObjectKey) {}
 }

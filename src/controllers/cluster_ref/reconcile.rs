@@ -11,7 +11,7 @@ use super::config_map::object::{self, ObservedConfigMap, Write};
 use super::config_map::state::{ConfigMapProblem, ConfigMapState};
 use super::config_map::writes::WriteOutcome;
 use super::context::ReferenceContext;
-use super::follower::Link;
+use super::follower::ReferenceConnection;
 use super::input::{CloudObservation, Input};
 use super::plan::{Plan, plan};
 use crate::api::conditions::{READY, is_true};
@@ -76,7 +76,7 @@ impl Reconcile for RedisClusterRef {
 
     fn forget(ctx: &ReferenceContext, key: &ObjectKey) {
         ctx.metrics.forget_cluster(key.namespace(), key.name());
-        ctx.followers.iter().for_each(|follower| follower.reference_unlinked(key));
+        ctx.followers.iter().for_each(|follower| follower.reference_disconnected(key));
         ctx.config_map_writes.forget(key);
         ctx.inventory.forget(&subscriber(key));
     }
@@ -167,7 +167,7 @@ impl<'a> Reconciliation<'a> {
         }
         if reference.spec.suspend {
             ctx.inventory.forget(subscriber);
-            ctx.followers.iter().for_each(|follower| follower.reference_unlinked(&self.key));
+            ctx.followers.iter().for_each(|follower| follower.reference_disconnected(&self.key));
             return Ok(CloudObservation::Suspended);
         }
         let refresh_requested = refresh_requested(reference);
@@ -176,8 +176,8 @@ impl<'a> Reconciliation<'a> {
             Ok(subscribed) => {
                 let waited = subscribed.connection.subscribed_for(subscriber, &subscribed.query).unwrap_or_default();
                 ctx.inventory.retain(subscriber, &[(&subscribed.connection, subscribed.query)]);
-                let link = Link::Connected(Arc::clone(&subscribed.connection));
-                self.tell_followers(&link, Some(&subscribed.observation));
+                let connection = ReferenceConnection::Connected(Arc::clone(&subscribed.connection));
+                self.tell_followers(&connection, Some(&subscribed.observation));
                 let patience = if subscription::status_is_current(reference) {
                     requeue::WHEN_CHANGED
                 } else {
@@ -190,16 +190,16 @@ impl<'a> Reconciliation<'a> {
             }
             Err(problem) => {
                 ctx.inventory.forget(subscriber);
-                self.tell_followers(&Link::Blocked(Arc::new(problem.clone())), None);
+                self.tell_followers(&ReferenceConnection::Blocked(Arc::new(problem.clone())), None);
                 Ok(CloudObservation::Blocked(problem))
             }
         }
     }
 
     /// Tells the kinds that follow references how this one is connected.
-    fn tell_followers(&self, link: &Link, observation: Option<&Observation>) {
+    fn tell_followers(&self, connection: &ReferenceConnection, observation: Option<&Observation>) {
         for follower in &self.ctx.followers {
-            follower.reference_observed(&self.key, link, observation);
+            follower.reference_observed(&self.key, connection, observation);
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::reference::{ReferenceSummary, fingerprint};
 use crate::api::RedisParameterSync;
-use crate::controllers::cluster_ref::follower::Link;
+use crate::controllers::cluster_ref::follower::ReferenceConnection;
 use crate::inventory::Observation;
 use crate::object_key::ObjectKey;
 use crate::runtime::store::Oldest;
@@ -39,8 +39,8 @@ impl SyncScope {
 
 /// How a reference is connected, and what was last observed of it.
 #[derive(Debug)]
-struct LinkRecord {
-    link: Link,
+struct ConnectionRecord {
+    connection: ReferenceConnection,
     /// Of [`fingerprint`].
     fingerprint: u64,
 }
@@ -62,7 +62,7 @@ struct NamespaceMembers {
     /// By the reference's name.
     summaries: HashMap<Box<str>, Arc<ReferenceSummary>>,
     /// By the reference's name.
-    links: HashMap<Box<str>, LinkRecord>,
+    connections: HashMap<Box<str>, ConnectionRecord>,
     /// The round of the store of which the objects were last notified.
     notified_round: u64,
 }
@@ -170,33 +170,33 @@ impl Membership {
     }
 
     /// Notes how a reference is connected and what its controller observed. Returns the objects for which that is news.
-    pub(super) fn set_link(
+    pub(super) fn set_connection(
         &self,
         reference: &ObjectKey,
-        link: Link,
+        connection: ReferenceConnection,
         observation: Option<&Observation>,
     ) -> Vec<ObjectKey> {
-        let fingerprint = fingerprint(&link, observation);
+        let fingerprint = fingerprint(&connection, observation);
         let mut all = self.lock();
         let members = all.entry(reference.namespace().into()).or_default();
-        let record = LinkRecord { link, fingerprint };
-        let before = members.links.insert(reference.name().into(), record);
+        let record = ConnectionRecord { connection, fingerprint };
+        let before = members.connections.insert(reference.name().into(), record);
         let is_news = before.is_none_or(|before| before.fingerprint != fingerprint);
         if is_news { members.syncs_of(reference) } else { Vec::new() }
     }
 
     /// How a reference is connected. None before its own controller has observed it.
-    pub(super) fn link_of(&self, reference: &ObjectKey) -> Option<Link> {
+    pub(super) fn connection_of(&self, reference: &ObjectKey) -> Option<ReferenceConnection> {
         let all = self.lock();
-        let record = all.get(reference.namespace())?.links.get(reference.name())?;
-        Some(record.link.clone())
+        let record = all.get(reference.namespace())?.connections.get(reference.name())?;
+        Some(record.connection.clone())
     }
 
     /// A reference is not connected any more, or is gone.
-    pub(super) fn clear_link(&self, reference: &ObjectKey) {
+    pub(super) fn clear_connection(&self, reference: &ObjectKey) {
         let mut all = self.lock();
         let Some(members) = all.get_mut(reference.namespace()) else { return };
-        members.links.remove(reference.name());
+        members.connections.remove(reference.name());
         if members.is_empty() {
             all.remove(reference.namespace());
         }
@@ -249,7 +249,7 @@ impl NamespaceMembers {
     }
 
     fn is_empty(&self) -> bool {
-        self.scopes.is_empty() && self.links.is_empty()
+        self.scopes.is_empty() && self.connections.is_empty()
     }
 }
 
@@ -273,8 +273,8 @@ mod tests {
         || Oldest { total: keys.len(), keys }
     }
 
-    fn blocked(why: &str) -> Link {
-        Link::Blocked(Arc::new(Problem::new(Reason::CredentialsNotFound, why)))
+    fn blocked(why: &str) -> ReferenceConnection {
+        ReferenceConnection::Blocked(Arc::new(Problem::new(Reason::CredentialsNotFound, why)))
     }
 
     fn names(keys: &[ObjectKey]) -> Vec<&str> {
@@ -337,10 +337,10 @@ mod tests {
         let membership = Membership::default();
         membership.set_scope(&key("all"), selector("all"));
         membership.selected("shop", "all", 0, selects(&["a"]));
-        assert_eq!(names(&membership.set_link(&key("a"), blocked("no Secret"), None)), ["all"]);
-        assert!(membership.set_link(&key("a"), blocked("no Secret"), None).is_empty());
-        assert_eq!(names(&membership.set_link(&key("a"), blocked("no key"), None)), ["all"]);
-        assert!(membership.set_link(&key("b"), blocked("no Secret"), None).is_empty(), "no object selects it");
+        assert_eq!(names(&membership.set_connection(&key("a"), blocked("no Secret"), None)), ["all"]);
+        assert!(membership.set_connection(&key("a"), blocked("no Secret"), None).is_empty());
+        assert_eq!(names(&membership.set_connection(&key("a"), blocked("no key"), None)), ["all"]);
+        assert!(membership.set_connection(&key("b"), blocked("no Secret"), None).is_empty(), "no object selects it");
     }
 
     #[test]
@@ -352,11 +352,11 @@ mod tests {
             membership.set_scope(&key(name), scope);
         }
         assert_eq!(names(&membership.with_parameter_group("shop")), ["c"]);
-        membership.set_link(&key("r"), blocked("no Secret"), None);
+        membership.set_connection(&key("r"), blocked("no Secret"), None);
         membership.summary(&key("r"), || Some(ReferenceSummary::NotSupported(Provider::Ncp)));
         ["a", "b", "c"].iter().for_each(|name| membership.remove(&key(name)));
         assert!(membership.lock()["shop"].summaries.is_empty());
-        membership.clear_link(&key("r"));
+        membership.clear_connection(&key("r"));
         assert!(membership.lock().is_empty());
     }
 }

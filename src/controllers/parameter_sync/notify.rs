@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::claims::Claimant;
 use super::context::SyncContext;
 use super::reference::ReferenceSummary;
-use crate::controllers::cluster_ref::follower::{Follower, Link};
+use crate::controllers::cluster_ref::follower::{Follower, ReferenceConnection};
 use crate::inventory::Observation;
 use crate::object_key::ObjectKey;
 
@@ -18,14 +18,19 @@ impl Follower for SyncContext {
         }
     }
 
-    fn reference_observed(&self, reference: &ObjectKey, link: &Link, observation: Option<&Observation>) {
-        for sync in self.membership.set_link(reference, link.clone(), observation) {
+    fn reference_observed(
+        &self,
+        reference: &ObjectKey,
+        connection: &ReferenceConnection,
+        observation: Option<&Observation>,
+    ) {
+        for sync in self.membership.set_connection(reference, connection.clone(), observation) {
             self.reminders.remind(&sync);
         }
     }
 
-    fn reference_unlinked(&self, reference: &ObjectKey) {
-        self.membership.clear_link(reference);
+    fn reference_disconnected(&self, reference: &ObjectKey) {
+        self.membership.clear_connection(reference);
     }
 }
 

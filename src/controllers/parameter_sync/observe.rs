@@ -19,7 +19,7 @@ use crate::api::cluster_ref::ParameterGroupStatus;
 use crate::api::parameter_sync::{ClusterSync, SyncPhase};
 use crate::api::shared::KakaoParameterGroup;
 use crate::api::{Reason, RedisParameterSync, reconcile_requested_at};
-use crate::controllers::cluster_ref::follower::Link;
+use crate::controllers::cluster_ref::follower::ReferenceConnection;
 use crate::controllers::problem::Problem;
 use crate::controllers::subscription::{self, Account};
 use crate::inventory::{
@@ -225,12 +225,12 @@ impl<'a> Observer<'a> {
 
     /// What the reference's own subscription knows of its cluster: enough while nothing is under way.
     fn peek(&mut self, key: &ObjectKey, query: &Query, cluster: &ReferenceCluster<'_>) -> ObservedCluster {
-        let connection = match self.ctx.membership.link_of(key) {
+        let connection = match self.ctx.membership.connection_of(key) {
             None => return cluster.observed(ClusterObservation::Pending),
-            Some(Link::Blocked(problem)) => {
+            Some(ReferenceConnection::Blocked(problem)) => {
                 return cluster.observed(ClusterObservation::Unreadable((*problem).clone()));
             }
-            Some(Link::Connected(connection)) => connection,
+            Some(ReferenceConnection::Connected(connection)) => connection,
         };
         match connection.peek(&Subscriber { kind: SubscriberKind::ClusterRef, key: key.clone() }, query) {
             None => cluster.observed(ClusterObservation::Pending),

@@ -2,7 +2,7 @@
 
 use crate::api::cluster_ref::ParameterGroupStatus;
 use crate::api::{Provider, RedisClusterRef, Target, TargetError, TargetQuery};
-use crate::controllers::cluster_ref::follower::Link;
+use crate::controllers::cluster_ref::follower::ReferenceConnection;
 use crate::controllers::problem::Problem;
 use crate::digest;
 use crate::inventory::{Observation, Observed, Query};
@@ -52,10 +52,10 @@ impl ReferenceSummary {
 }
 
 /// A number that differs when a RedisParameterSync has something else to say about the cluster of a reference.
-pub(super) fn fingerprint(link: &Link, observation: Option<&Observation>) -> u64 {
-    let connected = match link {
-        Link::Connected(connection) => Ok(connection.label()),
-        Link::Blocked(problem) => Err((problem.reason, &problem.message)),
+pub(super) fn fingerprint(connection: &ReferenceConnection, observation: Option<&Observation>) -> u64 {
+    let connected = match connection {
+        ReferenceConnection::Connected(connection) => Ok(connection.label()),
+        ReferenceConnection::Blocked(problem) => Err((problem.reason, &problem.message)),
     };
     let observed = observation.map(|observation| {
         let cluster = match &observation.observed {
