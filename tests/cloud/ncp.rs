@@ -56,11 +56,11 @@ async fn an_instance_is_read_with_its_values_normalised() {
 async fn what_waits_for_a_reboot_is_read() {
     let scheduled = |word: &str| [("rebootScheduleTime".to_owned(), json!(word))].into_iter().collect();
     for (word, at) in [("2026-06-01T04:00:00+0900", Some("2026-05-31T19:00:00Z")), ("", None), ("-", None)] {
-        let bench = Bench::start().await;
+        let fixture = Fixture::start().await;
         let behaviour = NcpBehaviour { overrides: scheduled(word), ..NcpBehaviour::default() };
         let instance = NcpInstance { config_needs_reboot: true, behaviour, ..NcpInstance::single(NO, "cart-cache") };
-        bench.fake.state().add_ncp_instance(instance).unwrap();
-        let instance = bench.ncp().instance(NO).await.unwrap().unwrap();
+        fixture.fake.state().add_ncp_instance(instance).unwrap();
+        let instance = fixture.ncp().instance(NO).await.unwrap().unwrap();
         assert_eq!((instance.needs_reboot, instance.config_needs_reboot), (Some(false), Some(true)));
         assert_eq!(instance.reboot_scheduled_at.map(|time| time.to_string()).as_deref(), at, "{word:?}");
         assert_eq!(instance.zone.and_then(|zone| zone.code).as_deref(), Some("KR-2"));

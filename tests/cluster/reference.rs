@@ -1,8 +1,8 @@
 //! RedisClusterRef: what its status shows.
 
 use fake_cloud::{
-    CreatedAtStyle, Fault, FaultKind, KakaoBackupSchedule, KakaoCluster, KakaoIdRef, KakaoSubnetAssignment, NcpBehaviour,
-    NcpInstance, Operation,
+    CreatedAtStyle, Fault, FaultKind, KakaoBackupSchedule, KakaoCluster, KakaoIdRef, KakaoSubnetAssignment,
+    NcpBehaviour, NcpInstance, Operation,
 };
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::{Value, json};

@@ -110,8 +110,7 @@ fn files() -> anyhow::Result<Files> {
     files.insert(path, text);
     let (path, text) = values::readme()?;
     files.insert(path, text);
-    let (path, text) =
-        dictionary::file().map_err(|error| GenerateError::source("the dictionary", error.to_string()))?;
+    let (path, text) = dictionary::file().context("cannot make the dictionary")?;
     files.insert(path, text);
     Ok(files)
 }
