@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::token_request::TokenRequest;
 use crate::traffic::Operation;
 
 pub(crate) const JSON: &str = "application/json";
@@ -47,7 +48,10 @@ impl Call {
                 let named = |(name, _): &(Cow<'_, str>, Cow<'_, str>)| name.starts_with("cloudDBInstanceNo");
                 call.targets = call.fields().filter(named).map(|(_, value)| value.into_owned()).collect();
             }
-            Operation::KakaoIamToken => call.targets = crate::kakao::credential_id(&call.body).into_iter().collect(),
+            Operation::KakaoIamToken => {
+                let request = TokenRequest::parse(&call.body);
+                call.targets = request.map(|request| request.credential_id).into_iter().collect();
+            }
             _ => {}
         }
         call
@@ -78,14 +82,14 @@ impl Call {
 
 /// An answer, whole and in memory.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct CloudReply {
     pub(crate) status: StatusCode,
     pub(crate) content_type: Cow<'static, str>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Bytes,
 }
 
-impl Reply {
+impl CloudReply {
     pub(crate) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self { status, content_type: content_type.into(), headers: Vec::new(), body: body.into() }
     }

@@ -271,7 +271,7 @@ pub struct ArmedFault {
 
 /// What the faults have in store for one request.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub(crate) struct FaultPlan {
     pub(crate) delay: Duration,
     pub(crate) quirks: NcpQuirks,
     /// What ends the request, if anything, and whether it is carried out all the same.
@@ -311,8 +311,8 @@ impl Faults {
     }
 
     /// Takes what meets a request; a fault behind one that ends the request is left for the next.
-    pub(crate) fn take(&mut self, call: &Call) -> Plan {
-        let mut plan = Plan::default();
+    pub(crate) fn take(&mut self, call: &Call) -> FaultPlan {
+        let mut plan = FaultPlan::default();
         for armed in self.armed.iter_mut().filter(|armed| armed.fault.meets(call)) {
             match &armed.fault.kind {
                 FaultKind::Delay { ms } => plan.delay += Duration::from_millis(*ms),

@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::error::StartError;
 use crate::faults::{ArmedFault, Fault, FaultError};
-use crate::model::{Flavor, KakaoCluster, NcpInstance};
+use crate::model::{KakaoCluster, KakaoFlavor, NcpInstance};
 use crate::seed::{KakaoCredential, NcpKey};
-use crate::server::StartError;
+use crate::simulation::{CloudClock, SharedSimulation};
 use crate::state::StateError;
 use crate::traffic::{Operation, OperationCounts, RequestFilter, RequestRecord};
-use crate::world::{Clock, Shared};
 
 /// What the clouds hold, to look at and to change while they run.
 #[derive(Clone)]
 pub struct StateHandle {
-    shared: Shared,
+    shared: SharedSimulation,
 }
 
 impl StateHandle {
-    pub(crate) fn new(shared: Shared) -> Self {
+    pub(crate) fn new(shared: SharedSimulation) -> Self {
         Self { shared }
     }
 
@@ -29,9 +29,9 @@ impl StateHandle {
     /// # Errors
     /// When the ID is taken or the values contradict each other.
     pub fn add_kakao_cluster(&self, cluster: KakaoCluster) -> Result<String, StateError> {
-        let mut world = self.shared.lock();
-        let now = world.clock.now().state;
-        world.state.kakao.add(cluster, now)
+        let mut simulation = self.shared.lock();
+        let now = simulation.clock.now().state;
+        simulation.state.kakao.add(cluster, now)
     }
 
     /// Changes a cluster and gives it back. A changed status starts anew what follows from it.
@@ -43,9 +43,9 @@ impl StateHandle {
         id: &str,
         change: impl FnOnce(&mut KakaoCluster),
     ) -> Result<KakaoCluster, StateError> {
-        let mut world = self.shared.lock();
-        let now = world.clock.now().state;
-        let kakao = &mut world.state.kakao;
+        let mut simulation = self.shared.lock();
+        let now = simulation.clock.now().state;
+        let kakao = &mut simulation.state.kakao;
         let not_found = || StateError::NotFound { kind: "cluster", id: id.to_owned() };
         let mut cluster = kakao.get(id, now).cloned().ok_or_else(not_found)?;
         change(&mut cluster);
@@ -60,16 +60,16 @@ impl StateHandle {
 
     /// A cluster as it is now.
     pub fn kakao_cluster(&self, id: &str) -> Option<KakaoCluster> {
-        let mut world = self.shared.lock();
-        let now = world.clock.now().state;
-        world.state.kakao.get(id, now).cloned()
+        let mut simulation = self.shared.lock();
+        let now = simulation.clock.now().state;
+        simulation.state.kakao.get(id, now).cloned()
     }
 
     /// Every cluster as it is now, by ID.
     pub fn kakao_clusters(&self) -> Vec<KakaoCluster> {
-        let mut world = self.shared.lock();
-        let now = world.clock.now().state;
-        world.state.kakao.list(now).cloned().collect()
+        let mut simulation = self.shared.lock();
+        let now = simulation.clock.now().state;
+        simulation.state.kakao.list(now).cloned().collect()
     }
 
     /// Adds an NCP instance and gives its number back.
@@ -77,9 +77,9 @@ impl StateHandle {
     /// # Errors
     /// When the number is taken or is none.
     pub fn add_ncp_instance(&self, instance: NcpInstance) -> Result<String, StateError> {
-        let mut world = self.shared.lock();
-        let now = world.clock.now().state;
-        world.state.ncp.add(instance, now)
+        let mut simulation = self.shared.lock();
+        let now = simulation.clock.now().state;
+        simulation.state.ncp.add(instance, now)
     }
 
     /// Changes an instance and gives it back. A changed status starts anew what follows from it.
@@ -91,9 +91,9 @@ impl StateHandle {
         instance_no: &str,
         change: impl FnOnce(&mut NcpInstance),
     ) -> Result<NcpInstance, StateError> {
-        let mut world = self.shared.lock();
-        let now = world.clock.now().state;
-        let ncp = &mut world.state.ncp;
+        let mut simulation = self.shared.lock();
+        let now = simulation.clock.now().state;
+        let ncp = &mut simulation.state.ncp;
         let not_found = || StateError::NotFound { kind: "instance", id: instance_no.to_owned() };
         let mut instance = ncp.get(instance_no, now).cloned().ok_or_else(not_found)?;
         change(&mut instance);
@@ -108,16 +108,16 @@ impl StateHandle {
 
     /// An instance as it is now.
     pub fn ncp_instance(&self, instance_no: &str) -> Option<NcpInstance> {
-        let mut world = self.shared.lock();
-        let now = world.clock.now().state;
-        world.state.ncp.get(instance_no, now).cloned()
+        let mut simulation = self.shared.lock();
+        let now = simulation.clock.now().state;
+        simulation.state.ncp.get(instance_no, now).cloned()
     }
 
     /// Every instance as it is now, by number.
     pub fn ncp_instances(&self) -> Vec<NcpInstance> {
-        let mut world = self.shared.lock();
-        let now = world.clock.now().state;
-        world.state.ncp.list(now).cloned().collect()
+        let mut simulation = self.shared.lock();
+        let now = simulation.clock.now().state;
+        simulation.state.ncp.list(now).cloned().collect()
     }
 
     /// Puts other engine versions on offer.
@@ -126,7 +126,7 @@ impl StateHandle {
     }
 
     /// Puts other flavors on offer.
-    pub fn set_kakao_flavors(&self, flavors: Vec<Flavor>) {
+    pub fn set_kakao_flavors(&self, flavors: Vec<KakaoFlavor>) {
         self.shared.lock().state.kakao.flavors = flavors;
     }
 
@@ -142,9 +142,9 @@ impl StateHandle {
 
     /// Makes a token hold, for so many seconds or until it is revoked.
     pub fn add_kakao_token(&self, token: impl Into<String>, lifetime_seconds: Option<u32>) {
-        let mut world = self.shared.lock();
-        let now = world.clock.now().state;
-        world.state.kakao.add_token(token.into(), lifetime_seconds, now);
+        let mut simulation = self.shared.lock();
+        let now = simulation.clock.now().state;
+        simulation.state.kakao.add_token(token.into(), lifetime_seconds, now);
     }
 
     /// Ends every token, issued or seeded, and says how many there were.
@@ -154,8 +154,8 @@ impl StateHandle {
 
     /// How many tokens hold.
     pub fn valid_kakao_tokens(&self) -> usize {
-        let world = self.shared.lock();
-        world.state.kakao.valid_tokens(world.clock.now().state)
+        let simulation = self.shared.lock();
+        simulation.state.kakao.valid_tokens(simulation.clock.now().state)
     }
 
     /// Puts other access keys in place of those known.
@@ -237,8 +237,8 @@ impl StateHandle {
     /// stays as it is.
     pub fn advance(&self, by: Duration) {
         let seconds = i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
-        let mut world = self.shared.lock();
-        world.clock.advanced_seconds = world.clock.advanced_seconds.saturating_add(seconds);
+        let mut simulation = self.shared.lock();
+        simulation.clock.advanced_seconds = simulation.clock.advanced_seconds.saturating_add(seconds);
     }
 
     /// Sets how many seconds the clouds' time of day is ahead of the computer's (negative: behind).
@@ -247,7 +247,7 @@ impl StateHandle {
     }
 
     /// How far the clouds' time is from the computer's.
-    pub fn clock(&self) -> Clock {
+    pub fn clock(&self) -> CloudClock {
         self.shared.lock().clock
     }
 

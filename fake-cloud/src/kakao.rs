@@ -3,19 +3,20 @@
 use axum::http::header::{ALLOW, HeaderName};
 use axum::http::{HeaderValue, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
 use serde_json::json;
 
-use crate::exchange::{Call, JSON, Now, Reply};
-use crate::model::{ClusterBody, Flavor, KakaoCluster, cluster_body};
+use crate::exchange::{Call, CloudReply, JSON, Now};
+use crate::model::{ClusterBody, KakaoCluster, KakaoFlavor, cluster_body};
 use crate::state::{ApplyRefusal, KakaoState};
+use crate::token_request::TokenRequest;
 use crate::traffic::Operation;
 
 const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
 /// The answer to a request to KakaoCloud.
-pub(crate) fn answer(state: &mut KakaoState, call: &Call, now: Now) -> Reply {
+pub(crate) fn answer(state: &mut KakaoState, call: &Call, now: Now) -> CloudReply {
     let method = match call.operation {
         Operation::KakaoIamToken | Operation::KakaoParameterGroupApply => Method::POST,
         Operation::Unknown => return error(StatusCode::NOT_FOUND, "there is no such API"),
@@ -33,12 +34,12 @@ pub(crate) fn answer(state: &mut KakaoState, call: &Call, now: Now) -> Reply {
     }
     let id = call.targets.first().map(String::as_str).unwrap_or_default();
     match call.operation {
-        Operation::KakaoVersions => Reply::json(StatusCode::OK, &state.versions),
-        Operation::KakaoFlavors => Reply::json(StatusCode::OK, &Flavors { flavors: &state.flavors }),
+        Operation::KakaoVersions => CloudReply::json(StatusCode::OK, &state.versions),
+        Operation::KakaoFlavors => CloudReply::json(StatusCode::OK, &Flavors { flavors: &state.flavors }),
         Operation::KakaoClustersList => list(state, call, now),
         Operation::KakaoParameterGroupApply => apply(state, call, id, now),
         _ => match state.get(id, now.state) {
-            Some(cluster) => Reply::json(StatusCode::OK, &cluster_body(cluster, false)),
+            Some(cluster) => CloudReply::json(StatusCode::OK, &cluster_body(cluster, false)),
             None => no_cluster(id),
         },
     }
@@ -46,15 +47,15 @@ pub(crate) fn answer(state: &mut KakaoState, call: &Call, now: Now) -> Reply {
 
 #[derive(Serialize)]
 struct Flavors<'a> {
-    flavors: &'a [Flavor],
+    flavors: &'a [KakaoFlavor],
 }
 
 #[derive(Serialize)]
-struct Clusters<'a> {
+struct ListedClusters<'a> {
     clusters: Vec<ClusterBody<'a>>,
 }
 
-fn list(state: &mut KakaoState, call: &Call, now: Now) -> Reply {
+fn list(state: &mut KakaoState, call: &Call, now: Now) -> CloudReply {
     let (mut id, mut name) = (None, None);
     for (field, value) in call.fields() {
         match field.as_ref() {
@@ -68,15 +69,15 @@ fn list(state: &mut KakaoState, call: &Call, now: Now) -> Reply {
             && name.as_ref().is_none_or(|name| cluster.parameter_group_name.as_deref() == Some(name))
     };
     let clusters = state.list(now.state).filter(wanted).map(|cluster| cluster_body(cluster, true)).collect();
-    Reply::json(StatusCode::OK, &Clusters { clusters })
+    CloudReply::json(StatusCode::OK, &ListedClusters { clusters })
 }
 
-fn apply(state: &mut KakaoState, call: &Call, id: &str, now: Now) -> Reply {
+fn apply(state: &mut KakaoState, call: &Call, id: &str, now: Now) -> CloudReply {
     if !call.body.is_empty() {
         return error(StatusCode::BAD_REQUEST, "this request takes no body");
     }
     match state.apply_parameter_group(id, now.state) {
-        Ok(()) => Reply::json(StatusCode::OK, &json!({"objectId": id})),
+        Ok(()) => CloudReply::json(StatusCode::OK, &json!({"objectId": id})),
         Err(ApplyRefusal::NotFound) => no_cluster(id),
         Err(ApplyRefusal::NoParameterGroup) => {
             error(StatusCode::BAD_REQUEST, &format!("cluster {id} has no parameter group"))
@@ -85,65 +86,33 @@ fn apply(state: &mut KakaoState, call: &Call, id: &str, now: Now) -> Reply {
     }
 }
 
-fn no_cluster(id: &str) -> Reply {
+fn no_cluster(id: &str) -> CloudReply {
     error(StatusCode::NOT_FOUND, &format!("there is no cluster {id}"))
 }
 
 /// An error as the sister services of KakaoCloud Redis send it: the code is a string.
-pub(crate) fn error(status: StatusCode, message: &str) -> Reply {
-    Reply::json(status, &json!({"error": {"code": status.as_str(), "message": message}}))
+pub(crate) fn error(status: StatusCode, message: &str) -> CloudReply {
+    CloudReply::json(status, &json!({"error": {"code": status.as_str(), "message": message}}))
 }
 
 /// An error as IAM sends it: the code is a number.
-fn iam_error(status: StatusCode, message: &str) -> Reply {
+fn iam_error(status: StatusCode, message: &str) -> CloudReply {
     let title = status.canonical_reason().unwrap_or_default();
-    Reply::json(status, &json!({"error": {"code": status.as_u16(), "title": title, "message": message}}))
+    CloudReply::json(status, &json!({"error": {"code": status.as_u16(), "title": title, "message": message}}))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TokenRequest {
-    auth: Auth,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Auth {
-    identity: Identity,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Identity {
-    methods: Vec<String>,
-    application_credential: ApplicationCredential,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ApplicationCredential {
-    id: String,
-    secret: SecretString,
-}
-
-/// The credential a token is asked for, if the body can be read.
-pub(crate) fn credential_id(body: &[u8]) -> Option<String> {
-    let request: TokenRequest = serde_json::from_slice(body).ok()?;
-    Some(request.auth.identity.application_credential.id)
-}
-
-fn issue_token(state: &mut KakaoState, call: &Call, now: Now) -> Reply {
+fn issue_token(state: &mut KakaoState, call: &Call, now: Now) -> CloudReply {
     if call.content_type() != JSON {
         return iam_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json");
     }
-    let Ok(request) = serde_json::from_slice::<TokenRequest>(&call.body) else {
+    let Some(request) = TokenRequest::parse(&call.body) else {
         return iam_error(StatusCode::BAD_REQUEST, "the body is not a token request");
     };
-    let Identity { methods, application_credential: credential } = request.auth.identity;
+    let TokenRequest { methods, credential_id, credential_secret } = request;
     if methods != ["application_credential"] {
         return iam_error(StatusCode::BAD_REQUEST, "the one method known is application_credential");
     }
-    let issued = state.issue_token(&credential.id, credential.secret.expose_secret(), now.state);
+    let issued = state.issue_token(&credential_id, credential_secret.expose_secret(), now.state);
     let Some((token, lifetime)) = issued else {
         return iam_error(StatusCode::UNAUTHORIZED, "the request you have made requires authentication");
     };
@@ -157,7 +126,7 @@ fn issue_token(state: &mut KakaoState, call: &Call, now: Now) -> Reply {
         "expires_at": microseconds(end),
         "user": {"id": "6f1d0c2b9a8e4d7f", "name": "platform", "domain": {"id": "shop", "name": "shop"}},
     }});
-    Reply::json(StatusCode::CREATED, &body).header(SUBJECT_TOKEN, header)
+    CloudReply::json(StatusCode::CREATED, &body).header(SUBJECT_TOKEN, header)
 }
 
 /// RFC 3339 with microseconds and Z.

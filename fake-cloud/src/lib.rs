@@ -22,6 +22,8 @@
 //! ```
 
 mod admin;
+mod delivery;
+mod error;
 mod exchange;
 mod faults;
 mod handle;
@@ -31,24 +33,25 @@ mod ncp;
 mod seed;
 mod server;
 mod signature;
+mod simulation;
 mod state;
+mod token_request;
 mod traffic;
-mod verdict;
-mod world;
 mod xml;
 
+pub use error::StartError;
 pub use faults::{ArmedFault, Fault, FaultError, FaultKind};
 pub use handle::StateHandle;
 pub use model::{
-    BackupSchedule, Code, CreatedAtStyle, Endpoints, Flavor, IdRef, KakaoBehaviour, KakaoCluster, NcpBehaviour,
-    NcpInstance, NcpQuirks, NcpServer, Region, SubnetAssignment, Zone,
+    CreatedAtStyle, KakaoBackupSchedule, KakaoBehaviour, KakaoCluster, KakaoEndpoints, KakaoFlavor, KakaoIdRef,
+    KakaoSubnetAssignment, NcpBehaviour, NcpCode, NcpInstance, NcpQuirks, NcpRegion, NcpServer, NcpZone,
 };
 pub use seed::{
     Generate, KAKAO_CREDENTIAL_ID, KAKAO_CREDENTIAL_SECRET, KAKAO_TOKEN, KakaoCredential, KakaoSeed, KakaoTimings,
-    NCP_ACCESS_KEY, NCP_SECRET_KEY, NcpKey, NcpSeed, NcpTimings, Seed, SeedError,
+    NCP_ACCESS_KEY, NCP_SECRET_KEY, NcpKey, NcpSeed, NcpTimings, Seed,
 };
-pub use server::{Addresses, FakeCloud, StartError};
+pub use server::{Addresses, FakeCloud};
 pub use signature::sign;
+pub use simulation::CloudClock;
 pub use state::StateError;
 pub use traffic::{Operation, OperationCounts, RequestFilter, RequestRecord};
-pub use world::Clock;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context as _, anyhow};
 use clap::Parser;
 use fake_cloud::{Addresses, FakeCloud, Seed};
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 /// A stateful stand-in for the Redis services of KakaoCloud and NAVER Cloud Platform.
 #[derive(Debug, Parser)]
 #[command(version)]
-struct Args {
+struct Arguments {
     /// Where both clouds listen; port 0 takes any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:18080")]
     addr: SocketAddr,
@@ -35,11 +36,9 @@ struct Args {
     log_filter: String,
 }
 
-type Failure = Box<dyn std::error::Error>;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Args::parse()).await {
+    match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "fake-cloud: {error}");
@@ -48,8 +47,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&args.log_filter).map_err(|error| format!("--log-filter: {error}"))?;
+async fn run(args: Arguments) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log_filter).map_err(|error| anyhow!("--log-filter: {error}"))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let seed = args.seed.as_deref().map_or_else(|| Ok(Seed::default()), Seed::load)?;
     let addresses = Addresses {
@@ -70,10 +69,10 @@ async fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// The port after an address's; any free one if that is any free one.
-fn next_port(address: SocketAddr) -> Result<SocketAddr, String> {
+fn next_port(address: SocketAddr) -> anyhow::Result<SocketAddr> {
     let port = match address.port() {
         0 => 0,
-        port => port.checked_add(1).ok_or("there is no port after 65535; name one with --admin-addr")?,
+        port => port.checked_add(1).context("there is no port after 65535; name one with --admin-addr")?,
     };
     Ok(SocketAddr::new(address.ip(), port))
 }

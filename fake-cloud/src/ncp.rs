@@ -6,7 +6,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::exchange::{Call, FORM, Now, Reply};
+use crate::exchange::{Call, CloudReply, FORM, Now};
 use crate::model::{NcpInstance, NcpQuirks, instance_body, random_id};
 use crate::state::{FlushRefusal, KeyRefusal, NcpState};
 use crate::traffic::Operation;
@@ -32,7 +32,7 @@ pub(crate) enum Format {
 type Fields = BTreeMap<String, String>;
 
 /// The answer to a request to NCP.
-pub(crate) fn answer(state: &mut NcpState, call: &Call, now: Now, quirks: NcpQuirks) -> Reply {
+pub(crate) fn answer(state: &mut NcpState, call: &Call, now: Now, quirks: NcpQuirks) -> CloudReply {
     if call.operation == Operation::Unknown {
         return gateway(NO_SUCH_API, "Not Found Exception: there is no such API");
     }
@@ -44,7 +44,7 @@ pub(crate) fn answer(state: &mut NcpState, call: &Call, now: Now, quirks: NcpQui
 }
 
 /// Everything that holds for both operations: the method, the signature, the form and its fields.
-fn checked_fields(state: &NcpState, call: &Call, now: Now) -> Result<(Fields, Format), Reply> {
+fn checked_fields(state: &NcpState, call: &Call, now: Now) -> Result<(Fields, Format), CloudReply> {
     let bad_request = |message: &str| gateway(BAD_REQUEST, &format!("Bad Request Exception: {message}"));
     authenticate(state, call, now)?;
     match call.method {
@@ -82,7 +82,7 @@ fn checked_fields(state: &NcpState, call: &Call, now: Now) -> Result<(Fields, Fo
     Ok((fields, format))
 }
 
-fn authenticate(state: &NcpState, call: &Call, now: Now) -> Result<(), Reply> {
+fn authenticate(state: &NcpState, call: &Call, now: Now) -> Result<(), CloudReply> {
     let failed = |detail: &str| gateway(UNAUTHENTICATED, &format!("Authentication Failed: {detail}"));
     let timestamp = call.header("x-ncp-apigw-timestamp");
     let access_key = call.header("x-ncp-iam-access-key");
@@ -101,7 +101,7 @@ fn authenticate(state: &NcpState, call: &Call, now: Now) -> Result<(), Reply> {
     }
 }
 
-fn flush(state: &mut NcpState, fields: &Fields, format: Format, now: Now, quirks: NcpQuirks) -> Reply {
+fn flush(state: &mut NcpState, fields: &Fields, format: Format, now: Now, quirks: NcpQuirks) -> CloudReply {
     let Some(instance_no) = fields.get("cloudDBInstanceNo") else {
         return gateway(BAD_REQUEST, "Bad Request Exception: cloudDBInstanceNo is required");
     };
@@ -115,7 +115,7 @@ fn flush(state: &mut NcpState, fields: &Fields, format: Format, now: Now, quirks
     }
 }
 
-fn list(state: &mut NcpState, fields: &Fields, format: Format, now: Now, quirks: NcpQuirks) -> Reply {
+fn list(state: &mut NcpState, fields: &Fields, format: Format, now: Now, quirks: NcpQuirks) -> CloudReply {
     let asked = match Asked::from(fields) {
         Ok(asked) => asked,
         Err(message) => return gateway(BAD_REQUEST, &format!("Bad Request Exception: {message}")),
@@ -169,7 +169,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-fn success(key: &str, instances: &[&NcpInstance], total: usize, format: Format, quirks: NcpQuirks) -> Reply {
+fn success(key: &str, instances: &[&NcpInstance], total: usize, format: Format, quirks: NcpQuirks) -> CloudReply {
     let list: Vec<Value> = instances.iter().map(|instance| instance_body(instance, quirks)).collect();
     let mut payload = serde_json::Map::new();
     if !quirks.omit_request_id {
@@ -188,23 +188,23 @@ fn success(key: &str, instances: &[&NcpInstance], total: usize, format: Format, 
 }
 
 /// A refusal of the service behind the gateway.
-pub(crate) fn service(status: StatusCode, return_code: &str, message: &str, format: Format) -> Reply {
+pub(crate) fn service(status: StatusCode, return_code: &str, message: &str, format: Format) -> CloudReply {
     let body = json!({"responseError": {"returnCode": return_code, "returnMessage": message}});
     render(status, &body, format)
 }
 
 /// A refusal of the gateway; always JSON.
-pub(crate) fn gateway((status, error_code): (StatusCode, &str), message: &str) -> Reply {
-    Reply::json(status, &json!({"error": {"errorCode": error_code, "message": message}}))
+pub(crate) fn gateway((status, error_code): (StatusCode, &str), message: &str) -> CloudReply {
+    CloudReply::json(status, &json!({"error": {"errorCode": error_code, "message": message}}))
 }
 
 /// The gateway's 429, with or without a Retry-After.
-pub(crate) fn too_many_requests(error_code: &str, retry_after_seconds: Option<u32>) -> Reply {
+pub(crate) fn too_many_requests(error_code: &str, retry_after_seconds: Option<u32>) -> CloudReply {
     let reply = gateway((StatusCode::TOO_MANY_REQUESTS, error_code), "Too Many Requests");
     with_retry_after(reply, retry_after_seconds)
 }
 
-pub(crate) fn with_retry_after(reply: Reply, seconds: Option<u32>) -> Reply {
+pub(crate) fn with_retry_after(reply: CloudReply, seconds: Option<u32>) -> CloudReply {
     match seconds {
         Some(seconds) => reply.header(RETRY_AFTER, HeaderValue::from(seconds)),
         None => reply,
@@ -217,9 +217,9 @@ pub(crate) fn format_asked(call: &Call) -> Format {
     if json { Format::Json } else { Format::Xml }
 }
 
-fn render(status: StatusCode, body: &Value, format: Format) -> Reply {
+fn render(status: StatusCode, body: &Value, format: Format) -> CloudReply {
     match format {
-        Format::Json => Reply::json(status, body),
-        Format::Xml => Reply::xml(status, body),
+        Format::Json => CloudReply::json(status, body),
+        Format::Xml => CloudReply::xml(status, body),
     }
 }

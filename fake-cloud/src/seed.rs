@@ -1,12 +1,13 @@
 //! What a stand-in starts with: credentials, timings, catalogues, clusters and instances.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use anyhow::anyhow;
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::faults::Fault;
-use crate::model::{Flavor, KakaoCluster, NcpInstance, default_flavors, default_versions};
+use crate::model::{KakaoCluster, KakaoFlavor, NcpInstance, default_flavors, default_versions};
 
 /// The KakaoCloud application credential's ID that is known when the seed names none.
 pub const KAKAO_CREDENTIAL_ID: &str = "demo-application-credential";
@@ -48,7 +49,7 @@ pub struct KakaoSeed {
     /// Engine versions offered.
     pub versions: Vec<String>,
     /// Flavors offered.
-    pub flavors: Vec<Flavor>,
+    pub flavors: Vec<KakaoFlavor>,
     /// Clusters and instance sets.
     pub clusters: Vec<KakaoCluster>,
 }
@@ -122,40 +123,25 @@ pub struct Generate {
     pub ncp_instances: u32,
 }
 
-/// Why a seed cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SeedError {
-    /// The file cannot be read.
-    #[error("cannot read the seed {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The text is not a seed.
-    #[error("not a seed: {0}")]
-    Parse(String),
-}
-
 impl Seed {
     /// Reads YAML or JSON.
     ///
     /// # Errors
-    /// [`SeedError::Parse`], naming the place, when a field is unknown or of the wrong type.
-    pub fn parse(text: &str) -> Result<Self, SeedError> {
+    /// When a field is unknown or of the wrong type; it names the place.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        serde_saphyr::from_str(text).map_err(|error| SeedError::Parse(error.to_string()))
+        serde_saphyr::from_str(text).map_err(|error| anyhow!("not a seed: {error}"))
     }
 
     /// Reads a file of YAML or JSON.
     ///
     /// # Errors
     /// When the file cannot be read or is not a seed.
-    pub fn load(path: &Path) -> Result<Self, SeedError> {
-        let text = std::fs::read_to_string(path).map_err(|source| SeedError::Read { path: path.to_owned(), source })?;
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| anyhow!("cannot read the seed {}: {error}", path.display()))?;
         Self::parse(&text)
     }
 }

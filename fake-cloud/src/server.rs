@@ -1,7 +1,6 @@
 //! The listeners: one for both clouds, one for the admin API.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::body::{Body, Bytes};
@@ -19,14 +18,14 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::exchange::{Call, Reply};
-use crate::faults::{FaultError, Plan};
+use crate::delivery::{Delivery, faulty_delivery, whole};
+use crate::error::StartError;
+use crate::exchange::{Call, CloudReply};
+use crate::faults::FaultPlan;
 use crate::handle::StateHandle;
 use crate::seed::Seed;
-use crate::state::StateError;
+use crate::simulation::SharedSimulation;
 use crate::traffic::RequestRecord;
-use crate::verdict::{Verdict, verdict, whole};
-use crate::world::Shared;
 use crate::{admin, kakao, ncp};
 
 const MOST_REQUEST_BYTES: usize = 1024 * 1024;
@@ -50,31 +49,9 @@ impl Default for Addresses {
     }
 }
 
-/// Why a stand-in does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The seed contradicts itself.
-    #[error("the seed cannot be used: {0}")]
-    State(#[from] StateError),
-    /// The seed has a fault that cannot be.
-    #[error("the seed has a fault that cannot be injected: {0}")]
-    Fault(#[from] FaultError),
-    /// The address can be reached from other computers.
-    #[error("{0} is not a loopback address; the fake cloud has no protection, allow remote access to listen there")]
-    Remote(SocketAddr),
-    /// The address is taken, or not this computer's.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
 /// Both clouds, running. They stop when it is dropped.
 pub struct FakeCloud {
-    shared: Shared,
+    shared: SharedSimulation,
     clouds: SocketAddr,
     admin: SocketAddr,
     tasks: [JoinHandle<()>; 2],
@@ -100,11 +77,11 @@ impl FakeCloud {
     /// # Errors
     /// When the seed cannot be used, an address is not free, or it is not on loopback and that was not allowed.
     pub async fn start_at(seed: Seed, addresses: Addresses) -> Result<Self, StartError> {
-        let shared = Shared::new(seed)?;
+        let shared = SharedSimulation::new(seed)?;
         let (listener, clouds) = listen(addresses.clouds, addresses.allow_remote).await?;
         let (admin_listener, admin) = listen(addresses.admin, addresses.allow_remote).await?;
-        let world = shared.clone();
-        let service = service_fn(move |request| serve(world.clone(), request));
+        let simulation = shared.clone();
+        let service = service_fn(move |request| serve(simulation.clone(), request));
         let admin_service = TowerToHyperService::new(admin::router(StateHandle::new(shared.clone())));
         let tasks = [tokio::spawn(accept(listener, service)), tokio::spawn(accept(admin_listener, admin_service))];
         Ok(Self { shared, clouds, admin, tasks })
@@ -177,7 +154,7 @@ where
 /// The connection is to be closed without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("closed without an answer")]
-struct Closed;
+struct ClosedByFault;
 
 /// A body of bearable size; none if it is larger. It is read to its end even so, lest the refusal be lost to a reset.
 async fn read(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
@@ -193,22 +170,22 @@ async fn read(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
 }
 
 /// One request to the clouds.
-async fn serve(shared: Shared, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
+async fn serve(shared: SharedSimulation, request: Request<Incoming>) -> Result<Response<Body>, ClosedByFault> {
     let (parts, body) = request.into_parts();
-    let body = read(body).await.map_err(|_| Closed)?;
+    let body = read(body).await.map_err(|_| ClosedByFault)?;
     let too_large = body.is_none();
     let call = Call::new(parts, body.unwrap_or_default());
     let (plan, now) = {
-        let mut world = shared.lock();
-        (world.faults.take(&call), world.clock.now())
+        let mut simulation = shared.lock();
+        (simulation.faults.take(&call), simulation.clock.now())
     };
     let open = shared.begin(record(&call, &plan, now.state));
     let answer = match too_large {
-        true => Verdict::Send(whole(too_large_reply(&call))),
-        false => judge(&shared, &call, plan).await,
+        true => Delivery::Send(whole(too_large_reply(&call))),
+        false => deliver_reply(&shared, &call, plan).await,
     };
     match answer {
-        Verdict::Send(mut response) => {
+        Delivery::Send(mut response) => {
             if let Some(date) = http_date(shared.lock().clock.now().wall) {
                 response.headers_mut().insert(DATE, date);
             }
@@ -216,29 +193,29 @@ async fn serve(shared: Shared, request: Request<Incoming>) -> Result<Response<Bo
             open.answered(response.status().as_u16());
             Ok(response)
         }
-        Verdict::Close => {
+        Delivery::Close => {
             tracing::info!(operation = ?call.operation, targets = ?call.targets, "closed by a fault");
-            Err(Closed)
+            Err(ClosedByFault)
         }
-        Verdict::Hang => match future::pending::<Infallible>().await {},
+        Delivery::Hang => match future::pending::<Infallible>().await {},
     }
 }
 
 /// The clouds' answer, and what the faults make of it.
-async fn judge(shared: &Shared, call: &Call, plan: Plan) -> Verdict {
+async fn deliver_reply(shared: &SharedSimulation, call: &Call, plan: FaultPlan) -> Delivery {
     if !plan.delay.is_zero() {
         tokio::time::sleep(plan.delay).await;
     }
     match plan.ending {
-        None => Verdict::Send(whole(shared.answer(call, plan.quirks))),
+        None => Delivery::Send(whole(shared.answer(call, plan.quirks))),
         Some((kind, execute)) => {
             let reply = execute.then(|| shared.answer(call, plan.quirks));
-            verdict(&kind, reply, call)
+            faulty_delivery(&kind, reply, call)
         }
     }
 }
 
-fn too_large_reply(call: &Call) -> Reply {
+fn too_large_reply(call: &Call) -> CloudReply {
     let status = StatusCode::PAYLOAD_TOO_LARGE;
     if call.operation.is_ncp() {
         ncp::gateway((status, "430"), "Request Entity Too Large")
@@ -247,7 +224,7 @@ fn too_large_reply(call: &Call) -> Reply {
     }
 }
 
-fn record(call: &Call, plan: &Plan, time: Timestamp) -> RequestRecord {
+fn record(call: &Call, plan: &FaultPlan, time: Timestamp) -> RequestRecord {
     RequestRecord {
         id: 0,
         time,

@@ -148,7 +148,7 @@ pub(crate) struct Traffic {
     since: u64,
 }
 
-/// What a request's answer is later booked under.
+/// Identifies a request whose end is recorded later.
 #[derive(Clone, Debug)]
 pub(crate) struct Booking {
     id: u64,
@@ -157,7 +157,7 @@ pub(crate) struct Booking {
 }
 
 impl Traffic {
-    /// Books a request that has been read.
+    /// Records a request that has been read.
     pub(crate) fn begin(&mut self, mut record: RequestRecord) -> Booking {
         self.last_id += 1;
         record.id = self.last_id;
@@ -180,7 +180,7 @@ impl Traffic {
         self.since = earlier.last_id;
     }
 
-    /// Books the end of a request: the status it was answered with, or that it never was.
+    /// Records the end of a request: the status of its answer, or that it was never answered.
     pub(crate) fn end(&mut self, booking: &Booking, status: Option<u16>) {
         if booking.id <= self.since {
             return;

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::secrets::SecretKey;
 use crate::inventory::{Subscriber, SubscriberKind};
-use crate::object_key::ObjectKey;
 use crate::runtime::machinery::Machinery;
 use crate::runtime::reconcile::Reconcile;
 use crate::runtime::runner::{Controller, Objects, Scope};
@@ -68,8 +67,7 @@ impl<K: Kind> Registered for Registration<K> {
     }
 
     fn exists(&self, subscriber: &Subscriber) -> bool {
-        K::SUBSCRIBER == Some(subscriber.kind)
-            && self.store.contains(&ObjectKey::new(&subscriber.namespace, &subscriber.name))
+        K::SUBSCRIBER == Some(subscriber.kind) && self.store.contains(&subscriber.key)
     }
 
     fn secret_changed(&self, secret: &SecretKey) {

@@ -21,7 +21,7 @@
 //! reserved, with a socket that is bound but never listens: both set `SO_REUSEPORT` (`--permit-port-sharing`), so no
 //! other program is given the port between the choice and the start, or during [`ApiServer::restart_apiserver`].
 //!
-//! [`Cluster::start`] adds what pods need: controller-manager, scheduler, kube-proxy, and for each node a kubelet and a
+//! [`NodeCluster::start`] adds what pods need: controller-manager, scheduler, kube-proxy, and for each node a kubelet and a
 //! containerd. All of them, and the containers, are in network, process and mount namespaces of their own, together with
 //! the API server; a veth link is how this machine reaches it. Several clusters can run at once, and the machine's
 //! addresses, iptables and settings stay as they are.
@@ -44,6 +44,7 @@ mod certificates;
 pub mod crds;
 mod error;
 mod lock;
+mod namespace;
 mod node;
 pub mod packages;
 mod process;
@@ -54,12 +55,14 @@ mod server;
 pub use access::Access;
 pub use assets::{AssetsError, Program};
 pub use error::TestbedError;
-pub use node::{Cluster, ClusterOptions};
+pub use namespace::TestNamespace;
+pub use node::{ClusterOptions, NodeCluster};
 pub use registry::Registry;
-pub use server::{ApiServer, Namespace, Options, User};
+pub use server::{ApiServer, Options, User};
 
 /// The last `lines` lines of a text file; what cannot be read is told in their place, as this is for error messages.
-fn tail(path: &std::path::Path, lines: usize) -> String {
+#[must_use]
+pub fn tail(path: &std::path::Path, lines: usize) -> String {
     match std::fs::read(path) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{ApiServer, Cluster, ClusterOptions, Options, Program, TestbedError, assets};
+use testbed::{ApiServer, ClusterOptions, NodeCluster, Options, Program, TestbedError, assets};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A throw-away Kubernetes for tests and demonstrations: an API server, or a whole cluster that runs pods.
@@ -13,11 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(version)]
 struct Arguments {
     #[command(subcommand)]
-    command: Action,
+    command: TestbedCommand,
 }
 
 #[derive(Subcommand)]
-enum Action {
+enum TestbedCommand {
     /// Start a server, print how to reach it, and keep it until Ctrl-C
     Up,
     /// A cluster with nodes that run pods (Linux, as root)
@@ -47,9 +47,9 @@ enum NodeAction {
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Action::Up => up().await,
-        Action::Node(NodeAction::Up { nodes, images }) => node_up(nodes, &images).await,
-        Action::Assets { programs } => print_assets(&programs).await,
+        TestbedCommand::Up => up().await,
+        TestbedCommand::Node(NodeAction::Up { nodes, images }) => node_up(nodes, &images).await,
+        TestbedCommand::Assets { programs } => print_assets(&programs).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,7 +99,7 @@ async fn up() -> Result<(), TestbedError> {
 async fn node_up(nodes: u16, images: &[PathBuf]) -> Result<(), TestbedError> {
     let mut interrupted = std::pin::pin!(interrupted()?);
     let start = async {
-        let cluster = Cluster::start(ClusterOptions { nodes, ..ClusterOptions::default() }).await?;
+        let cluster = NodeCluster::start(ClusterOptions { nodes, ..ClusterOptions::default() }).await?;
         for image in images {
             cluster.import_image(image).await?;
         }

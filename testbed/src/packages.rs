@@ -1,4 +1,4 @@
-//! Programs that come with the operating system: found, or installed where that is nobody's business but a build's.
+//! Programs of the operating system: found, or on a build machine installed.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ pub fn path() -> OsString {
 }
 
 /// Makes sure that programs are there. What is missing is installed with apt-get if this is a build machine (`CI=true`)
-/// and this process may; nobody's own machine is changed.
+/// and this process may; a person's machine is never changed.
 ///
 /// # Errors
 /// [`PackagesError`] if one is missing and not to be, or cannot be, installed.

@@ -1,6 +1,6 @@
 //! Servers that do not outlive this process, and a folder that does not outlive them.
 //!
-//! [`Server::start`] takes any program; `sandbox.rs` puts one into namespaces of its own.
+//! [`ServerProcess::start`] takes any program; `sandbox.rs` puts one into namespaces of its own.
 //!
 //! All waiting here is for a killed process to be gone or for a small folder to be removed: milliseconds.
 
@@ -46,7 +46,7 @@ pub(crate) fn shell(script: &str, name: &str) -> Command {
     command
 }
 
-/// A temporary folder that is removed when this value and every [`Server`] in it are gone, or this process is.
+/// A temporary folder that is removed when this value and every [`ServerProcess`] in it are gone, or this process is.
 pub(crate) struct DataFolder {
     path: PathBuf,
     /// Closing it is what the janitor waits for.
@@ -86,19 +86,19 @@ impl DataFolder {
 impl Drop for DataFolder {
     fn drop(&mut self) {
         self.lifeline = None;
-        // An error would mean that somebody else has waited for the janitor.
+        // An error would mean that the janitor was already waited for.
         let _ = self.janitor.wait();
     }
 }
 
 /// A running program, supervised.
-pub(crate) struct Server {
+pub(crate) struct ServerProcess {
     name: String,
     supervisor: Child,
     log: PathBuf,
 }
 
-impl Server {
+impl ServerProcess {
     /// Starts a command line with its log in `folder`, as `NAME.log`; an older log of the same name is continued.
     pub(crate) fn start(name: &str, command: &[OsString], folder: &DataFolder) -> Result<Self, TestbedError> {
         let mut supervisor = shell(SUPERVISOR, "testbed-supervisor");
@@ -144,12 +144,12 @@ impl Server {
     /// Kills the server and waits until it is gone. Does nothing the second time.
     pub(crate) fn kill(&mut self) {
         self.supervisor.stdin = None;
-        // An error would mean that somebody else has waited for the supervisor.
+        // An error would mean that the supervisor was already waited for.
         let _ = self.supervisor.wait();
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         self.kill();
     }
@@ -159,12 +159,12 @@ impl Drop for Server {
 mod tests {
     use super::*;
 
-    fn sh(folder: &DataFolder, script: &str) -> Server {
-        Server::start("sh", &["/bin/sh".into(), "-c".into(), script.into()], folder).unwrap()
+    fn sh(folder: &DataFolder, script: &str) -> ServerProcess {
+        ServerProcess::start("sh", &["/bin/sh".into(), "-c".into(), script.into()], folder).unwrap()
     }
 
     /// Not `Child::wait`: it closes standard input first, and so kills the server.
-    fn end(server: &mut Server) -> ExitStatus {
+    fn end(server: &mut ServerProcess) -> ExitStatus {
         loop {
             if let Some(status) = server.ended().unwrap() {
                 return status;
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_says_so() {
         let folder = DataFolder::create().unwrap();
-        let mut server = Server::start("absent", &[folder.path().join("absent").into()], &folder).unwrap();
+        let mut server = ServerProcess::start("absent", &[folder.path().join("absent").into()], &folder).unwrap();
         assert_eq!(end(&mut server).code(), Some(127));
         assert!(server.log().contains("absent"), "{}", server.log());
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::assets::{self, Program};
 use crate::error::TestbedError;
-use crate::process::{DataFolder, Server};
+use crate::process::{DataFolder, ServerProcess};
 use crate::server::wait_for;
 
 /// How long it may take to listen.
@@ -15,7 +15,7 @@ const LISTENING: &str = "listening on ";
 /// A registry on a loopback port of its own, over plain HTTP, that keeps everything in memory. Dropping it stops it.
 pub struct Registry {
     // In the order of their end: the folder goes last.
-    _server: Server,
+    _server: ServerProcess,
     _folder: DataFolder,
     address: String,
 }
@@ -28,7 +28,7 @@ impl Registry {
     pub async fn start() -> Result<Self, TestbedError> {
         let program = assets::ensure(Program::Registry).await?;
         let folder = DataFolder::create()?;
-        let mut server = Server::start(Program::Registry.name(), &[program.into_os_string()], &folder)?;
+        let mut server = ServerProcess::start(Program::Registry.name(), &[program.into_os_string()], &folder)?;
         let log = server.log_path();
         let address = || {
             let text = std::fs::read_to_string(&log).unwrap_or_default();

@@ -18,7 +18,7 @@ use tokio::process::Command;
 
 use crate::error::TestbedError;
 use crate::packages::path;
-use crate::process::{DataFolder, Server, shell};
+use crate::process::{DataFolder, ServerProcess, shell};
 
 /// The name of the sandbox's own end of the link to the machine.
 const UPLINK: &str = "uplink";
@@ -101,7 +101,7 @@ wait $!
 
 /// Namespaces of their own, and a link into them. Dropping it ends everything inside.
 pub(crate) struct Sandbox {
-    _server: Server,
+    _server: ServerProcess,
     /// The first process.
     pid: u32,
     /// The address at which the inside is reached from the machine.
@@ -119,7 +119,7 @@ impl Sandbox {
         let mut supervisor = shell(SUPERVISOR, "testbed-supervisor");
         supervisor.arg(FIRST_PROCESS).arg(folder.path()).arg(&cgroup);
         supervisor.args(parts.iter().map(|part| format!("{cgroup}/{part}")));
-        let mut server = Server::supervise("sandbox", supervisor, folder)?;
+        let mut server = ServerProcess::supervise("sandbox", supervisor, folder)?;
         let pid = first_process(&mut server, &folder.path().join("sandbox.pid")).await?;
         let address = connect(pid, &format!("mro{id}")).await?;
         Ok(Self { _server: server, pid, address, cgroup })
@@ -175,7 +175,7 @@ impl Sandbox {
 }
 
 /// Waits until the first process has said which it is.
-async fn first_process(server: &mut Server, file: &Path) -> Result<u32, TestbedError> {
+async fn first_process(server: &mut ServerProcess, file: &Path) -> Result<u32, TestbedError> {
     let started = Instant::now();
     loop {
         if let Some(pid) = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()) {

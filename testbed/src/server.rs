@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, ServiceAccount};
 use kube::api::{Api, ObjectMeta, PostParams};
-use kube::core::NamespaceResourceScope;
 use tokio::net::{TcpSocket, UnixStream};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -20,7 +19,8 @@ use crate::arguments::{ETCD_DATA, ETCD_SOCKET, TOKENS, apiserver_args, etcd_args
 use crate::assets::{self, Program};
 use crate::certificates::Certificates;
 use crate::error::TestbedError;
-use crate::process::{DataFolder, Server};
+use crate::namespace::TestNamespace;
+use crate::process::{DataFolder, ServerProcess};
 use crate::sandbox::Sandbox;
 
 /// Folder of what was saved of etcd, in the data folder.
@@ -60,8 +60,8 @@ pub struct User {
 /// A running etcd and kube-apiserver. Dropping it stops them and removes their data.
 pub struct ApiServer {
     // In the order of their end: the folder goes last.
-    apiserver: Server,
-    etcd: Server,
+    apiserver: ServerProcess,
+    etcd: ServerProcess,
     folder: DataFolder,
     /// Keeps the port from being given to anybody else, on the machine's own loopback.
     _reserved: Option<TcpSocket>,
@@ -121,7 +121,7 @@ impl ApiServer {
         let etcd_command = within(etcd_executable, etcd_args(folder.path()));
         let etcd = start_etcd(&etcd_command, &folder, options.ready_within).await?;
         let command = within(executable, args);
-        let apiserver = Server::start(Program::KubeApiserver.name(), &command, &folder)?;
+        let apiserver = ServerProcess::start(Program::KubeApiserver.name(), &command, &folder)?;
         let mut server = Self {
             apiserver,
             etcd,
@@ -149,7 +149,7 @@ impl ApiServer {
         SHARED.get_or_try_init(|| Self::start(Options::default())).await
     }
 
-    /// Address of the API server, `https://127.0.0.1:PORT/` unless it belongs to a [`Cluster`](crate::Cluster).
+    /// Address of the API server, `https://127.0.0.1:PORT/` unless it belongs to a [`NodeCluster`](crate::NodeCluster).
     #[must_use]
     pub fn url(&self) -> String {
         self.endpoint.url.to_string()
@@ -233,13 +233,13 @@ impl ApiServer {
     ///
     /// # Errors
     /// [`TestbedError::Kube`] if it cannot be created, for one if the prefix does not suit a name.
-    pub async fn namespace(&self, prefix: &str) -> Result<Namespace, TestbedError> {
+    pub async fn namespace(&self, prefix: &str) -> Result<TestNamespace, TestbedError> {
         let client = self.client()?;
         let name = format!("{prefix}-{}", random_suffix());
         let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
         let namespace = NamespaceObject { metadata, ..NamespaceObject::default() };
         Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
-        Ok(Namespace { name, client })
+        Ok(TestNamespace::new(name, client))
     }
 
     /// Path of a kubectl of the server's version, built if need be.
@@ -269,7 +269,7 @@ impl ApiServer {
     /// As [`ApiServer::start`].
     pub async fn restart_apiserver(&mut self) -> Result<(), TestbedError> {
         self.apiserver.kill();
-        self.apiserver = Server::start(Program::KubeApiserver.name(), &self.command, &self.folder)?;
+        self.apiserver = ServerProcess::start(Program::KubeApiserver.name(), &self.command, &self.folder)?;
         self.wait_until_ready().await
     }
 
@@ -297,7 +297,7 @@ impl ApiServer {
         let (from, to) = (self.folder().join(from), self.folder().join(to));
         replace_folder(&from, &to).map_err(TestbedError::write(&to))?;
         self.etcd = start_etcd(&self.etcd_command, &self.folder, self.ready_within).await?;
-        self.apiserver = Server::start(Program::KubeApiserver.name(), &self.command, &self.folder)?;
+        self.apiserver = ServerProcess::start(Program::KubeApiserver.name(), &self.command, &self.folder)?;
         self.wait_until_ready().await
     }
 
@@ -321,48 +321,16 @@ impl fmt::Debug for ApiServer {
     }
 }
 
-/// A namespace of a test's own.
-#[derive(Clone)]
-pub struct Namespace {
-    name: String,
-    client: kube::Client,
-}
-
-impl Namespace {
-    /// The namespace's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The administrator's client that created it, bound to the runtime that created it.
-    #[must_use]
-    pub fn client(&self) -> kube::Client {
-        self.client.clone()
-    }
-
-    /// Objects of one kind in this namespace, as the administrator sees them.
-    #[must_use]
-    pub fn api<K>(&self) -> Api<K>
-    where
-        K: kube::Resource<Scope = NamespaceResourceScope, DynamicType: Default>,
-    {
-        Api::namespaced(self.client(), &self.name)
-    }
-}
-
-impl fmt::Debug for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Namespace").field(&self.name).finish()
-    }
-}
-
 /// Starts etcd and waits until it listens.
-async fn start_etcd(command: &[OsString], folder: &DataFolder, within: Duration) -> Result<Server, TestbedError> {
+async fn start_etcd(
+    command: &[OsString],
+    folder: &DataFolder,
+    within: Duration,
+) -> Result<ServerProcess, TestbedError> {
     let socket = folder.path().join(ETCD_SOCKET);
     // One that was killed leaves its socket behind, on which nobody listens.
     let _ = std::fs::remove_file(&socket);
-    let mut etcd = Server::start(Program::Etcd.name(), command, folder)?;
+    let mut etcd = ServerProcess::start(Program::Etcd.name(), command, folder)?;
     wait_for(&mut etcd, within, || probe_socket(&socket)).await?;
     Ok(etcd)
 }
@@ -390,10 +358,10 @@ fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(to, std::fs::metadata(from)?.permissions())
 }
 
-/// Port of an API server in a sandbox, where nobody else can have taken it.
+/// Port of an API server in a sandbox, where no other program can have taken it.
 const SANDBOX_PORT: u16 = 6443;
-/// A free loopback port, and the socket that keeps it. The kernel gives a bound port to nobody else, except to who binds
-/// it by number with `SO_REUSEPORT`, as kube-apiserver does; connections go to who listens, which this socket never does.
+/// A free loopback port, and the socket that keeps it. The kernel gives a bound port to no other program, except to
+/// one that binds it by number with `SO_REUSEPORT`, as kube-apiserver does; this socket never listens, so it gets no connections.
 fn reserve_port() -> std::io::Result<(TcpSocket, SocketAddr)> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseport(true)?;
@@ -435,7 +403,7 @@ fn token_line(token: &str, user: &User) -> String {
 
 /// Waits until `probe` succeeds, the server ends or `bound` is over.
 pub(crate) async fn wait_for<F>(
-    server: &mut Server,
+    server: &mut ServerProcess,
     bound: Duration,
     mut probe: impl FnMut() -> F,
 ) -> Result<(), TestbedError>

@@ -16,7 +16,7 @@ use kube::runtime::conditions::is_pod_running;
 use kube::runtime::wait::await_condition;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use testbed::{Cluster, ClusterOptions};
+use testbed::{ClusterOptions, NodeCluster};
 
 /// How long a pod may take to run, and what has lost its owner to disappear.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -94,7 +94,7 @@ fn id_of(folder: &Path) -> String {
 #[tokio::test]
 #[ignore = "needs Linux, root and the programs of a node"]
 async fn a_restricted_pod_runs_and_leaves_no_trace() {
-    let cluster = Cluster::start(ClusterOptions { nodes: 2, ..ClusterOptions::default() }).await.unwrap();
+    let cluster = NodeCluster::start(ClusterOptions { nodes: 2, ..ClusterOptions::default() }).await.unwrap();
     assert_eq!(cluster.nodes().collect::<Vec<_>>(), ["node-1", "node-2"]);
     let pods = run_pod(&cluster.api().client().unwrap()).await;
     let uid = pods.get("idle").await.unwrap().uid().unwrap();

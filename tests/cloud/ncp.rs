@@ -6,19 +6,19 @@ use fake_cloud::{Fault, FaultKind, Generate, NcpBehaviour, NcpInstance, NcpKey, 
 use managed_redis_operator::cloud::{CloudError, ErrorKind, Executed, Provider};
 use serde_json::json;
 
-use crate::support::Bench;
+use crate::support::Fixture;
 
 const NO: &str = "771203";
 
-async fn with_instance() -> Bench {
-    let bench = Bench::start().await;
-    bench.fake.state().add_ncp_instance(NcpInstance::highly_available(NO, "cart-cache")).unwrap();
-    bench
+async fn with_instance() -> Fixture {
+    let fixture = Fixture::start().await;
+    fixture.fake.state().add_ncp_instance(NcpInstance::highly_available(NO, "cart-cache")).unwrap();
+    fixture
 }
 
-fn inject(bench: &Bench, operation: Operation, kind: FaultKind) {
-    bench.fake.state().clear_faults();
-    bench.fake.state().inject(Fault::new(operation, kind)).unwrap();
+fn inject(fixture: &Fixture, operation: Operation, kind: FaultKind) {
+    fixture.fake.state().clear_faults();
+    fixture.fake.state().inject(Fault::new(operation, kind)).unwrap();
 }
 
 fn json_answer(code: u16, body: &serde_json::Value) -> FaultKind {
@@ -30,19 +30,19 @@ fn json_answer(code: u16, body: &serde_json::Value) -> FaultKind {
 async fn all_pages_are_listed() {
     for (count, pages) in [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3)] {
         let generate = Generate { kakao_clusters: 0, ncp_instances: count };
-        let bench = Bench::with(Seed { generate, ..Seed::default() }, |_| {}).await;
-        let instances = bench.ncp().instances().await.unwrap();
+        let fixture = Fixture::with(Seed { generate, ..Seed::default() }, |_| {}).await;
+        let instances = fixture.ncp().instances().await.unwrap();
         let mut numbers: Vec<_> = instances.into_iter().filter_map(|instance| instance.no).collect();
         numbers.dedup();
         assert_eq!(numbers.len(), usize::try_from(count).unwrap());
-        assert_eq!(bench.fake.state().requests(Operation::NcpInstancesList), pages, "{count}");
+        assert_eq!(fixture.fake.state().requests(Operation::NcpInstancesList), pages, "{count}");
     }
 }
 
 #[tokio::test]
 async fn an_instance_is_read_with_its_values_normalised() {
-    let bench = with_instance().await;
-    let instance = bench.ncp().instance(NO).await.unwrap().unwrap();
+    let fixture = with_instance().await;
+    let instance = fixture.ncp().instance(NO).await.unwrap().unwrap();
     assert_eq!((instance.no.as_deref(), instance.service_name.as_deref()), (Some(NO), Some("cart-cache")));
     assert_eq!(instance.engine.version.as_deref(), Some("4.0.2"));
     assert_eq!((instance.memory_mib, instance.status.as_deref()), (Some(4096), Some("running")));
@@ -56,11 +56,11 @@ async fn an_instance_is_read_with_its_values_normalised() {
 async fn what_waits_for_a_reboot_is_read() {
     let scheduled = |word: &str| [("rebootScheduleTime".to_owned(), json!(word))].into_iter().collect();
     for (word, at) in [("2026-06-01T04:00:00+0900", Some("2026-05-31T19:00:00Z")), ("", None), ("-", None)] {
-        let bench = Bench::start().await;
+        let fixture = Fixture::start().await;
         let behaviour = NcpBehaviour { overrides: scheduled(word), ..NcpBehaviour::default() };
         let instance = NcpInstance { config_needs_reboot: true, behaviour, ..NcpInstance::single(NO, "cart-cache") };
-        bench.fake.state().add_ncp_instance(instance).unwrap();
-        let instance = bench.ncp().instance(NO).await.unwrap().unwrap();
+        fixture.fake.state().add_ncp_instance(instance).unwrap();
+        let instance = fixture.ncp().instance(NO).await.unwrap().unwrap();
         assert_eq!((instance.needs_reboot, instance.config_needs_reboot), (Some(false), Some(true)));
         assert_eq!(instance.reboot_scheduled_at.map(|time| time.to_string()).as_deref(), at, "{word:?}");
         assert_eq!(instance.zone.and_then(|zone| zone.code).as_deref(), Some("KR-2"));
@@ -69,20 +69,20 @@ async fn what_waits_for_a_reboot_is_read() {
 
 #[tokio::test]
 async fn an_instance_that_does_not_exist_is_none() {
-    let bench = with_instance().await;
-    assert_eq!(bench.ncp().instance("1").await.unwrap(), None);
+    let fixture = with_instance().await;
+    assert_eq!(fixture.ncp().instance("1").await.unwrap(), None);
     for status in [400, 500] {
         let service =
             FaultKind::Service { return_code: "5001017".into(), message: None, status: Some(status), xml: false };
-        inject(&bench, Operation::NcpInstancesList, service);
-        assert_eq!(bench.ncp().instance(NO).await.unwrap(), None, "{status}");
+        inject(&fixture, Operation::NcpInstancesList, service);
+        assert_eq!(fixture.ncp().instance(NO).await.unwrap(), None, "{status}");
     }
 }
 
 /// Everything that is not "there is none" must not look like it.
 #[tokio::test]
 async fn a_list_that_cannot_be_trusted_is_no_absence() {
-    let bench = with_instance().await;
+    let fixture = with_instance().await;
     let other = json!({"returnCode": "0", "totalRows": 1, "cloudDBInstanceList": [{"cloudDBInstanceNo": "9"}]});
     let twice = json!([{"cloudDBInstanceNo": NO}, {"cloudDBInstanceNo": NO}]);
     let twice = json!({"returnCode": "0", "totalRows": 2, "cloudDBInstanceList": twice});
@@ -95,24 +95,24 @@ async fn a_list_that_cannot_be_trusted_is_no_absence() {
         FaultKind::Quirks(NcpQuirks { omit_return_code: true, ..NcpQuirks::default() }),
     ] {
         let row = format!("{kind:?}");
-        inject(&bench, Operation::NcpInstancesList, kind);
-        assert_eq!(bench.ncp().instance(NO).await.unwrap_err().kind, ErrorKind::UnexpectedResponse, "{row}");
+        inject(&fixture, Operation::NcpInstancesList, kind);
+        assert_eq!(fixture.ncp().instance(NO).await.unwrap_err().kind, ErrorKind::UnexpectedResponse, "{row}");
     }
 }
 
 #[tokio::test]
 async fn a_list_that_breaks_off_is_an_error() {
-    let bench = with_instance().await;
+    let fixture = with_instance().await;
     let page = json!({"returnCode": "0", "totalRows": 5, "cloudDBInstanceList": [{"cloudDBInstanceNo": "1"}]});
-    inject(&bench, Operation::NcpInstancesList, json_answer(200, &page));
-    let error = bench.ncp().instances().await.unwrap_err();
+    inject(&fixture, Operation::NcpInstancesList, json_answer(200, &page));
+    let error = fixture.ncp().instances().await.unwrap_err();
     assert_eq!((error.kind, error.executed), (ErrorKind::UnexpectedResponse, Executed::No));
     assert!(error.message.contains("broke off after 1 of 5"), "{error}");
 }
 
 #[tokio::test]
 async fn quirks_of_a_good_answer_are_understood() {
-    let bench = with_instance().await;
+    let fixture = with_instance().await;
     let odd = NcpQuirks {
         omit_wrapper: true,
         integer_return_code: true,
@@ -121,27 +121,27 @@ async fn quirks_of_a_good_answer_are_understood() {
         omit_request_id: true,
         ..NcpQuirks::default()
     };
-    inject(&bench, Operation::NcpInstancesList, FaultKind::Quirks(odd));
-    assert_eq!(bench.ncp().instances().await.unwrap().len(), 1);
-    inject(&bench, Operation::NcpInstancesList, FaultKind::Xml);
-    let instance = bench.ncp().instance(NO).await.unwrap().unwrap();
+    inject(&fixture, Operation::NcpInstancesList, FaultKind::Quirks(odd));
+    assert_eq!(fixture.ncp().instances().await.unwrap().len(), 1);
+    inject(&fixture, Operation::NcpInstancesList, FaultKind::Xml);
+    let instance = fixture.ncp().instance(NO).await.unwrap().unwrap();
     assert_eq!((instance.memory_mib, instance.is_ha, instance.port), (Some(4096), Some(true), Some(6379)));
     assert_eq!(instance.servers.len(), 2);
 }
 
 #[tokio::test]
 async fn a_flush_is_sent_once_and_accepted() {
-    let bench = with_instance().await;
-    let reply = bench.ncp().flush(NO).await.unwrap();
+    let fixture = with_instance().await;
+    let reply = fixture.ncp().flush(NO).await.unwrap();
     assert_eq!((reply.http_status, reply.return_code.as_str(), reply.total_rows), (200, "0", Some(1)));
     assert_eq!(reply.return_message.as_deref(), Some("success"));
     assert!(reply.trace_id.is_some());
     assert_eq!(reply.instances[0].status.as_deref(), Some("settingup"));
-    assert_eq!(bench.fake.state().flushes(NO), 1);
-    bench.fake.state().advance(Duration::from_secs(60));
-    let instance = bench.ncp().instance(NO).await.unwrap().unwrap();
+    assert_eq!(fixture.fake.state().flushes(NO), 1);
+    fixture.fake.state().advance(Duration::from_secs(60));
+    let instance = fixture.ncp().instance(NO).await.unwrap().unwrap();
     assert_eq!(instance.status.as_deref(), Some("running"));
-    let requests = bench.fake.state().recent_requests();
+    let requests = fixture.fake.state().recent_requests();
     let flush = requests.iter().find(|request| request.operation == Operation::NcpFlush).unwrap();
     assert_eq!((flush.method.as_str(), flush.target.as_deref()), ("POST", Some(NO)));
     assert!(flush.user_agent.starts_with("managed-redis-operator/"), "{}", flush.user_agent);
@@ -162,11 +162,11 @@ async fn a_flush_is_accepted_in_every_shape() {
         quirks(|quirks| quirks.omit_request_id = true),
         FaultKind::Xml,
     ] {
-        let bench = with_instance().await;
+        let fixture = with_instance().await;
         let row = format!("{kind:?}");
-        inject(&bench, Operation::NcpFlush, kind);
-        assert_eq!(bench.ncp().flush(NO).await.unwrap().return_code, "0", "{row}");
-        assert_eq!(bench.fake.state().flushes(NO), 1, "{row}");
+        inject(&fixture, Operation::NcpFlush, kind);
+        assert_eq!(fixture.ncp().flush(NO).await.unwrap().return_code, "0", "{row}");
+        assert_eq!(fixture.fake.state().flushes(NO), 1, "{row}");
     }
 }
 
@@ -201,76 +201,76 @@ async fn refused_flushes() {
         (service(500, "1300", true), ErrorKind::Unavailable, Executed::Unknown),
         (service(500, "31337", false), ErrorKind::Unavailable, Executed::Unknown),
     ] {
-        let bench = with_instance().await;
+        let fixture = with_instance().await;
         let row = format!("{kind:?}");
-        inject(&bench, Operation::NcpFlush, kind);
-        let error = bench.ncp().flush(NO).await.unwrap_err();
+        inject(&fixture, Operation::NcpFlush, kind);
+        let error = fixture.ncp().flush(NO).await.unwrap_err();
         assert_eq!((error.kind, error.executed), (error_kind, executed), "{row}");
         assert_eq!((error.provider, error.operation), (Provider::Ncp, "flushCloudDBInstance"), "{row}");
         assert!(error.code.is_some() && error.http_status.is_some(), "{row}");
-        assert_eq!(bench.fake.state().requests(Operation::NcpFlush), 1, "{row}");
+        assert_eq!(fixture.fake.state().requests(Operation::NcpFlush), 1, "{row}");
     }
 }
 
 #[tokio::test]
 async fn the_stand_in_refuses_as_the_cloud_does() {
-    let bench = with_instance().await;
-    let error = bench.ncp().flush("404404").await.unwrap_err();
+    let fixture = with_instance().await;
+    let error = fixture.ncp().flush("404404").await.unwrap_err();
     assert_eq!(
         (error.kind, error.executed, error.code.as_deref()),
         (ErrorKind::NotFound, Executed::No, Some("5001017"))
     );
-    bench.ncp().flush(NO).await.unwrap();
-    let error = bench.ncp().flush(NO).await.unwrap_err();
+    fixture.ncp().flush(NO).await.unwrap();
+    let error = fixture.ncp().flush(NO).await.unwrap_err();
     assert_eq!((error.kind, error.executed, error.code.as_deref()), (ErrorKind::Busy, Executed::No, Some("25013")));
-    assert_eq!(bench.fake.state().flushes(NO), 1);
+    assert_eq!(fixture.fake.state().flushes(NO), 1);
 }
 
 #[tokio::test]
 async fn keys_that_are_wrong_or_not_permitted() {
-    let bench = with_instance().await;
+    let fixture = with_instance().await;
     let no_rights = NcpKey { permission_denied: true, ..NcpKey::new("NORIGHTS000000000000", "NORIGHTSSECRET000000") };
     let good = NcpKey::new(fake_cloud::NCP_ACCESS_KEY, fake_cloud::NCP_SECRET_KEY);
-    bench.fake.state().set_ncp_keys(vec![good, no_rights]);
+    fixture.fake.state().set_ncp_keys(vec![good, no_rights]);
     let of = |error: CloudError| (error.kind, error.code.unwrap(), error.executed);
     for (access_key, secret_key, kind, code) in [
         (fake_cloud::NCP_ACCESS_KEY, "WRONGSECRET000000000", ErrorKind::CredentialsRejected, "200"),
         ("UNKNOWNKEY0000000000", fake_cloud::NCP_SECRET_KEY, ErrorKind::CredentialsRejected, "200"),
         ("NORIGHTS000000000000", "NORIGHTSSECRET000000", ErrorKind::PermissionDenied, "210"),
     ] {
-        let client = bench.ncp_with(access_key, secret_key);
+        let client = fixture.ncp_with(access_key, secret_key);
         let expected = (kind, code.to_owned(), Executed::No);
         assert_eq!(of(client.instances().await.unwrap_err()), expected, "{access_key}");
         assert_eq!(of(client.flush(NO).await.unwrap_err()), expected, "{access_key}");
     }
-    assert_eq!(bench.fake.state().flushes(NO), 0);
+    assert_eq!(fixture.fake.state().flushes(NO), 0);
 }
 
 #[tokio::test]
 async fn a_clock_that_is_off_is_named() {
-    let bench = with_instance().await;
+    let fixture = with_instance().await;
     for (skew, fragment) in [(600, "behind the cloud's"), (-600, "ahead of the cloud's")] {
-        bench.fake.state().set_skew(skew);
-        let error = bench.ncp().flush(NO).await.unwrap_err();
+        fixture.fake.state().set_skew(skew);
+        let error = fixture.ncp().flush(NO).await.unwrap_err();
         assert_eq!((error.kind, error.executed), (ErrorKind::CredentialsRejected, Executed::No));
         let text = error.to_string();
         assert!(text.contains("s off") && text.contains(fragment), "{text}");
     }
     // Within the tolerance of the gateway there is nothing to say.
-    bench.fake.state().set_skew(200);
-    bench.ncp().flush(NO).await.unwrap();
+    fixture.fake.state().set_skew(200);
+    fixture.ncp().flush(NO).await.unwrap();
 }
 
 #[tokio::test]
 async fn reads_are_tried_again_but_not_after_a_refusal() {
-    let bench = with_instance().await;
+    let fixture = with_instance().await;
     let refusal = FaultKind::Service { return_code: "25013".into(), message: None, status: Some(500), xml: false };
-    inject(&bench, Operation::NcpInstancesList, refusal);
-    assert_eq!(bench.ncp().instances().await.unwrap_err().kind, ErrorKind::Busy);
-    assert_eq!(bench.attempts.codes("getCloudDBInstanceList"), ["500"]);
+    inject(&fixture, Operation::NcpInstancesList, refusal);
+    assert_eq!(fixture.ncp().instances().await.unwrap_err().kind, ErrorKind::Busy);
+    assert_eq!(fixture.attempts.codes("getCloudDBInstanceList"), ["500"]);
     let failure = FaultKind::Gateway { status: 503, error_code: "500".into(), message: None, xml: false };
-    bench.fake.state().clear_faults();
-    bench.fake.state().inject(Fault::new(Operation::NcpInstancesList, failure).times(2)).unwrap();
-    assert_eq!(bench.ncp().instances().await.unwrap().len(), 1);
-    assert_eq!(bench.attempts.codes("getCloudDBInstanceList"), ["500", "503", "503", "200"]);
+    fixture.fake.state().clear_faults();
+    fixture.fake.state().inject(Fault::new(Operation::NcpInstancesList, failure).times(2)).unwrap();
+    assert_eq!(fixture.ncp().instances().await.unwrap().len(), 1);
+    assert_eq!(fixture.attempts.codes("getCloudDBInstanceList"), ["500", "503", "503", "200"]);
 }

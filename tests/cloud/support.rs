@@ -47,13 +47,13 @@ impl Attempts {
 }
 
 /// A running stand-in and clients that know its credentials.
-pub(crate) struct Bench {
+pub(crate) struct Fixture {
     pub(crate) fake: FakeCloud,
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) core: HttpCore,
 }
 
-impl Bench {
+impl Fixture {
     pub(crate) async fn start() -> Self {
         Self::with(Seed::default(), |_| {}).await
     }

@@ -3,10 +3,10 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{BOUND, Env, Operator};
+use crate::support::{BOUND, Env, TestOperator};
 
 /// Opens a connection and sends the beginning of a request.
-async fn half_open(operator: &Operator) -> TcpStream {
+async fn half_open(operator: &TestOperator) -> TcpStream {
     let mut stream = TcpStream::connect(operator.admin().await).await.unwrap();
     // The operator may have closed it already.
     let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost:").await;

@@ -6,7 +6,7 @@ use managed_redis_operator::api::parameter_sync::{ClusterSync, SyncPhase};
 use managed_redis_operator::api::{RedisClusterRef, RedisParameterSync};
 use serde_json::{Value, json};
 
-use crate::harness::{BOUND, Env, condition, kakao, parameter_sync};
+use crate::support::{BOUND, Env, condition, kakao, parameter_sync};
 use crate::syncing::{APPLIED, attempt, by_ref, entry, failing, quick};
 
 const APPLY: Operation = Operation::KakaoParameterGroupApply;

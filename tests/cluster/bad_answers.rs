@@ -6,7 +6,7 @@ use futures::future::join_all;
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::json;
 
-use crate::harness::{Env, condition, kakao, status};
+use crate::support::{Env, condition, kakao, status};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 

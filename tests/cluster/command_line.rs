@@ -10,7 +10,7 @@ use kube::api::PostParams;
 use managed_redis_operator::api::{RedisClusterRef, crds};
 use serde_json::Value;
 
-use crate::harness::{BOUND, Env, command};
+use crate::support::{BOUND, Env, command};
 
 async fn run(args: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = tokio::process::Command::from(command());
@@ -42,7 +42,7 @@ async fn discover_lists_what_a_credential_can_see() {
     env.clouds().add_kakao_cluster(KakaoCluster::cluster_mode("cluster-1", "Web_Sessions")).unwrap();
     env.clouds().add_kakao_cluster(KakaoCluster::instance_set("set-2", "carts")).unwrap();
     env.clouds().add_ncp_instance(NcpInstance::highly_available("882791", "tokens")).unwrap();
-    let url = env.fake.url();
+    let url = env.clouds_url();
     let kakao = [
         ("KAKAOCLOUD_APPLICATION_CREDENTIAL_ID", KAKAO_CREDENTIAL_ID),
         ("KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET", KAKAO_CREDENTIAL_SECRET),
@@ -85,7 +85,7 @@ async fn discover_lists_what_a_credential_can_see() {
 #[tokio::test]
 async fn discover_says_in_a_sentence_why_it_cannot() {
     let env = Env::without_operator("no-discover").await;
-    let url = env.fake.url();
+    let url = env.clouds_url();
     let ncp = |secret: &'static str| {
         vec![("NCLOUD_ACCESS_KEY", NCP_ACCESS_KEY), ("NCLOUD_SECRET_KEY", secret), ("MRO_NCP_ENDPOINT", url.as_str())]
     };
@@ -108,7 +108,7 @@ async fn discover_says_in_a_sentence_why_it_cannot() {
 #[tokio::test]
 async fn label_selectors_are_judged_as_the_api_server_does() {
     let mut different = Vec::new();
-    let api = kube::Api::<RedisClusterRef>::all(crate::harness::server().await.client().unwrap());
+    let api = kube::Api::<RedisClusterRef>::all(crate::support::server().await.client().unwrap());
     for selector in [
         "team=shop",
         "team==shop",
@@ -192,7 +192,7 @@ async fn label_selectors_are_judged_as_the_api_server_does() {
 async fn a_command_line_that_cannot_be_used_is_refused_with_a_sentence() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap().to_string();
-    let kubeconfig = crate::harness::server().await.kubeconfig_path().to_str().unwrap().to_owned();
+    let kubeconfig = crate::support::server().await.kubeconfig_path().to_str().unwrap().to_owned();
     let cases: Vec<(Vec<&str>, &str, &str)> = vec![
         (
             vec!["--kakao-endpoint", "ftp://a.example"],

@@ -11,7 +11,7 @@ use managed_redis_operator::api::RedisClusterRef;
 use managed_redis_operator::controllers::cluster_ref::config_map::object::STALE_SINCE;
 use serde_json::{Value, json};
 
-use crate::harness::{BOUND, Env, condition, kakao, ncp};
+use crate::support::{BOUND, Env, condition, kakao, ncp};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 

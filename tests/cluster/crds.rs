@@ -7,7 +7,7 @@ use managed_redis_operator::api::{RedisClusterRef, RedisFlushRequest, RedisParam
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{Env, kakao, server};
+use crate::support::{Env, kakao, server};
 
 const CLUSTER_REF: &str = "RedisClusterRef";
 const PARAMETER_SYNC: &str = "RedisParameterSync";

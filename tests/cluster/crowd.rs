@@ -6,7 +6,7 @@ use managed_redis_operator::api::parameter_sync::SyncPhase;
 use managed_redis_operator::api::{RedisClusterRef, RedisParameterSync};
 use serde_json::json;
 
-use crate::harness::{BOUND, Env, condition, kakao, parameter_sync};
+use crate::support::{BOUND, Env, condition, kakao, parameter_sync};
 use crate::syncing::{APPLIED, entry, failing, quick};
 
 /// As many as a status does not show.

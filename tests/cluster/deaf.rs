@@ -5,9 +5,9 @@ use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use managed_redis_operator::api::{RedisClusterRef, RedisParameterSync, crds};
 use serde_json::json;
-use testbed::{Access, ApiServer, Namespace, Options};
+use testbed::{Access, ApiServer, Options, TestNamespace};
 
-use crate::harness::{BOUND, Env, Operator, condition, kakao, parameter_sync, server};
+use crate::support::{BOUND, Env, TestOperator, condition, kakao, parameter_sync, server};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 
@@ -22,7 +22,7 @@ fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> PolicyRule {
 }
 
 /// Lets a service account do in a namespace what the operator does, but for what `verbs` leaves out of its own kinds.
-async fn grant(namespace: &Namespace, account: &Namespace, verbs: &[&str]) {
+async fn grant(namespace: &TestNamespace, account: &TestNamespace, verbs: &[&str]) {
     let metadata = ObjectMeta { name: Some("operator".to_owned()), ..ObjectMeta::default() };
     let kinds = ["redisclusterrefs", "redisparametersyncs", "redisflushrequests"];
     let statuses = ["redisclusterrefs/status", "redisparametersyncs/status", "redisflushrequests/status"];
@@ -57,7 +57,7 @@ async fn account(env: &Env) -> Access {
 }
 
 /// Waits until a page of the admin server is as wanted; each look is a request of its own.
-async fn until_page(operator: &Operator, path: &str, wanted: impl Fn(&(u16, String)) -> bool) -> (u16, String) {
+async fn until_page(operator: &TestOperator, path: &str, wanted: impl Fn(&(u16, String)) -> bool) -> (u16, String) {
     let looking = async {
         loop {
             let page = operator.page(path).await;
@@ -73,7 +73,7 @@ async fn until_page(operator: &Operator, path: &str, wanted: impl Fn(&(u16, Stri
 }
 
 /// One line for the kind, without what only Rust can read.
-fn told_well(operator: &Operator, kind: &str, verb: &str) {
+fn told_well(operator: &TestOperator, kind: &str, verb: &str) {
     let log = operator.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("WARN") && line.contains(kind)).collect();
     assert_eq!(lines.len(), 1, "{log}");

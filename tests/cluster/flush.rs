@@ -8,7 +8,7 @@ use managed_redis_operator::api::flush_request::FlushPhase;
 use managed_redis_operator::api::{RedisClusterRef, RedisFlushRequest, RedisFlushRequestStatus};
 use serde_json::{Value, json};
 
-use crate::harness::{BOUND, Env, kakao, ncp, until};
+use crate::support::{BOUND, Env, kakao, ncp, until};
 
 pub const NUMBER: &str = "771001";
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testbed::{ApiServer, Options};
 
 use crate::flush::{NUMBER, add_instance, claims, request, status, verdict, with_instance};
-use crate::harness::{BOUND, Env, ncp, until};
+use crate::support::{BOUND, Env, ncp, until};
 
 /// Requests at the site that hangs.
 const HANGING: usize = 40;

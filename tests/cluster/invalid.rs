@@ -8,7 +8,7 @@ use managed_redis_operator::api::{RedisClusterRef, RedisFlushRequest, RedisParam
 use serde_json::{Value, json};
 use testbed::{ApiServer, Options};
 
-use crate::harness::{Env, condition, kakao, until};
+use crate::support::{Env, condition, kakao, until};
 
 /// The CRDs with a spec that takes anything.
 fn lax() -> Vec<CustomResourceDefinition> {

@@ -11,7 +11,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::json;
 
-use crate::harness::{BOUND, Env, Link, Operator, kakao, server};
+use crate::support::{BOUND, Env, RoutedNetwork, TestOperator, kakao, server};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 const LEASE: &str = "managed-redis-operator";
@@ -27,7 +27,7 @@ fn time_of(line: &str) -> Timestamp {
 }
 
 /// Asserts that one replica ended, and knew that it does not lead, before or just after the other began to.
-async fn ended_before(mut deposed: Operator, successor: &Operator) {
+async fn ended_before(mut deposed: TestOperator, successor: &TestOperator) {
     let began = time_of(&successor.logged("leading").await);
     let status = deposed.ended(BOUND).await;
     assert_eq!(status.code(), Some(1), "{}", deposed.tail());
@@ -78,7 +78,7 @@ async fn a_leader_whose_connections_went_silent_renews_by_another() {
         // More than the time after which an unrenewed lease ends its holder.
         renewed.is_some_and(|time| time.0.duration_since(silent_since) > SignedDuration::from_secs(10))
     };
-    crate::harness::until(env.api::<Lease>(), LEASE, "renewed", Some(&leader), is_renewed).await;
+    crate::support::until(env.api::<Lease>(), LEASE, "renewed", Some(&leader), is_renewed).await;
     assert!(!leader.log().contains("leadership ends"), "{}", leader.tail());
 }
 
@@ -89,10 +89,10 @@ async fn a_leader_that_was_paused_ends_when_it_goes_on() {
     leader.ready().await;
     let standby = env.spawn(&["--leader-election"]);
     standby.logged("waiting to lead").await;
-    leader.signal("STOP");
+    leader.pause();
     standby.logged("leading").await;
     let holder = env.api::<Lease>().get(LEASE).await.unwrap().spec.unwrap().holder_identity;
-    leader.signal("CONT");
+    leader.resume();
     let status = leader.ended(BOUND).await;
     assert_eq!(status.code(), Some(1), "{}", leader.tail());
     assert!(leader.log().contains("leadership was lost"), "{}", leader.tail());
@@ -176,7 +176,7 @@ async fn without_the_right_to_the_lease_it_ends_and_says_so() {
 #[ignore = "needs root, ip and iptables"]
 async fn a_change_is_seen_although_packets_vanish() {
     let env = Env::without_operator("vanish").await;
-    let link = Link::create();
+    let link = RoutedNetwork::create();
     let proxy = env.proxy_at(link.host()).await;
     let operator = env.spawn_behind(&proxy, Some(&link), &["--leader-election"]);
     operator.ready().await;

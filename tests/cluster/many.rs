@@ -8,7 +8,7 @@ use kube::api::ListParams;
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::{Value, json};
 
-use crate::harness::{BOUND, Env, kakao, ncp};
+use crate::support::{BOUND, Env, kakao, ncp};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 const MANY: usize = 30;

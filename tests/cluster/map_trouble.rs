@@ -16,7 +16,7 @@ use managed_redis_operator::controllers::cluster_ref::config_map::state::{Config
 use serde_json::{Value, json};
 use testbed::{ApiServer, Options};
 
-use crate::harness::{BOUND, Env, condition, kakao, status};
+use crate::support::{BOUND, Env, condition, kakao, status};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 const FAILED: (&str, &str, &str) = ("Ready", "False", "ConfigMapFailed");

@@ -4,7 +4,7 @@ use fake_cloud::{Fault, FaultKind, KakaoCluster, NcpInstance, Operation};
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::{Map, Value, json};
 
-use crate::harness::{Env, condition, kakao, kakao_by_name, ncp, status};
+use crate::support::{Env, condition, kakao, kakao_by_name, ncp, status};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 

@@ -7,7 +7,7 @@ use kube::api::ListParams;
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::{Value, json};
 
-use crate::harness::{Env, condition, kakao, ncp, status};
+use crate::support::{Env, condition, kakao, ncp, status};
 
 /// A line of the log, an escape sequence, an override of the writing direction, a zero-width blank, a NUL.
 const FORGED: &str = "x\n2026-01-01T00:00:00Z  WARN forged\u{1b}[31m\u{202e}\u{200b}\u{0}y";

@@ -10,7 +10,7 @@ use serde_json::json;
 use testbed::{ApiServer, Options};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{BOUND, Env, Operator, condition, kakao, parameter_sync, server, status};
+use crate::support::{BOUND, Env, TestOperator, condition, kakao, parameter_sync, server, status};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 /// From SIGTERM to the end, at most.
@@ -22,7 +22,7 @@ async fn with_set(prefix: &str, flags: &[&str]) -> Env {
     env
 }
 
-async fn ends_well(operator: &mut Operator) {
+async fn ends_well(operator: &mut TestOperator) {
     operator.terminate();
     let status = operator.ended(END).await;
     assert_eq!(status.code(), Some(0), "{}", operator.tail());
@@ -204,7 +204,7 @@ async fn several_namespaces_are_watched_and_others_are_not() {
             reference.status.as_ref().is_some_and(|status| status.state.as_deref() == Some(word))
         }
     };
-    let in_second = |word| crate::harness::until(second.api(), "carts", word, Some(env.operator()), state(word));
+    let in_second = |word| crate::support::until(second.api(), "carts", word, Some(env.operator()), state(word));
     in_second("Running").await;
     // News reach the controller of the right namespace.
     env.clouds().update_kakao_cluster("set-2", |cluster| cluster.status = "Modifying".into()).unwrap();

@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams};
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::json;
 
-use crate::harness::{BOUND, Env, condition, kakao, kakao_by_name, ncp, status};
+use crate::support::{BOUND, Env, condition, kakao, kakao_by_name, ncp, status};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 
@@ -84,7 +84,7 @@ async fn references_with_one_credential_share_one_list_and_one_token() {
     env.create::<RedisClusterRef>(kakao("one", "set-1")).await;
     env.until_condition::<RedisClusterRef>("one", READY).await;
     // Another Secret with the same credential is the same connection.
-    env.secret("copy", crate::harness::kakao_secret()).await;
+    env.secret("copy", crate::support::kakao_secret()).await;
     let mut other = kakao_by_name("other", "carts");
     other["spec"]["kakaoCloud"]["credentialsSecretRef"]["name"] = json!("copy");
     env.create::<RedisClusterRef>(other).await;

@@ -1,13 +1,13 @@
 //! RedisClusterRef: what its status shows.
 
 use fake_cloud::{
-    BackupSchedule, CreatedAtStyle, Fault, FaultKind, IdRef, KakaoCluster, NcpBehaviour, NcpInstance, Operation,
-    SubnetAssignment,
+    CreatedAtStyle, Fault, FaultKind, KakaoBackupSchedule, KakaoCluster, KakaoIdRef, KakaoSubnetAssignment,
+    NcpBehaviour, NcpInstance, Operation,
 };
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::{Value, json};
 
-use crate::harness::{Env, condition, kakao, kakao_by_name, ncp, status};
+use crate::support::{Env, condition, kakao, kakao_by_name, ncp, status};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 
@@ -34,19 +34,19 @@ fn running(word: &str) -> Value {
 
 /// A cluster that has everything KakaoCloud can say of one.
 fn rich_cluster() -> KakaoCluster {
-    let shard = |primary: &str, replica: &str| SubnetAssignment {
-        primary: IdRef::new(primary),
-        replicas: vec![IdRef::new(replica)],
+    let shard = |primary: &str, replica: &str| KakaoSubnetAssignment {
+        primary: KakaoIdRef::new(primary),
+        replicas: vec![KakaoIdRef::new(replica)],
     };
     KakaoCluster {
         description: "sessions of the web shop".into(),
         version: "6.2.14".into(),
         port: 6380,
         user_name: "app".into(),
-        subnets: vec![IdRef::new("net-a"), IdRef::new("net-b")],
+        subnets: vec![KakaoIdRef::new("net-a"), KakaoIdRef::new("net-b")],
         subnet_assignments: vec![shard("net-a", "net-b"), shard("net-b", "net-a"), shard("net-a", "net-a")],
-        security_groups: vec![IdRef::new("sg-1"), IdRef::new("sg-2")],
-        backup_schedule: Some(BackupSchedule { cron: "0 4 * * *".into(), retention_limit: 7 }),
+        security_groups: vec![KakaoIdRef::new("sg-1"), KakaoIdRef::new("sg-2")],
+        backup_schedule: Some(KakaoBackupSchedule { cron: "0 4 * * *".into(), retention_limit: 7 }),
         created_at: Some("2026-03-04T05:06:07Z".parse().unwrap()),
         parameter_group_id: Some("group-7".into()),
         parameter_group_name: Some("tuned".into()),
@@ -214,7 +214,7 @@ async fn without_versions_and_flavors_those_fields_are_absent() {
     let asked = |clouds: &fake_cloud::StateHandle| {
         [Operation::KakaoVersions, Operation::KakaoFlavors].into_iter().all(|operation| clouds.requests(operation) > 0)
     };
-    assert!(env.clouds().wait_until(crate::harness::BOUND, asked).await, "the catalog is asked for");
+    assert!(env.clouds().wait_until(crate::support::BOUND, asked).await, "the catalog is asked for");
     let shown = timeless(&env.read_again("carts").await);
     assert_eq!(shown.get("engine"), None);
     let flavor = json!({ "id": "0d9f4a62-71c8-4e35-b2aa-6f3e8c5d1002", "vcpus": 4, "memoryMiB": 8192 });

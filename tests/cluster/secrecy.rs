@@ -9,7 +9,7 @@ use kube::api::ListParams;
 use managed_redis_operator::api::{RedisClusterRef, RedisParameterSync};
 use serde_json::json;
 
-use crate::harness::{Env, condition, kakao, kakao_secret, ncp, ncp_secret, parameter_sync};
+use crate::support::{Env, condition, kakao, kakao_secret, ncp, ncp_secret, parameter_sync};
 
 const WRONG_KAKAO: &str = "outdated-kakaocloud-secret-0123456789";
 const WRONG_NCP: &str = "OUTDATEDNCPSECRET00000000000000000000000";

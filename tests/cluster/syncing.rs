@@ -7,7 +7,7 @@ use managed_redis_operator::api::parameter_sync::{ClusterSync, SyncPhase};
 use managed_redis_operator::api::{RedisClusterRef, RedisParameterSync};
 use serde_json::{Value, json};
 
-use crate::harness::{BOUND, Env, condition, kakao, ncp, parameter_sync};
+use crate::support::{BOUND, Env, condition, kakao, ncp, parameter_sync};
 
 /// Longer than the stand-in takes to apply a parameter group.
 pub const APPLIED: Duration = Duration::from_secs(10);

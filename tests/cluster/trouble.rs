@@ -6,7 +6,7 @@ use fake_cloud::{KAKAO_CREDENTIAL_ID, KAKAO_CREDENTIAL_SECRET, KakaoCluster, NCP
 use managed_redis_operator::api::RedisClusterRef;
 use serde_json::json;
 
-use crate::harness::{Env, condition, kakao, kakao_by_name, kakao_secret, ncp, ncp_secret, status};
+use crate::support::{Env, condition, kakao, kakao_by_name, kakao_secret, ncp, ncp_secret, status};
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 

@@ -1,30 +1,24 @@
 //! Development tasks: `cargo xtask generate`, `chart`, `image`, `demo`, `gitops`, `workflows`, `faults`, `bench`, `e2e`,
 //! `release` and `ci`.
 
-mod bench;
-mod buildah;
 mod chart;
 mod ci;
 mod demo;
-mod e2e;
-mod faults;
 mod generate;
-mod gitops;
 mod image;
-mod output;
+mod member;
 mod release;
 mod workflows;
 
-use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use harness::terminal::exit_code;
 
 /// Development tasks.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about)]
-struct Cli {
+struct Arguments {
     #[command(subcommand)]
     task: Task,
 }
@@ -38,11 +32,14 @@ enum Task {
     /// Show the operator at work, on a real API server and a fake cloud
     Demo(demo::Arguments),
     /// Prove with a killed, paused and cut-off operator that a flush is sent at most once
-    Faults(faults::Arguments),
+    #[command(disable_help_flag = true)]
+    Faults(member::Arguments),
     /// Measure the operator with many references
-    Bench(bench::Arguments),
+    #[command(disable_help_flag = true)]
+    Bench(member::Arguments),
     /// Check what kstatus and Argo CD make of live objects in every state against docs/gitops.md
-    Gitops(gitops::Arguments),
+    #[command(disable_help_flag = true)]
+    Gitops(member::Arguments),
     /// Check the GitHub workflow files with actionlint
     Workflows,
     /// Build the operator's image
@@ -50,38 +47,27 @@ enum Task {
     /// Publish what a tag becomes, or rehearse it on this machine
     Release(release::Arguments),
     /// Install, kill, upgrade, drain and uninstall the operator on real nodes
-    E2e(e2e::Arguments),
+    #[command(disable_help_flag = true)]
+    E2e(member::Arguments),
     /// Run everything that continuous integration runs
     Ci,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().task {
-        Task::Generate(arguments) => generate::main(&arguments).map_err(|error| error.to_string()),
-        Task::Chart(arguments) => chart::main(&arguments).map_err(|error| error.to_string()),
-        Task::Demo(arguments) => demo::main(&arguments).map_err(|error| error.to_string()),
-        Task::Faults(arguments) => faults::main(&arguments).map_err(|error| error.to_string()),
-        Task::Bench(arguments) => bench::main(&arguments).map_err(|error| error.to_string()),
-        Task::Gitops(arguments) => gitops::main(&arguments).map_err(|error| error.to_string()),
-        Task::Workflows => workflows::main().map_err(|error| error.to_string()),
-        Task::Image(arguments) => image::main(&arguments).map_err(|error| error.to_string()),
-        Task::Release(arguments) => release::main(&arguments).map_err(|error| error.to_string()),
-        Task::E2e(arguments) => e2e::main(&arguments).map_err(|error| error.to_string()),
-        Task::Ci => ci::main().map_err(|error| error.to_string()),
+    let outcome = match Arguments::parse().task {
+        Task::Generate(arguments) => generate::main(&arguments),
+        Task::Chart(arguments) => chart::main(&arguments),
+        Task::Demo(arguments) => demo::main(&arguments),
+        Task::Faults(arguments) => member::run("verify", Some("faults"), &arguments),
+        Task::Bench(arguments) => member::run("bench", None, &arguments),
+        Task::Gitops(arguments) => member::run("verify", Some("gitops"), &arguments),
+        Task::Workflows => workflows::main(),
+        Task::Image(arguments) => image::main(&arguments),
+        Task::Release(arguments) => release::main(&arguments),
+        Task::E2e(arguments) => member::run("verify", Some("e2e"), &arguments),
+        Task::Ci => ci::main(),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
-            let _ = writeln!(std::io::stderr(), "xtask: {sentence}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// The repository's root, the folder above this package's.
-fn root() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package)
+    exit_code(&outcome)
 }
 
 #[cfg(test)]
@@ -90,6 +76,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        super::Cli::command().debug_assert();
+        super::Arguments::command().debug_assert();
     }
 }

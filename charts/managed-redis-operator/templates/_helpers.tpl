@@ -1,4 +1,4 @@
-{{/* The name of all objects: the release's alone if it says what this is. */}}
+{{/* The name of all objects: only the release's name if that contains the chart's. */}}
 {{- define "managed-redis-operator.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
@@ -9,7 +9,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What the Deployment, the Service and the others select pods by. */}}
+{{/* The labels by which the Deployment, the Service and other objects select pods. */}}
 {{- define "managed-redis-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -40,7 +40,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- regexFind "[0-9]+$" (.Values.config.adminAddr | default "0.0.0.0:8080") -}}
 {{- end -}}
 
-{{/* The arguments of the container. A number is written as it was given: helm reads all numbers as floats. */}}
+{{/* The arguments of the container. Numbers are converted to look as they were given: Helm reads all numbers as floats. */}}
 {{- define "managed-redis-operator.args" -}}
 - run
 - --operator-namespace={{ .Release.Namespace }}
@@ -104,7 +104,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* Values that the schema cannot hold against each other. */}}
+{{/* Checks of values against each other, which the schema cannot do. */}}
 {{- define "managed-redis-operator.check" -}}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection.enabled) -}}
 {{- fail "replicas is more than 1, but leaderElection.enabled is false: pods would work against each other" -}}

@@ -15,14 +15,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::exchange::Reply;
+use crate::delivery::whole;
+use crate::error::StartError;
+use crate::exchange::CloudReply;
 use crate::faults::{Fault, FaultError};
 use crate::handle::StateHandle;
-use crate::model::{Flavor, KakaoCluster, NcpInstance};
+use crate::model::{KakaoCluster, KakaoFlavor, NcpInstance};
 use crate::seed::{KakaoCredential, NcpKey};
-use crate::server::StartError;
 use crate::state::StateError;
-use crate::verdict::whole;
 
 /// Ten years: farther than that no test needs to go.
 const MOST_SECONDS: i64 = 10 * 366 * 24 * 60 * 60;
@@ -45,37 +45,39 @@ pub(crate) fn router(handle: StateHandle) -> Router {
         .route("/clock", get(clock).post(set_clock))
         .route("/reset", post(reset))
         .route("/healthz", get(async || "ok\n"))
-        .fallback(|uri: Uri| async move { Refusal::new(StatusCode::NOT_FOUND, format!("there is no {}", uri.path())) })
+        .fallback(
+            |uri: Uri| async move { AdminError::new(StatusCode::NOT_FOUND, format!("there is no {}", uri.path())) },
+        )
         .method_not_allowed_fallback(async || {
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed here")
+            AdminError::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed here")
         })
         .with_state(handle)
 }
 
-/// A refusal: a status and a sentence.
+/// A refusal: a status and a message.
 #[derive(Debug)]
-struct Refusal {
+struct AdminError {
     status: StatusCode,
-    sentence: String,
+    message: String,
 }
 
-impl Refusal {
-    fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
-        Self { status, sentence: sentence.into() }
+impl AdminError {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
     }
 
-    fn bad_request(sentence: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, sentence)
+    fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
-        answer(self.status, &json!({"error": self.sentence}))
+        answer(self.status, &json!({"error": self.message}))
     }
 }
 
-impl From<StateError> for Refusal {
+impl From<StateError> for AdminError {
     fn from(error: StateError) -> Self {
         let status = match error {
             StateError::AlreadyExists { .. } => StatusCode::CONFLICT,
@@ -86,34 +88,34 @@ impl From<StateError> for Refusal {
     }
 }
 
-impl From<FaultError> for Refusal {
+impl From<FaultError> for AdminError {
     fn from(error: FaultError) -> Self {
         Self::bad_request(error.to_string())
     }
 }
 
-impl From<StartError> for Refusal {
+impl From<StartError> for AdminError {
     fn from(error: StartError) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 }
 
-type Answer = Result<Response, Refusal>;
+type AdminAnswer = Result<Response, AdminError>;
 
 fn answer(status: StatusCode, body: &impl Serialize) -> Response {
-    whole(Reply::json(status, body))
+    whole(CloudReply::json(status, body))
 }
 
-fn ok(body: &impl Serialize) -> Answer {
+fn ok(body: &impl Serialize) -> AdminAnswer {
     Ok(answer(StatusCode::OK, body))
 }
 
 /// Reads a body of JSON, whatever its content type.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| Refusal::bad_request(format!("the body cannot be read: {error}")))
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, AdminError> {
+    serde_json::from_slice(body).map_err(|error| AdminError::bad_request(format!("the body cannot be read: {error}")))
 }
 
-async fn tokens(State(handle): State<StateHandle>) -> Answer {
+async fn tokens(State(handle): State<StateHandle>) -> AdminAnswer {
     ok(&json!({"valid": handle.valid_kakao_tokens()}))
 }
 
@@ -124,16 +126,16 @@ struct NewToken {
     expires_in_seconds: Option<u32>,
 }
 
-async fn add_token(State(handle): State<StateHandle>, body: Bytes) -> Answer {
+async fn add_token(State(handle): State<StateHandle>, body: Bytes) -> AdminAnswer {
     let NewToken { token, expires_in_seconds } = read(&body)?;
     if token.is_empty() {
-        return Err(Refusal::bad_request("the token must not be empty"));
+        return Err(AdminError::bad_request("the token must not be empty"));
     }
     handle.add_kakao_token(token, expires_in_seconds);
     Ok(answer(StatusCode::CREATED, &json!({"valid": handle.valid_kakao_tokens()})))
 }
 
-async fn revoke_tokens(State(handle): State<StateHandle>) -> Answer {
+async fn revoke_tokens(State(handle): State<StateHandle>) -> AdminAnswer {
     ok(&json!({"revoked": handle.revoke_kakao_tokens()}))
 }
 
@@ -143,43 +145,43 @@ struct Lifetime {
     seconds: u32,
 }
 
-async fn set_token_lifetime(State(handle): State<StateHandle>, body: Bytes) -> Answer {
+async fn set_token_lifetime(State(handle): State<StateHandle>, body: Bytes) -> AdminAnswer {
     let Lifetime { seconds } = read(&body)?;
     handle.set_kakao_token_lifetime(seconds);
     ok(&json!({"seconds": seconds}))
 }
 
-async fn set_credentials(State(handle): State<StateHandle>, body: Bytes) -> Answer {
+async fn set_credentials(State(handle): State<StateHandle>, body: Bytes) -> AdminAnswer {
     let credentials: Vec<KakaoCredential> = read(&body)?;
     let known = credentials.len();
     handle.set_kakao_credentials(credentials);
     ok(&json!({"known": known}))
 }
 
-async fn set_versions(State(handle): State<StateHandle>, body: Bytes) -> Answer {
+async fn set_versions(State(handle): State<StateHandle>, body: Bytes) -> AdminAnswer {
     let versions: Vec<String> = read(&body)?;
     handle.set_kakao_versions(versions.iter().cloned());
     ok(&versions)
 }
 
-async fn set_flavors(State(handle): State<StateHandle>, body: Bytes) -> Answer {
-    let flavors: Vec<Flavor> = read(&body)?;
+async fn set_flavors(State(handle): State<StateHandle>, body: Bytes) -> AdminAnswer {
+    let flavors: Vec<KakaoFlavor> = read(&body)?;
     handle.set_kakao_flavors(flavors.clone());
     ok(&flavors)
 }
 
-async fn set_keys(State(handle): State<StateHandle>, body: Bytes) -> Answer {
+async fn set_keys(State(handle): State<StateHandle>, body: Bytes) -> AdminAnswer {
     let keys: Vec<NcpKey> = read(&body)?;
     let known = keys.len();
     handle.set_ncp_keys(keys);
     ok(&json!({"known": known}))
 }
 
-async fn faults(State(handle): State<StateHandle>) -> Answer {
+async fn faults(State(handle): State<StateHandle>) -> AdminAnswer {
     ok(&json!({"faults": handle.faults()}))
 }
 
-async fn add_fault(State(handle): State<StateHandle>, body: Bytes) -> Answer {
+async fn add_fault(State(handle): State<StateHandle>, body: Bytes) -> AdminAnswer {
     let id = handle.inject(read::<Fault>(&body)?)?;
     Ok(answer(StatusCode::CREATED, &json!({"id": id})))
 }
@@ -189,32 +191,32 @@ async fn clear_faults(State(handle): State<StateHandle>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn remove_fault(State(handle): State<StateHandle>, Path(id): Path<String>) -> Result<StatusCode, Refusal> {
+async fn remove_fault(State(handle): State<StateHandle>, Path(id): Path<String>) -> Result<StatusCode, AdminError> {
     match id.parse().is_ok_and(|id| handle.remove_fault(id)) {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no fault {id}"))),
+        false => Err(AdminError::new(StatusCode::NOT_FOUND, format!("there is no fault {id}"))),
     }
 }
 
-async fn requests(State(handle): State<StateHandle>, Query(mut query): Query<BTreeMap<String, String>>) -> Answer {
+async fn requests(State(handle): State<StateHandle>, Query(mut query): Query<BTreeMap<String, String>>) -> AdminAnswer {
     let last = match query.remove("last").map(|text| text.parse::<usize>()) {
         None => 100,
         Some(Ok(last)) => last,
-        Some(Err(_)) => return Err(Refusal::bad_request("last must be a number of requests")),
+        Some(Err(_)) => return Err(AdminError::bad_request("last must be a number of requests")),
     };
     if let Some(name) = query.keys().next() {
-        return Err(Refusal::bad_request(format!("the query parameter {name} is not known; there is last")));
+        return Err(AdminError::bad_request(format!("the query parameter {name} is not known; there is last")));
     }
     let recent = handle.recent_requests();
     let shown = &recent[recent.len().saturating_sub(last)..];
     ok(&json!({"operations": handle.request_counts(), "recent": shown}))
 }
 
-async fn effects(State(handle): State<StateHandle>) -> Answer {
+async fn effects(State(handle): State<StateHandle>) -> AdminAnswer {
     ok(&json!({"flushes": handle.all_flushes(), "applies": handle.all_applies()}))
 }
 
-async fn clock(State(handle): State<StateHandle>) -> Answer {
+async fn clock(State(handle): State<StateHandle>) -> AdminAnswer {
     ok(&clock_body(&handle))
 }
 
@@ -233,12 +235,12 @@ struct ClockChange {
     skew_seconds: Option<i64>,
 }
 
-async fn set_clock(State(handle): State<StateHandle>, body: Bytes) -> Answer {
+async fn set_clock(State(handle): State<StateHandle>, body: Bytes) -> AdminAnswer {
     let ClockChange { advance_seconds, skew_seconds } = read(&body)?;
     let advance = advance_seconds.unwrap_or_default();
     let advanced = handle.clock().advanced_seconds.saturating_add(advance.into());
     if advanced > MOST_SECONDS || skew_seconds.is_some_and(|skew| skew.unsigned_abs() > MOST_SECONDS.unsigned_abs()) {
-        return Err(Refusal::bad_request("the clock can be moved by no more than ten years"));
+        return Err(AdminError::bad_request("the clock can be moved by no more than ten years"));
     }
     handle.advance(Duration::from_secs(advance.into()));
     if let Some(skew) = skew_seconds {
@@ -247,7 +249,7 @@ async fn set_clock(State(handle): State<StateHandle>, body: Bytes) -> Answer {
     ok(&clock_body(&handle))
 }
 
-async fn reset(State(handle): State<StateHandle>) -> Result<StatusCode, Refusal> {
+async fn reset(State(handle): State<StateHandle>) -> Result<StatusCode, AdminError> {
     handle.reset()?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Refusal, answer, ok, read};
+use super::{AdminAnswer, AdminError, answer, ok, read};
 use crate::handle::StateHandle;
 use crate::model::{KakaoCluster, NcpInstance};
 use crate::state::StateError;
@@ -88,30 +88,30 @@ pub(super) fn routes<T: Resource>(path: &str) -> Router<StateHandle> {
         .route(&format!("{path}/{{id}}"), get(one::<T>).put(put::<T>).patch(patch::<T>).delete(remove::<T>))
 }
 
-fn not_found<T: Resource>(id: &str) -> Refusal {
+fn not_found<T: Resource>(id: &str) -> AdminError {
     StateError::NotFound { kind: T::KIND, id: id.to_owned() }.into()
 }
 
-async fn list<T: Resource>(State(handle): State<StateHandle>) -> Answer {
+async fn list<T: Resource>(State(handle): State<StateHandle>) -> AdminAnswer {
     let mut body = Map::new();
     body.insert(T::LIST.into(), json!(T::list(&handle)));
     ok(&body)
 }
 
-async fn one<T: Resource>(State(handle): State<StateHandle>, Path(id): Path<String>) -> Answer {
+async fn one<T: Resource>(State(handle): State<StateHandle>, Path(id): Path<String>) -> AdminAnswer {
     ok(&T::get(&handle, &id).ok_or_else(|| not_found::<T>(&id))?)
 }
 
-async fn add<T: Resource>(State(handle): State<StateHandle>, body: Bytes) -> Answer {
+async fn add<T: Resource>(State(handle): State<StateHandle>, body: Bytes) -> AdminAnswer {
     let id = T::add(&handle, read(&body)?)?;
     Ok(answer(StatusCode::CREATED, &T::get(&handle, &id)))
 }
 
 /// Puts a value in place of the one there, or adds it. The ID may be left out of the body.
-async fn put<T: Resource>(State(handle): State<StateHandle>, Path(id): Path<String>, body: Bytes) -> Answer {
+async fn put<T: Resource>(State(handle): State<StateHandle>, Path(id): Path<String>, body: Bytes) -> AdminAnswer {
     let mut fields: Map<String, Value> = read(&body)?;
     if fields.entry(T::ID).or_insert_with(|| id.as_str().into()) != id.as_str() {
-        return Err(Refusal::bad_request(format!("{} in the body is not {id}", T::ID)));
+        return Err(AdminError::bad_request(format!("{} in the body is not {id}", T::ID)));
     }
     let value: T = read(Value::Object(fields).to_string().as_bytes())?;
     if T::get(&handle, &id).is_none() {
@@ -122,7 +122,7 @@ async fn put<T: Resource>(State(handle): State<StateHandle>, Path(id): Path<Stri
 }
 
 /// Changes the fields named in the body; objects are merged, anything else is replaced, null stays null.
-async fn patch<T: Resource>(State(handle): State<StateHandle>, Path(id): Path<String>, body: Bytes) -> Answer {
+async fn patch<T: Resource>(State(handle): State<StateHandle>, Path(id): Path<String>, body: Bytes) -> AdminAnswer {
     let changes: Map<String, Value> = read(&body)?;
     let mut refusal = None;
     let current = T::update(&handle, &id, |current| {
@@ -134,8 +134,8 @@ async fn patch<T: Resource>(State(handle): State<StateHandle>, Path(id): Path<St
     refusal.map_or_else(|| ok(&current), Err)
 }
 
-fn merged<T: Resource>(current: &T, changes: Map<String, Value>) -> Result<T, Refusal> {
-    let mut value = serde_json::to_value(current).map_err(|error| Refusal::bad_request(error.to_string()))?;
+fn merged<T: Resource>(current: &T, changes: Map<String, Value>) -> Result<T, AdminError> {
+    let mut value = serde_json::to_value(current).map_err(|error| AdminError::bad_request(error.to_string()))?;
     merge(&mut value, Value::Object(changes));
     read(value.to_string().as_bytes())
 }
@@ -151,6 +151,9 @@ fn merge(current: &mut Value, change: Value) {
     }
 }
 
-async fn remove<T: Resource>(State(handle): State<StateHandle>, Path(id): Path<String>) -> Result<StatusCode, Refusal> {
+async fn remove<T: Resource>(
+    State(handle): State<StateHandle>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, AdminError> {
     T::remove(&handle, &id).map(|_| StatusCode::NO_CONTENT).ok_or_else(|| not_found::<T>(&id))
 }

@@ -37,17 +37,17 @@ pub struct KakaoCluster {
     /// Memory of a node in GiB.
     pub memory: u32,
     /// Host names; sent as "" until the cluster has been built. Made up from the name when empty.
-    pub endpoints: Endpoints,
+    pub endpoints: KakaoEndpoints,
     /// Redis user; "-" stands for no authentication.
     pub user_name: String,
     /// Subnets the nodes are in.
-    pub subnets: Vec<IdRef>,
+    pub subnets: Vec<KakaoIdRef>,
     /// Where each shard's primary and replicas are.
-    pub subnet_assignments: Vec<SubnetAssignment>,
+    pub subnet_assignments: Vec<KakaoSubnetAssignment>,
     /// Security groups.
-    pub security_groups: Vec<IdRef>,
+    pub security_groups: Vec<KakaoIdRef>,
     /// Automatic backups, or null.
-    pub backup_schedule: Option<BackupSchedule>,
+    pub backup_schedule: Option<KakaoBackupSchedule>,
     /// Who made it.
     pub creator: String,
     /// Licence of the engine.
@@ -112,7 +112,7 @@ pub enum CreatedAtStyle {
 /// Host names of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Endpoints {
+pub struct KakaoEndpoints {
     /// Where writes go.
     pub primary_endpoint: String,
     /// Where reads may go; empty in cluster mode.
@@ -122,12 +122,12 @@ pub struct Endpoints {
 /// A reference to another resource of the cloud.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct IdRef {
+pub struct KakaoIdRef {
     /// The resource's ID.
     pub id: String,
 }
 
-impl IdRef {
+impl KakaoIdRef {
     /// A reference to `id`.
     pub fn new(id: impl Into<String>) -> Self {
         Self { id: id.into() }
@@ -137,18 +137,18 @@ impl IdRef {
 /// The subnets of one shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SubnetAssignment {
+pub struct KakaoSubnetAssignment {
     /// The primary's subnet.
-    pub primary: IdRef,
+    pub primary: KakaoIdRef,
     /// The replicas' subnets.
     #[serde(default)]
-    pub replicas: Vec<IdRef>,
+    pub replicas: Vec<KakaoIdRef>,
 }
 
 /// Automatic backups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BackupSchedule {
+pub struct KakaoBackupSchedule {
     /// When, as a cron expression.
     pub cron: String,
     /// How many days a backup is kept.
@@ -158,7 +158,7 @@ pub struct BackupSchedule {
 /// A size of node that can be had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Flavor {
+pub struct KakaoFlavor {
     /// The flavor's ID.
     pub id: String,
     /// The flavor's name.
@@ -190,11 +190,11 @@ impl Default for KakaoCluster {
             flavor_id: FLAVOR.into(),
             vcpu: 4,
             memory: 8,
-            endpoints: Endpoints::default(),
+            endpoints: KakaoEndpoints::default(),
             user_name: "-".into(),
-            subnets: vec![IdRef::new(SUBNET_A), IdRef::new(SUBNET_B)],
+            subnets: vec![KakaoIdRef::new(SUBNET_A), KakaoIdRef::new(SUBNET_B)],
             subnet_assignments: vec![shard()],
-            security_groups: vec![IdRef::new("c4a9e2f7-8b61-4d03-a5ce-907b3f1d4e11")],
+            security_groups: vec![KakaoIdRef::new("c4a9e2f7-8b61-4d03-a5ce-907b3f1d4e11")],
             backup_schedule: None,
             creator: "platform@shop.example".into(),
             license: "BSD-3-Clause".into(),
@@ -233,16 +233,16 @@ impl KakaoCluster {
     }
 }
 
-fn shard() -> SubnetAssignment {
-    SubnetAssignment { primary: IdRef::new(SUBNET_A), replicas: vec![IdRef::new(SUBNET_B)] }
+fn shard() -> KakaoSubnetAssignment {
+    KakaoSubnetAssignment { primary: KakaoIdRef::new(SUBNET_A), replicas: vec![KakaoIdRef::new(SUBNET_B)] }
 }
 
 /// The flavors offered unless the seed names others.
-pub(crate) fn default_flavors() -> Vec<Flavor> {
+pub(crate) fn default_flavors() -> Vec<KakaoFlavor> {
     [("r2.small", 2, 4), ("r2.medium", 4, 8), ("r2.large", 8, 16), ("r2.xlarge", 16, 32)]
         .into_iter()
         .zip(1..)
-        .map(|((name, vcpus, memory), number)| Flavor {
+        .map(|((name, vcpus, memory), number)| KakaoFlavor {
             id: format!("0d9f4a62-71c8-4e35-b2aa-6f3e8c5d1{number:03}"),
             name: name.into(),
             vcpus,
@@ -258,7 +258,7 @@ pub(crate) fn default_versions() -> Vec<String> {
 
 /// The body of one cluster; `in_list` because the list leaves out the parameter group of some.
 pub(crate) fn cluster_body(cluster: &KakaoCluster, in_list: bool) -> ClusterBody<'_> {
-    let wire = Wire::of(cluster, in_list);
+    let wire = WireCluster::of(cluster, in_list);
     let KakaoBehaviour { omit, overrides, .. } = &cluster.behaviour;
     if omit.is_empty() && overrides.is_empty() {
         return ClusterBody::Plain(Box::new(wire));
@@ -277,14 +277,14 @@ pub(crate) fn cluster_body(cluster: &KakaoCluster, in_list: bool) -> ClusterBody
 #[serde(untagged)]
 pub(crate) enum ClusterBody<'a> {
     /// As the cloud sends it.
-    Plain(Box<Wire<'a>>),
+    Plain(Box<WireCluster<'a>>),
     /// With fields left out or replaced.
     Bent(Value),
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Wire<'a> {
+pub(crate) struct WireCluster<'a> {
     project_id: &'a str,
     object_id: &'a str,
     name: &'a str,
@@ -300,10 +300,10 @@ pub(crate) struct Wire<'a> {
     memory: u32,
     endpoints: WireEndpoints<'a>,
     user_name: &'a str,
-    subnets: &'a [IdRef],
-    subnet_assignments: &'a [SubnetAssignment],
-    security_groups: &'a [IdRef],
-    backup_schedule: Option<&'a BackupSchedule>,
+    subnets: &'a [KakaoIdRef],
+    subnet_assignments: &'a [KakaoSubnetAssignment],
+    security_groups: &'a [KakaoIdRef],
+    backup_schedule: Option<&'a KakaoBackupSchedule>,
     creator: &'a str,
     license: &'a str,
     status: &'a str,
@@ -332,7 +332,7 @@ enum WireTime {
     Null,
 }
 
-impl<'a> Wire<'a> {
+impl<'a> WireCluster<'a> {
     fn of(cluster: &'a KakaoCluster, in_list: bool) -> Self {
         let group = !in_list || cluster.behaviour.list_parameter_group.unwrap_or(!cluster.cluster_enabled);
         let shown = |field: &'a Option<String>| if group { field.as_deref() } else { None };

@@ -3,12 +3,13 @@
 mod kakao;
 mod ncp;
 
-pub use kakao::{
-    BackupSchedule, CreatedAtStyle, Endpoints, Flavor, IdRef, KakaoBehaviour, KakaoCluster, SubnetAssignment,
-};
 pub(crate) use kakao::{ClusterBody, cluster_body, default_flavors, default_versions};
+pub use kakao::{
+    CreatedAtStyle, KakaoBackupSchedule, KakaoBehaviour, KakaoCluster, KakaoEndpoints, KakaoFlavor, KakaoIdRef,
+    KakaoSubnetAssignment,
+};
 pub(crate) use ncp::instance_body;
-pub use ncp::{Code, NcpBehaviour, NcpInstance, NcpQuirks, NcpServer, Region, Zone};
+pub use ncp::{NcpBehaviour, NcpCode, NcpInstance, NcpQuirks, NcpRegion, NcpServer, NcpZone};
 
 use serde_json::{Map, Value};
 

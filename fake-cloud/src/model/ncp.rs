@@ -25,7 +25,7 @@ pub struct NcpInstance {
     /// Memory of a server in bytes.
     pub memory_size: u64,
     /// Kind of disk.
-    pub data_storage_type: Code,
+    pub data_storage_type: NcpCode,
     /// Licence of the engine.
     pub license_code: String,
     /// The TCP port Redis listens on.
@@ -56,10 +56,10 @@ pub struct NcpInstance {
     /// Whether a restart is due.
     #[serde(rename = "isCloudDBNeedReboot")]
     pub needs_reboot: bool,
-    /// Zone.
-    pub zone: Zone,
-    /// Region.
-    pub region: Region,
+    /// NcpZone.
+    pub zone: NcpZone,
+    /// NcpRegion.
+    pub region: NcpRegion,
     /// Settings: `{configName, configValue}` each.
     #[serde(rename = "cloudDBConfigList")]
     pub config_list: Vec<Value>,
@@ -103,7 +103,7 @@ pub struct NcpServer {
     pub name: String,
     /// M (master) or H (hidden master).
     #[serde(rename = "cloudDBServerRole")]
-    pub role: Code,
+    pub role: NcpCode,
     /// Host name inside the cloud.
     #[serde(default)]
     pub private_dns_name: String,
@@ -115,7 +115,7 @@ pub struct NcpServer {
 /// A code with its words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Code {
+pub struct NcpCode {
     /// The code.
     pub code: String,
     /// What it stands for.
@@ -125,7 +125,7 @@ pub struct Code {
 /// A region of the cloud.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Region {
+pub struct NcpRegion {
     /// Its number, by which lists are filtered.
     pub region_no: String,
     /// Its code.
@@ -137,7 +137,7 @@ pub struct Region {
 /// A zone of a region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Zone {
+pub struct NcpZone {
     /// Its number, by which lists are filtered.
     pub zone_no: String,
     /// Its name.
@@ -185,7 +185,7 @@ impl NcpQuirks {
     }
 }
 
-impl Code {
+impl NcpCode {
     /// A code and its words.
     pub fn new(code: impl Into<String>, code_name: impl Into<String>) -> Self {
         Self { code: code.into(), code_name: code_name.into() }
@@ -201,7 +201,7 @@ impl Default for NcpInstance {
             engine_version: "REDIS 4.0.2".into(),
             cpu_count: 2,
             memory_size: 4_294_967_296,
-            data_storage_type: Code::new("SSD", "Solid state disk"),
+            data_storage_type: NcpCode::new("SSD", "Solid state disk"),
             license_code: "BSD".into(),
             port: 6379,
             is_ha: false,
@@ -214,14 +214,14 @@ impl Default for NcpInstance {
             product_code: "SPSVRDBAAS000008".into(),
             config_needs_reboot: false,
             needs_reboot: false,
-            zone: Zone {
+            zone: NcpZone {
                 zone_no: "3".into(),
                 zone_name: "KR-2".into(),
                 zone_code: "KR-2".into(),
                 zone_description: "Pyeongchon zone".into(),
                 region_no: "1".into(),
             },
-            region: Region { region_no: "1".into(), region_code: "KR".into(), region_name: "Korea".into() },
+            region: NcpRegion { region_no: "1".into(), region_code: "KR".into(), region_name: "Korea".into() },
             config_list: Vec::new(),
             config_group_list: Vec::new(),
             access_control_group_list: Vec::new(),
@@ -238,7 +238,7 @@ impl NcpInstance {
         let servers = vec![NcpServer {
             server_no: Some(format!("{instance_no}1")),
             name: format!("{service_name}-001"),
-            role: Code::new("M", "Master"),
+            role: NcpCode::new("M", "Master"),
             private_dns_name: format!("{service_name}-001.cdb.ncp.example"),
             public_dns_name: String::new(),
         }];
@@ -252,7 +252,7 @@ impl NcpInstance {
         instance.servers.push(NcpServer {
             server_no: None,
             name: format!("{}-002", instance.service_name),
-            role: Code::new("H", "Hidden Master"),
+            role: NcpCode::new("H", "Hidden Master"),
             private_dns_name: String::new(),
             public_dns_name: String::new(),
         });

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 
 use super::{StateError, after, whole_seconds};
-use crate::model::{Flavor, KakaoCluster, random_id};
+use crate::model::{KakaoCluster, KakaoFlavor, random_id};
 use crate::seed::{KakaoCredential, KakaoSeed, KakaoTimings};
 
 const KIND: &str = "cluster";
@@ -18,16 +18,16 @@ const APPLYING: &str = "Applying";
 pub(crate) struct KakaoState {
     pub(crate) credentials: Vec<KakaoCredential>,
     pub(crate) versions: Vec<String>,
-    pub(crate) flavors: Vec<Flavor>,
+    pub(crate) flavors: Vec<KakaoFlavor>,
     token_lifetime_seconds: u32,
     timings: KakaoTimings,
     /// Tokens that hold, with their end; those of the seed have none.
     tokens: HashMap<String, Option<Timestamp>>,
-    clusters: BTreeMap<String, Entry>,
+    clusters: BTreeMap<String, ClusterEntry>,
     applies: BTreeMap<String, u64>,
 }
 
-struct Entry {
+struct ClusterEntry {
     cluster: KakaoCluster,
     status_ends: Option<Timestamp>,
     apply_ends: Option<Timestamp>,
@@ -98,7 +98,7 @@ impl KakaoState {
         if self.clusters.contains_key(&id) {
             return Err(StateError::AlreadyExists { kind: KIND, id });
         }
-        let mut entry = Entry { cluster, status_ends: None, apply_ends: None };
+        let mut entry = ClusterEntry { cluster, status_ends: None, apply_ends: None };
         entry.start_building(now, self.timings);
         entry.start_applying(now, self.timings);
         self.clusters.insert(id.clone(), entry);
@@ -149,7 +149,7 @@ impl KakaoState {
         let timings = self.timings;
         let entry = self.clusters.get_mut(id).ok_or(ApplyRefusal::NotFound)?;
         entry.settle(now, timings);
-        let Entry { cluster, .. } = entry;
+        let ClusterEntry { cluster, .. } = entry;
         if !cluster.status.eq_ignore_ascii_case("running") {
             return Err(ApplyRefusal::Busy(cluster.status.clone()));
         }
@@ -171,7 +171,7 @@ impl KakaoState {
     }
 }
 
-impl Entry {
+impl ClusterEntry {
     /// From `Init` and `Creating` the cluster moves on by itself, from any other status it does not.
     fn start_building(&mut self, now: Timestamp, timings: KakaoTimings) {
         let behaviour = &self.cluster.behaviour;

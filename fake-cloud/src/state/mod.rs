@@ -35,12 +35,12 @@ pub enum StateError {
 }
 
 /// Everything the two clouds remember.
-pub(crate) struct State {
+pub(crate) struct CloudState {
     pub(crate) kakao: KakaoState,
     pub(crate) ncp: NcpState,
 }
 
-impl State {
+impl CloudState {
     /// The clouds as a seed describes them.
     pub(crate) fn new(seed: &Seed, now: Timestamp) -> Result<Self, StateError> {
         const MOST: u32 = 1_000_000;

@@ -19,11 +19,11 @@ pub(crate) struct NcpState {
     pub(crate) keys: Vec<NcpKey>,
     pub(crate) service_error_status: u16,
     timings: NcpTimings,
-    instances: BTreeMap<String, Entry>,
+    instances: BTreeMap<String, InstanceEntry>,
     flushes: BTreeMap<String, u64>,
 }
 
-struct Entry {
+struct InstanceEntry {
     instance: NcpInstance,
     status_ends: Option<Timestamp>,
 }
@@ -84,7 +84,7 @@ impl NcpState {
         if self.instances.contains_key(&id) {
             return Err(StateError::AlreadyExists { kind: KIND, id });
         }
-        let mut entry = Entry { instance, status_ends: None };
+        let mut entry = InstanceEntry { instance, status_ends: None };
         entry.start(now, self.timings);
         self.instances.insert(id.clone(), entry);
         Ok(id)
@@ -142,7 +142,7 @@ impl NcpState {
     }
 }
 
-impl Entry {
+impl InstanceEntry {
     /// From `creating` and `settingup` the instance moves on by itself, from any other status it does not.
     fn start(&mut self, now: Timestamp, timings: NcpTimings) {
         let behaviour = &self.instance.behaviour;

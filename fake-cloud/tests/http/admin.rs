@@ -2,14 +2,14 @@ use fake_cloud::{KAKAO_CREDENTIAL_SECRET, KAKAO_TOKEN, NCP_SECRET_KEY, Operation
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::clouds::{Answer, Clouds, LIST};
+use crate::clouds::{Clouds, LIST, ReceivedAnswer};
 
-async fn send(clouds: &Clouds, method: Method, path: &str, body: Value) -> Answer {
+async fn send(clouds: &Clouds, method: Method, path: &str, body: Value) -> ReceivedAnswer {
     clouds.admin(method, path, &body.to_string()).await
 }
 
 /// The sentence of a refusal.
-fn sentence(answer: &Answer, status: u16) -> String {
+fn sentence(answer: &ReceivedAnswer, status: u16) -> String {
     assert_eq!(answer.status, status, "{}", answer.text);
     answer.at("/error").as_str().unwrap().to_owned()
 }
@@ -198,7 +198,7 @@ async fn a_reset_goes_back_to_the_seed() {
     let state = clouds.fake.state();
     assert_eq!(clouds.get("/v1/clusters").await.json(), json!({"clusters": []}));
     assert_eq!((state.applies("a"), state.requests(Operation::Any), state.faults().len()), (0, 1, 0));
-    assert_eq!(state.clock(), fake_cloud::Clock::default());
+    assert_eq!(state.clock(), fake_cloud::CloudClock::default());
 }
 
 #[tokio::test]

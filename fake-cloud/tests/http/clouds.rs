@@ -18,13 +18,13 @@ pub struct Clouds {
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ReceivedAnswer {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
 }
 
-impl Answer {
+impl ReceivedAnswer {
     pub async fn of(response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Self { status, headers, text: response.text().await.unwrap() }
@@ -73,15 +73,15 @@ impl Clouds {
         self.http.request(method, self.fake.url() + path).header("X-Auth-Token", KAKAO_TOKEN)
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.kakao(Method::GET, path).send().await.unwrap()).await
+    pub async fn get(&self, path: &str) -> ReceivedAnswer {
+        ReceivedAnswer::of(self.kakao(Method::GET, path).send().await.unwrap()).await
     }
 
-    pub async fn post(&self, path: &str) -> Answer {
-        Answer::of(self.kakao(Method::POST, path).send().await.unwrap()).await
+    pub async fn post(&self, path: &str) -> ReceivedAnswer {
+        ReceivedAnswer::of(self.kakao(Method::POST, path).send().await.unwrap()).await
     }
 
-    pub async fn apply(&self, id: &str) -> Answer {
+    pub async fn apply(&self, id: &str) -> ReceivedAnswer {
         self.post(&format!("/v1/clusters/{id}/parameter-group/apply")).await
     }
 
@@ -102,23 +102,23 @@ impl Clouds {
         self.signed(Method::POST, path, &Signing::default()).form(fields)
     }
 
-    pub async fn ncp(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        Answer::of(self.form(path, fields).send().await.unwrap()).await
+    pub async fn ncp(&self, path: &str, fields: &[(&str, &str)]) -> ReceivedAnswer {
+        ReceivedAnswer::of(self.form(path, fields).send().await.unwrap()).await
     }
 
-    pub async fn flush(&self, instance_no: &str) -> Answer {
+    pub async fn flush(&self, instance_no: &str) -> ReceivedAnswer {
         self.ncp(FLUSH, &[("cloudDBInstanceNo", instance_no), ("responseFormatType", "json")]).await
     }
 
     /// A list of instances in JSON, with more fields.
-    pub async fn list(&self, fields: &[(&str, &str)]) -> Answer {
+    pub async fn list(&self, fields: &[(&str, &str)]) -> ReceivedAnswer {
         let common = [("dbKindCode", "REDIS"), ("responseFormatType", "json")];
         self.ncp(LIST, &[&common, fields].concat()).await
     }
 
     /// A request to the admin API.
-    pub async fn admin(&self, method: Method, path: &str, body: &str) -> Answer {
+    pub async fn admin(&self, method: Method, path: &str, body: &str) -> ReceivedAnswer {
         let request = self.http.request(method, self.fake.admin_url() + path).body(body.to_owned());
-        Answer::of(request.send().await.unwrap()).await
+        ReceivedAnswer::of(request.send().await.unwrap()).await
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::clouds::{Answer, Clouds, FLUSH};
+use crate::clouds::{Clouds, FLUSH, ReceivedAnswer};
 
 const ID: &str = "91d7e4b6-0f2c-4a83-b5e9-7c306d1a5f02";
 const NO: &str = "882701";
@@ -326,5 +326,5 @@ async fn good_answers_can_look_odd() {
 async fn faults_come_before_any_check() {
     let clouds = with(Fault::new(Operation::Any, status(503))).await;
     let unsigned = clouds.http.post(clouds.fake.url() + FLUSH).send().await.unwrap();
-    assert_eq!(Answer::of(unsigned).await.status, 503);
+    assert_eq!(ReceivedAnswer::of(unsigned).await.status, 503);
 }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use fake_cloud::{CreatedAtStyle, Flavor, KakaoCluster, Operation};
+use fake_cloud::{CreatedAtStyle, KakaoCluster, KakaoFlavor, Operation};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::clouds::{Answer, Clouds};
+use crate::clouds::{Clouds, ReceivedAnswer};
 
 const ORDERS: &str = "3f8c2a10-6d47-4b0e-9c15-a2e47f90b801";
 const SESSIONS: &str = "91d7e4b6-0f2c-4a83-b5e9-7c306d1a5f02";
@@ -34,7 +34,7 @@ async fn flavors_have_vcpus_and_gibibytes() {
     let answer = clouds.get("/v1/redis/flavors").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["flavors"].as_array().unwrap().len(), 4);
-    clouds.fake.state().set_kakao_flavors(vec![Flavor { id: "f".into(), name: "n".into(), vcpus: 3, memory: 7 }]);
+    clouds.fake.state().set_kakao_flavors(vec![KakaoFlavor { id: "f".into(), name: "n".into(), vcpus: 3, memory: 7 }]);
     let want = json!({"flavors": [{"id": "f", "name": "n", "vcpus": 3, "memory": 7}]});
     assert_eq!(clouds.get("/v1/redis/flavors").await.json(), want);
 }
@@ -228,7 +228,7 @@ async fn no_operation_works_without_a_token() {
             if let Some(token) = token {
                 request = request.header("X-Auth-Token", token);
             }
-            let answer = Answer::of(request.send().await.unwrap()).await;
+            let answer = ReceivedAnswer::of(request.send().await.unwrap()).await;
             assert_eq!((answer.status, answer.at("/error/code")), (401, json!("401")), "{path} {token:?}");
         }
     }

@@ -4,7 +4,7 @@ use fake_cloud::{KAKAO_CREDENTIAL_ID, KAKAO_CREDENTIAL_SECRET, KAKAO_TOKEN, Kaka
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::clouds::{Answer, Clouds};
+use crate::clouds::{Clouds, ReceivedAnswer};
 
 const PATH: &str = "/identity/v3/auth/tokens";
 
@@ -13,9 +13,9 @@ fn body(id: &str, secret: &str) -> Value {
     json!({"auth": {"identity": {"methods": ["application_credential"], "application_credential": credential}}})
 }
 
-async fn ask(clouds: &Clouds, id: &str, secret: &str) -> Answer {
+async fn ask(clouds: &Clouds, id: &str, secret: &str) -> ReceivedAnswer {
     let request = clouds.http.post(clouds.fake.url() + PATH).json(&body(id, secret));
-    Answer::of(request.send().await.unwrap()).await
+    ReceivedAnswer::of(request.send().await.unwrap()).await
 }
 
 async fn versions_with(clouds: &Clouds, token: &str) -> u16 {

@@ -6,7 +6,7 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::clouds::{Answer, Clouds, FLUSH, FORM, LIST, Signing};
+use crate::clouds::{Clouds, FLUSH, FORM, LIST, ReceivedAnswer, Signing};
 
 const NO: &str = "882701";
 const FIELDS: [(&str, &str); 2] = [("cloudDBInstanceNo", NO), ("responseFormatType", "json")];
@@ -18,8 +18,8 @@ async fn clouds() -> Clouds {
 }
 
 /// Sends a request that must be refused by the gateway, and with nothing flushed.
-async fn refused(fake: &FakeCloud, request: RequestBuilder, status: u16, code: &str) -> Answer {
-    let answer = Answer::of(request.send().await.unwrap()).await;
+async fn refused(fake: &FakeCloud, request: RequestBuilder, status: u16, code: &str) -> ReceivedAnswer {
+    let answer = ReceivedAnswer::of(request.send().await.unwrap()).await;
     assert_eq!((answer.status, answer.at("/error/errorCode")), (status, json!(code)), "{}", answer.text);
     assert!(answer.at("/error/message").is_string());
     assert_eq!(fake.state().flushes(NO), 0);
@@ -32,7 +32,7 @@ async fn a_right_signature_is_let_in() {
     assert_eq!(clouds.flush(NO).await.status, 200);
     let query = format!("{LIST}?dbKindCode=REDIS&responseFormatType=json");
     let get = clouds.signed(Method::GET, &query, &Signing::default()).send().await.unwrap();
-    assert_eq!(Answer::of(get).await.at("/getCloudDBInstanceListResponse/totalRows"), 1);
+    assert_eq!(ReceivedAnswer::of(get).await.at("/getCloudDBInstanceListResponse/totalRows"), 1);
 }
 
 #[tokio::test]

@@ -207,7 +207,7 @@ static REGISTRY: Family = Family {
 };
 
 /// What there is to know of a program.
-struct Entry {
+struct ProgramEntry {
     /// File name.
     name: &'static str,
     family: &'static Family,
@@ -236,7 +236,7 @@ impl Program {
     ];
 
     /// The table, with one of the Kubernetes there are.
-    fn entry(self, kubernetes: Kubernetes) -> Entry {
+    fn entry(self, kubernetes: Kubernetes) -> ProgramEntry {
         let kubernetes = kubernetes.family();
         let (name, family, package) = match self {
             Self::Etcd => ("etcd", &ETCD, "go.etcd.io/etcd/server/v3"),
@@ -261,7 +261,7 @@ impl Program {
             Self::GitopsHealth => ("gitops-health", &HEALTH, "managedredis.dev/testbed/health"),
             Self::Registry => ("registry", &REGISTRY, "managedredis.dev/testbed/registry"),
         };
-        Entry { name, family, package }
+        ProgramEntry { name, family, package }
     }
 
     /// File name of the program.

@@ -57,6 +57,10 @@ restrict_oom_score_adj = true
 # Loading a profile would change the machine.
 disable_apparmor = true
 
+[plugins.'io.containerd.nri.v1.nri']
+# Nothing here uses it, and its socket has one path for all nodes: of two that start at once one would not get it.
+disable = true
+
 [plugins.'io.containerd.cri.v1.runtime'.cni]
 bin_dirs = [{bin}]
 conf_dir = {conf}

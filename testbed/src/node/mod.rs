@@ -16,7 +16,7 @@ use self::requirements::Requirements;
 use crate::arguments::flag;
 use crate::assets::{Folders, Program};
 use crate::error::TestbedError;
-use crate::process::{DataFolder, Server};
+use crate::process::{DataFolder, ServerProcess};
 use crate::sandbox::Sandbox;
 use crate::server::{ApiServer, Options, User, probe_socket, wait_for};
 
@@ -52,11 +52,11 @@ impl Default for ClusterOptions {
 /// containers included, and removes all data.
 ///
 /// There is no DNS inside, no way out of the machine, and nothing enforces a NetworkPolicy.
-pub struct Cluster {
+pub struct NodeCluster {
     // In the order of their end: the sandbox takes all programs with it.
     sandbox: Sandbox,
     nodes: Vec<Node>,
-    _controllers: Vec<Server>,
+    _controllers: Vec<ServerProcess>,
     api: ApiServer,
 }
 
@@ -64,8 +64,8 @@ pub struct Cluster {
 struct Node {
     name: String,
     folder: PathBuf,
-    containerd: Server,
-    kubelet: Option<Server>,
+    containerd: ServerProcess,
+    kubelet: Option<ServerProcess>,
 }
 
 /// The built programs a cluster takes.
@@ -96,7 +96,7 @@ impl Programs {
     }
 }
 
-impl Cluster {
+impl NodeCluster {
     /// Starts a cluster and waits until its nodes are ready. Needs Linux, root, and some programs of the operating
     /// system, which the error names if they are missing. The first time on a machine this builds the Kubernetes
     /// programs and containerd, which takes some minutes and says so on stderr.
@@ -191,7 +191,7 @@ impl Cluster {
         let text = config::containerd(&folder, cni, &programs.shim, requirements);
         std::fs::write(&path, text).map_err(TestbedError::write(&path))?;
         let command = self.sandbox.enter([programs.containerd.as_os_str(), "--config".as_ref(), path.as_os_str()]);
-        let containerd = Server::start(&format!("{name}-containerd"), &command, self.api.data())?;
+        let containerd = ServerProcess::start(&format!("{name}-containerd"), &command, self.api.data())?;
         Ok(Node { name, folder, containerd, kubelet: None })
     }
 
@@ -215,7 +215,7 @@ impl Cluster {
                 flag("cert-dir", node.folder.join("kubelet-certificates")),
             ];
             let command = self.sandbox.enter(command);
-            node.kubelet = Some(Server::start(&format!("{}-kubelet", node.name), &command, self.api.data())?);
+            node.kubelet = Some(ServerProcess::start(&format!("{}-kubelet", node.name), &command, self.api.data())?);
         }
         Ok(())
     }
@@ -256,10 +256,10 @@ impl Cluster {
     }
 }
 
-impl fmt::Debug for Cluster {
+impl fmt::Debug for NodeCluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nodes: Vec<_> = self.nodes().collect();
-        f.debug_struct("Cluster").field("api", &self.api).field("nodes", &nodes).finish_non_exhaustive()
+        f.debug_struct("NodeCluster").field("api", &self.api).field("nodes", &nodes).finish_non_exhaustive()
     }
 }
 
@@ -283,14 +283,14 @@ fn controllers(
     sandbox: &Sandbox,
     programs: &Programs,
     nodes: &[String],
-) -> Result<Vec<Server>, TestbedError> {
+) -> Result<Vec<ServerProcess>, TestbedError> {
     let kubeconfig = |user| api.user(user).map(|access| access.kubeconfig_path());
     let certificates = api.certificates();
     let first = nodes.first().map_or("", String::as_str);
     write_json(api.folder(), "kube-proxy.json", &config::proxy(first, kubeconfig(PROXY)?))?;
     let start = |program: Program, executable: &Path, arguments: Vec<OsString>| {
         let command = sandbox.enter(std::iter::once(executable.as_os_str().to_owned()).chain(arguments));
-        Server::start(program.name(), &command, api.data())
+        ServerProcess::start(program.name(), &command, api.data())
     };
     Ok(vec![
         start(

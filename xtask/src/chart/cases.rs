@@ -2,28 +2,30 @@
 
 use std::path::{Path, PathBuf};
 
-use super::helm::Helm;
-use super::objects::{self, Object};
-use super::{ChartError, chart, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
+use delivery::chart;
+
+use super::objects::{self, ChartObject};
+use delivery::helm::{CommandFailed, Helm};
 
 /// What the chart renders for a set of values.
 #[derive(Debug)]
-pub struct Case {
+pub struct ChartCase {
     /// Name of the file, without its end.
     pub name: String,
     /// The objects, sorted.
-    pub objects: Vec<Object>,
+    pub objects: Vec<ChartObject>,
 }
 
 /// The case in which no value is set.
 pub const DEFAULT: &str = "default";
 
-impl Case {
+impl ChartCase {
     /// Reads what Helm rendered.
     ///
     /// # Errors
     /// When it is not Kubernetes objects.
-    pub fn read(name: String, text: &str) -> Result<Self, ChartError> {
+    pub fn read(name: String, text: &str) -> anyhow::Result<Self> {
         let objects = objects::read(&format!("case {name}"), text)?;
         Ok(Self { name, objects })
     }
@@ -33,25 +35,25 @@ impl Case {
 ///
 /// # Errors
 /// When its file is gone.
-pub fn default(cases: &[Case]) -> Result<&Case, ChartError> {
-    let missing = || ChartError::Wrong(format!("tests/cases has no {DEFAULT}.values.yaml"));
+pub fn default(cases: &[ChartCase]) -> anyhow::Result<&ChartCase> {
+    let missing = || anyhow!("tests/cases has no {DEFAULT}.values.yaml");
     cases.iter().find(|case| case.name == DEFAULT).ok_or_else(missing)
 }
 
 /// The folder of the chart's tests.
 pub fn folder(name: &str) -> PathBuf {
-    chart().join("tests").join(name)
+    chart::folder().join("tests").join(name)
 }
 
 /// The files of a folder of the tests whose names end so: name without the end, and path; sorted.
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn files(name: &str, end: &str) -> Result<Vec<(String, PathBuf)>, ChartError> {
+pub fn files(name: &str, end: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let folder = folder(name);
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(ChartError::io("read", &folder))? {
-        let path = entry.map_err(ChartError::io("read", &folder))?.path();
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry.with_context(|| format!("cannot read {}", folder.display()))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Some(name) = name.strip_suffix(end) {
             files.push((name.to_owned(), path));
@@ -65,31 +67,29 @@ pub fn files(name: &str, end: &str) -> Result<Vec<(String, PathBuf)>, ChartError
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn text(path: &Path) -> Result<String, ChartError> {
-    std::fs::read_to_string(path).map_err(ChartError::io("read", path))
+pub fn text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Sees to it that Helm refuses each set of `tests/refused` with the words of its first line; how many there are.
 ///
 /// # Errors
 /// When one is accepted, or refused with other words.
-pub async fn check_refused(helm: &Helm) -> Result<usize, ChartError> {
+pub async fn check_refused(helm: &Helm) -> anyhow::Result<usize> {
     let files = files("refused", ".yaml")?;
     for (name, path) in &files {
         let text = text(path)?;
         let Some(words) = text.lines().next().and_then(|line| line.strip_prefix("# ")) else {
-            return Err(ChartError::Wrong(format!(
-                "the first line of tests/refused/{name}.yaml is not the words wanted"
-            )));
+            bail!("the first line of tests/refused/{name}.yaml is not the words wanted");
         };
         let said = match helm.template(path).await {
-            Err(ChartError::Failed { output, .. }) => output,
-            Err(error) => return Err(error),
-            Ok(_) => return Err(ChartError::Wrong(format!("tests/refused/{name}.yaml is accepted"))),
+            Err(error) => error.downcast::<CommandFailed>()?.output,
+            Ok(_) => bail!("tests/refused/{name}.yaml is accepted"),
         };
-        ensure(said.contains(words), || {
-            format!("tests/refused/{name}.yaml is refused, but not with the words {words:?}:\n{said}")
-        })?;
+        ensure!(
+            said.contains(words),
+            "tests/refused/{name}.yaml is refused, but not with the words {words:?}:\n{said}"
+        );
     }
     Ok(files.len())
 }

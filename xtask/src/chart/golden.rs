@@ -3,16 +3,18 @@
 
 use std::path::PathBuf;
 
-use super::cases::{self, Case, DEFAULT};
-use super::objects::Object;
-use super::{ChartError, cases::folder};
-use crate::output::say;
+use anyhow::{Context as _, ensure};
+
+use super::cases::folder;
+use super::cases::{self, ChartCase, DEFAULT};
+use super::objects::ChartObject;
+use harness::terminal::say;
 
 /// Compares the renders with the golden ones, or writes these.
 ///
 /// # Errors
-/// [`ChartError::Golden`] with the names of all that differ.
-pub fn check(rendered: &[Case], bless: bool) -> Result<(), ChartError> {
+/// With the names of all that differ.
+pub fn check(rendered: &[ChartCase], bless: bool) -> anyhow::Result<()> {
     let default = cases::default(rendered)?;
     let mut differing = Vec::new();
     for case in rendered {
@@ -22,7 +24,7 @@ pub fn check(rendered: &[Case], bless: bool) -> Result<(), ChartError> {
             continue;
         }
         if bless {
-            std::fs::write(&path, text).map_err(ChartError::io("write", &path))?;
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             say(format_args!("wrote {}", path.display()));
         } else {
             differing.push(case.name.clone());
@@ -33,29 +35,34 @@ pub fn check(rendered: &[Case], bless: bool) -> Result<(), ChartError> {
             continue;
         }
         if bless {
-            std::fs::remove_file(&path).map_err(ChartError::io("remove", &path))?;
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         } else {
             differing.push(format!("{name} (has no values)"));
         }
     }
-    if differing.is_empty() { Ok(()) } else { Err(ChartError::Golden(differing)) }
+    ensure!(
+        differing.is_empty(),
+        "what the chart renders has changed: {}\nlook at it with `cargo xtask chart --bless` and `git diff`, and commit it if it is meant",
+        differing.join(", ")
+    );
+    Ok(())
 }
 
 fn path(name: &str) -> PathBuf {
     folder("cases").join(format!("{name}.rendered.yaml"))
 }
 
-fn golden(case: &Case, default: &Case) -> String {
+fn golden(case: &ChartCase, default: &ChartCase) -> String {
     let mut text =
         format!("# What tests/cases/{}.values.yaml renders, written by cargo xtask chart --bless.\n", case.name);
-    let shown: Vec<&Object> = if case.name == DEFAULT {
+    let shown: Vec<&ChartObject> = if case.name == DEFAULT {
         case.objects.iter().collect()
     } else {
         text.push_str("# What is as in default.rendered.yaml is left out.\n");
         for gone in default.objects.iter().filter(|object| find(case, object).is_none()) {
             text.push_str(&format!("# Gone: {}\n", gone.id));
         }
-        let is_new = |object: &&Object| find(default, object).is_none_or(|before| before.text != object.text);
+        let is_new = |object: &&ChartObject| find(default, object).is_none_or(|before| before.text != object.text);
         case.objects.iter().filter(is_new).collect()
     };
     for object in shown {
@@ -66,12 +73,12 @@ fn golden(case: &Case, default: &Case) -> String {
     text
 }
 
-fn find<'a>(case: &'a Case, object: &Object) -> Option<&'a Object> {
+fn find<'a>(case: &'a ChartCase, object: &ChartObject) -> Option<&'a ChartObject> {
     case.objects.iter().find(|other| other.id == object.id)
 }
 
 /// The text without long parts that are files of the repository themselves.
-fn abridged(object: &Object) -> String {
+fn abridged(object: &ChartObject) -> String {
     let (from, instead) = match object.id.kind.as_str() {
         "CustomResourceDefinition" => ("\nspec:", "\n# spec: that of crds/"),
         "ConfigMap" => ("\ndata:", "\n# data: files/dashboard.json"),
@@ -87,8 +94,8 @@ fn abridged(object: &Object) -> String {
 mod tests {
     use super::*;
 
-    fn case(name: &str, text: &str) -> Case {
-        Case::read(name.to_owned(), text).unwrap()
+    fn case(name: &str, text: &str) -> ChartCase {
+        ChartCase::read(name.to_owned(), text).unwrap()
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! What the chart renders against what else the repository holds: `crds/` and `deploy/`.
 
+use anyhow::ensure;
+use delivery::{chart, crds, helm};
+use harness::root;
 use serde_json::Value;
 use testbed::{Program, assets};
 use tokio::process::Command;
 
-use super::cases::{self, Case, text};
-use super::objects::{self, Id, Object};
-use super::{ChartError, chart, ensure, helm, root};
-use crate::generate;
+use super::cases::{self, ChartCase, text};
+use super::objects::{self, ChartObject, Id};
 
 /// The CRDs of every render are those of `crds/`, and the dashboard is its file.
 ///
 /// # Errors
 /// With the name of one that is not.
-pub fn check_crds(rendered: &[Case]) -> Result<(), ChartError> {
-    let wanted: Vec<Value> = generate::installed()?.iter().map(|crd| serde_json::json!(crd)).collect();
-    let dashboard = text(&chart().join("files/dashboard.json"))?;
+pub fn check_crds(rendered: &[ChartCase]) -> anyhow::Result<()> {
+    let wanted: Vec<Value> = crds::shipped()?.iter().map(|crd| serde_json::json!(crd)).collect();
+    let dashboard = text(&chart::folder().join("files/dashboard.json"))?;
     for (case, object) in rendered.iter().flat_map(|case| case.objects.iter().map(move |object| (case, object))) {
         let good = match object.id.kind.as_str() {
             "CustomResourceDefinition" => wanted
@@ -24,11 +25,12 @@ pub fn check_crds(rendered: &[Case]) -> Result<(), ChartError> {
             "ConfigMap" => object.value["data"]["managed-redis.json"] == dashboard.trim_end(),
             _ => true,
         };
-        ensure(good, || format!("case {}: {} is not what its source says", case.name, object.id))?;
+        ensure!(good, "case {}: {} is not what its source says", case.name, object.id);
     }
     let default = cases::default(rendered)?;
     let count = default.objects.iter().filter(|object| object.id.kind == "CustomResourceDefinition").count();
-    ensure(count == wanted.len(), || format!("the chart has {count} CRDs, crds/ has {}", wanted.len()))
+    ensure!(count == wanted.len(), "the chart has {count} CRDs, crds/ has {}", wanted.len());
+    Ok(())
 }
 
 /// Equality in which 0 and 0.0 are the same: YAML writers differ in it.
@@ -47,17 +49,17 @@ fn same(a: &Value, b: &Value) -> bool {
 ///
 /// # Errors
 /// With the names of objects that differ.
-pub async fn check_deploy(rendered: &[Case]) -> Result<(), ChartError> {
+pub async fn check_deploy(rendered: &[ChartCase]) -> anyhow::Result<()> {
     let arguments = ["kustomize", "deploy"];
     let mut kubectl = Command::new(assets::ensure(Program::Kubectl).await?);
     kubectl.args(arguments).current_dir(root()).kill_on_drop(true);
     let kustomized = objects::read("deploy", &helm::output("kubectl", &arguments, kubectl).await?)?;
     let installed = objects::read("deploy/install.yaml", &text(&root().join("deploy/install.yaml"))?)?;
-    let values = |objects: &[Object]| -> Vec<(Id, Value)> {
+    let values = |objects: &[ChartObject]| -> Vec<(Id, Value)> {
         objects.iter().map(|object| (object.id.clone(), object.value.clone())).collect()
     };
     agree("kubectl kustomize deploy", &values(&kustomized), "deploy/install.yaml", &values(&installed))?;
-    let comparable = |objects: &[Object]| -> Vec<(Id, Value)> {
+    let comparable = |objects: &[ChartObject]| -> Vec<(Id, Value)> {
         let kept = objects.iter().filter(|object| object.id.kind != "Namespace");
         kept.map(|object| (object.id.clone(), essence(&object.value))).collect()
     };
@@ -65,17 +67,18 @@ pub async fn check_deploy(rendered: &[Case]) -> Result<(), ChartError> {
     agree("deploy/install.yaml", &comparable(&installed), "the chart's default", &comparable(&default.objects))
 }
 
-fn agree(one: &str, a: &[(Id, Value)], other: &str, b: &[(Id, Value)]) -> Result<(), ChartError> {
+fn agree(one: &str, a: &[(Id, Value)], other: &str, b: &[(Id, Value)]) -> anyhow::Result<()> {
     let differing = |from: &[(Id, Value)], than: &[(Id, Value)]| -> Vec<String> {
         let is_same =
             |(id, value): &&(Id, Value)| than.iter().any(|(other, theirs)| other == id && same(value, theirs));
         from.iter().filter(|object| !is_same(object)).map(|(id, _)| id.to_string()).collect()
     };
     let (of_one, of_other) = (differing(a, b), differing(b, a));
-    ensure(of_one.is_empty() && of_other.is_empty(), || {
+    ensure!(of_one.is_empty() && of_other.is_empty(), "{}", {
         let list = |ids: &[String]| if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") };
         format!("{one} and {other} differ: the one in {}; the other in {}", list(&of_one), list(&of_other))
-    })
+    });
+    Ok(())
 }
 
 /// An object without what a chart says of its release: labels that carry no meaning, selectors, arguments.

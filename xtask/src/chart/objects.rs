@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use anyhow::anyhow;
 use serde_json::Value;
-
-use super::ChartError;
 
 /// What names an object in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +27,7 @@ impl fmt::Display for Id {
 
 /// An object, and the text it was read from.
 #[derive(Clone, Debug)]
-pub struct Object {
+pub struct ChartObject {
     /// What names it.
     pub id: Id,
     /// Its text, comments and all.
@@ -41,7 +40,7 @@ pub struct Object {
 ///
 /// # Errors
 /// When a document is not YAML or no object.
-pub fn read(what: &str, text: &str) -> Result<Vec<Object>, ChartError> {
+pub fn read(what: &str, text: &str) -> anyhow::Result<Vec<ChartObject>> {
     let mut objects = Vec::new();
     let mut document = String::new();
     for line in text.lines().chain(["---"]) {
@@ -59,8 +58,8 @@ pub fn read(what: &str, text: &str) -> Result<Vec<Object>, ChartError> {
     Ok(objects)
 }
 
-fn object(what: &str, text: String) -> Result<Object, ChartError> {
-    let wrong = |reason: String| ChartError::Object { what: what.to_owned(), reason };
+fn object(what: &str, text: String) -> anyhow::Result<ChartObject> {
+    let wrong = |reason: String| anyhow!("{what} is no Kubernetes object: {reason}");
     let value: Value = serde_saphyr::from_str(&text).map_err(|error| wrong(format!("{error}\n{text}")))?;
     let part = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let id = Id {
@@ -72,7 +71,7 @@ fn object(what: &str, text: String) -> Result<Object, ChartError> {
     if [&id.api_version, &id.kind, &id.name].iter().any(|part| part.is_empty()) {
         return Err(wrong(format!("it lacks apiVersion, kind or a name:\n{text}")));
     }
-    Ok(Object { id, text, value })
+    Ok(ChartObject { id, text, value })
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Who may flush: the roles for users, and the chart's admission policy, asked as those users.
 
+use anyhow::{Context as _, ensure};
+use delivery::chart::{self, RELEASE};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, PostParams};
 use managed_redis_operator::api::{RedisClusterRef, RedisFlushRequest};
 use serde_json::{Value, json};
 use testbed::{ApiServer, User};
 
-use super::helm::Helm;
 use super::release::{self, eventually};
-use super::{ChartError, RELEASE, chart, ensure};
+use delivery::helm::Helm;
 
 /// The tenants' namespace.
 const TENANT: &str = "default";
@@ -26,14 +27,14 @@ pub fn users() -> Vec<User> {
 ///
 /// # Errors
 /// When one may do more or less than promised.
-pub async fn check(helm: &Helm, server: &ApiServer) -> Result<(), ChartError> {
-    let here = chart().to_string_lossy().into_owned();
+pub async fn check(helm: &Helm, server: &ApiServer) -> anyhow::Result<()> {
+    let here = chart::folder().to_string_lossy().into_owned();
     release::install(helm, RELEASE, &here, &["--create-namespace", "--set", "flushPolicy.enabled=true"]).await?;
     grant(server).await?;
     // The policy works a moment after it was accepted.
     let refused = || async {
         Ok(match flush(server, FLUSHER_OF_ONE, "orders").await? {
-            Err(answer) if answer.contains("needs the right to it: verb flush") => Ok(()),
+            Err(answer) if answer.contains("needs the verb flush on redisclusterrefs") => Ok(()),
             Err(answer) => Err(answer),
             Ok(()) => Err("it is accepted".to_owned()),
         })
@@ -41,20 +42,20 @@ pub async fn check(helm: &Helm, server: &ApiServer) -> Result<(), ChartError> {
     eventually("a flush of a target without the right to it is refused", refused).await?;
     for (user, target) in [(FLUSHER_OF_ONE, "carts"), (FLUSHER, "carts"), (FLUSHER, "orders")] {
         let answer = flush(server, user, target).await?;
-        ensure(answer.is_ok(), || format!("{user} may not flush {target}: {}", answer.err().unwrap_or_default()))?;
+        ensure!(answer.is_ok(), "{user} may not flush {target}: {}", answer.err().unwrap_or_default());
     }
     let answer = flush(server, EDITOR, "carts").await?;
     let by_rbac = answer.as_ref().is_err_and(|answer| answer.contains("cannot create resource \"redisflushrequests\""));
-    ensure(by_rbac, || format!("an editor may flush, or is refused for another reason: {answer:?}"))?;
+    ensure!(by_rbac, "an editor may flush, or is refused for another reason: {answer:?}");
     let answer = reference(server, EDITOR).await?;
-    ensure(answer.is_ok(), || format!("an editor may not make references: {}", answer.err().unwrap_or_default()))?;
+    ensure!(answer.is_ok(), "an editor may not make references: {}", answer.err().unwrap_or_default());
     let answer = reference(server, FLUSHER).await?;
-    ensure(answer.is_err(), || "a flusher may make references".to_owned())?;
+    ensure!(answer.is_err(), "a flusher may make references");
     release::remove(helm, RELEASE).await
 }
 
 /// Binds the users to the chart's roles, and one to a role for a single target.
-async fn grant(server: &ApiServer) -> Result<(), ChartError> {
+async fn grant(server: &ApiServer) -> anyhow::Result<()> {
     let client = server.client()?;
     let role: Role = object(json!({
         "metadata": { "name": FLUSHER_OF_ONE },
@@ -83,7 +84,7 @@ async fn grant(server: &ApiServer) -> Result<(), ChartError> {
 }
 
 /// What the API server says to a user who asks for a flush.
-async fn flush(server: &ApiServer, user: &str, target: &str) -> Result<Result<(), String>, ChartError> {
+async fn flush(server: &ApiServer, user: &str, target: &str) -> anyhow::Result<Result<(), String>> {
     let request: RedisFlushRequest = object(json!({
         "metadata": { "name": "tried" },
         "spec": { "clusterRef": { "name": target }, "confirm": "882701" },
@@ -93,7 +94,7 @@ async fn flush(server: &ApiServer, user: &str, target: &str) -> Result<Result<()
 }
 
 /// What the API server says to a user who makes a reference.
-async fn reference(server: &ApiServer, user: &str) -> Result<Result<(), String>, ChartError> {
+async fn reference(server: &ApiServer, user: &str) -> anyhow::Result<Result<(), String>> {
     let reference: RedisClusterRef = object(json!({
         "metadata": { "name": "tried" },
         "spec": { "ncp": { "cloudDBInstanceNo": "882701", "credentialsSecretRef": { "name": "ncp" } } },
@@ -102,7 +103,7 @@ async fn reference(server: &ApiServer, user: &str) -> Result<Result<(), String>,
     answer(api.create(&PostParams { dry_run: true, ..PostParams::default() }, &reference).await)
 }
 
-fn answer<K>(result: Result<K, kube::Error>) -> Result<Result<(), String>, ChartError> {
+fn answer<K>(result: Result<K, kube::Error>) -> anyhow::Result<Result<(), String>> {
     match result {
         Ok(_) => Ok(Ok(())),
         Err(kube::Error::Api(status)) => Ok(Err(status.message.clone())),
@@ -110,7 +111,6 @@ fn answer<K>(result: Result<K, kube::Error>) -> Result<Result<(), String>, Chart
     }
 }
 
-fn object<K: serde::de::DeserializeOwned>(value: Value) -> Result<K, ChartError> {
-    serde_json::from_value(value)
-        .map_err(|error| ChartError::Object { what: "an object of the check".to_owned(), reason: error.to_string() })
+fn object<K: serde::de::DeserializeOwned>(value: Value) -> anyhow::Result<K> {
+    serde_json::from_value(value).context("an object of the check is no Kubernetes object")
 }

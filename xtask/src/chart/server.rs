@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use anyhow::{Context as _, anyhow};
+use harness::root;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
@@ -10,21 +12,21 @@ use kube::core::GroupVersionKind;
 use kube::discovery;
 use testbed::ApiServer;
 
-use super::cases::{self, Case, text};
-use super::objects::{self, Object};
-use super::{ChartError, root};
+use super::cases::{self, ChartCase, text};
+use super::objects::{self, ChartObject};
 
 /// Sends every object of every case, and of `deploy/install.yaml`, in a strict dry run; how many different ones there were.
 ///
 /// # Errors
 /// With the first that is refused, and why.
-pub async fn dry_run(server: &ApiServer, rendered: &[Case]) -> Result<usize, ChartError> {
+pub async fn dry_run(server: &ApiServer, rendered: &[ChartCase]) -> anyhow::Result<usize> {
     let client = server.client()?;
     install_monitoring(&client).await?;
     let mut applier = Applier::new(client.clone());
     let install = objects::read("deploy/install.yaml", &text(&root().join("deploy/install.yaml"))?)?;
     let all = rendered.iter().flat_map(|case| case.objects.iter().map(|object| (case.name.as_str(), object)));
-    let all: Vec<(&str, &Object)> = all.chain(install.iter().map(|object| ("deploy/install.yaml", object))).collect();
+    let all: Vec<(&str, &ChartObject)> =
+        all.chain(install.iter().map(|object| ("deploy/install.yaml", object))).collect();
     let namespaces: BTreeSet<&str> = all.iter().map(|(_, object)| object.id.namespace.as_str()).collect();
     for name in namespaces.into_iter().filter(|name| !name.is_empty()) {
         create_namespace(&client, name).await?;
@@ -34,7 +36,7 @@ pub async fn dry_run(server: &ApiServer, rendered: &[Case]) -> Result<usize, Cha
         if seen.insert(&object.text) {
             applier.dry_run(object).await.map_err(|error| match error {
                 kube::Error::Api(status) => {
-                    ChartError::Wrong(format!("case {case}: the API server refuses {}: {}", object.id, status.message))
+                    anyhow!("case {case}: the API server refuses {}: {}", object.id, status.message)
                 }
                 other => other.into(),
             })?;
@@ -47,7 +49,7 @@ pub async fn dry_run(server: &ApiServer, rendered: &[Case]) -> Result<usize, Cha
 ///
 /// # Errors
 /// What the API server refuses.
-pub async fn create_namespace(client: &Client, name: &str) -> Result<(), ChartError> {
+pub async fn create_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
     let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
     let namespace = Namespace { metadata, ..Namespace::default() };
     match Api::all(client.clone()).create(&PostParams::default(), &namespace).await {
@@ -58,11 +60,10 @@ pub async fn create_namespace(client: &Client, name: &str) -> Result<(), ChartEr
 }
 
 /// Installs the Prometheus operator's CRDs, against which its kinds are checked.
-async fn install_monitoring(client: &Client) -> Result<(), ChartError> {
+async fn install_monitoring(client: &Client) -> anyhow::Result<()> {
     let mut crds: Vec<CustomResourceDefinition> = Vec::new();
     for (name, path) in cases::files("monitoring", ".yaml")? {
-        let crd = serde_saphyr::from_str(&text(&path)?)
-            .map_err(|error| ChartError::Object { what: name, reason: error.to_string() })?;
+        let crd = serde_saphyr::from_str(&text(&path)?).with_context(|| format!("{name} is no Kubernetes object"))?;
         crds.push(crd);
     }
     testbed::crds::install(client, &crds).await?;
@@ -81,7 +82,7 @@ impl Applier {
     }
 
     /// What the API server calls the kind.
-    async fn resource(&mut self, object: &Object) -> Result<ApiResource, kube::Error> {
+    async fn resource(&mut self, object: &ChartObject) -> Result<ApiResource, kube::Error> {
         let key = (object.id.api_version.clone(), object.id.kind.clone());
         if let Some(known) = self.resources.get(&key) {
             return Ok(known.clone());
@@ -94,7 +95,7 @@ impl Applier {
     }
 
     /// Applies an object without storing it; unknown fields, and fields given twice, are errors.
-    async fn dry_run(&mut self, object: &Object) -> Result<(), kube::Error> {
+    async fn dry_run(&mut self, object: &ChartObject) -> Result<(), kube::Error> {
         let resource = self.resource(object).await?;
         let api: Api<DynamicObject> = match object.id.namespace.as_str() {
             "" => Api::all_with(self.client.clone(), &resource),

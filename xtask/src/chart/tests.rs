@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Arg, CommandFactory as _, Parser as _};
+use delivery::chart;
 use managed_redis_operator::cli::Cli;
 use serde_json::Value;
 
 use super::cases::{self, text};
-use super::{chart, objects};
+use super::objects;
 
 fn yaml(file: &str) -> Value {
-    serde_saphyr::from_str(&text(&chart().join(file)).unwrap()).unwrap()
+    serde_saphyr::from_str(&text(&chart::folder().join(file)).unwrap()).unwrap()
 }
 
 /// The flags of `run`, by name.

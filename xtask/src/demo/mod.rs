@@ -1,28 +1,24 @@
 //! `cargo xtask demo`: the real operator on a real API server, with the examples and a fake cloud.
 
-pub mod expect;
-pub mod manifests;
-pub mod operator;
-pub mod seen;
+mod setup;
 mod show;
-pub mod stage;
 
-use std::io;
 use std::time::Duration;
 
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
+use delivery::examples;
+use delivery::examples::expected::{self, ExampleOutcome, ExampleOutcomes};
+use delivery::examples::seen::{self, RowChange};
 use fake_cloud::StateHandle;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use tokio::signal::unix::{SignalKind, signal};
+use harness::terminal::{say, step};
+use harness::{Operator, signals};
 use tokio::time::MissedTickBehavior;
 
-use self::expect::{Board, Found};
-use self::operator::{Operator, OperatorError};
-use self::seen::Change;
+use self::setup::Setup;
 use self::show::Screen;
-use self::stage::{Stage, StageError};
-use crate::output::{say, step};
 
 /// How long everything may take to come out as expected.
 const SETTLE_WITHIN: Duration = Duration::from_secs(180);
@@ -40,90 +36,55 @@ pub struct Arguments {
     once: bool,
 }
 
-/// Why the demonstration failed.
-#[derive(Debug, thiserror::Error)]
-pub enum DemoError {
-    /// The runtime or the signal handlers.
-    #[error("cannot prepare the demonstration: {0}")]
-    Prepare(#[from] io::Error),
-    /// What it takes could not be set up.
-    #[error(transparent)]
-    Stage(#[from] StageError),
-    /// The operator did not run, or did not end well.
-    #[error(transparent)]
-    Operator(#[from] OperatorError),
-    /// Not everything came out as expected.
-    #[error("after {} s this is not as expected:\n  {}", after.as_secs(), mismatches.join("\n  "))]
-    NotAsExpected {
-        /// How long it had been waited for.
-        after: Duration,
-        /// What was expected and found, for each difference.
-        mismatches: Vec<String>,
-    },
-    /// Ctrl-C came before the end of `--once`.
-    #[error("interrupted")]
-    Interrupted,
-}
-
 /// Runs the demonstration.
 ///
 /// # Errors
-/// When it could not be set up, or not everything came out as expected. By then all is torn down.
-pub fn main(arguments: &Arguments) -> Result<(), DemoError> {
+/// When it could not be set up, or not everything came out as expected. By then all is stopped and removed.
+pub fn main(arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(arguments.once))
 }
 
-async fn run(once: bool) -> Result<(), DemoError> {
-    let interrupted = interrupted()?;
-    let mut stage = Stage::default();
+async fn run(once: bool) -> Result<()> {
+    let interrupted = signals::interrupted()?;
+    let mut setup = Setup::default();
     let outcome = tokio::select! {
-        outcome = perform(once, &mut stage) => outcome,
-        () = interrupted => if once { Err(DemoError::Interrupted) } else { Ok(()) },
+        outcome = perform(once, &mut setup) => Some(outcome),
+        () = interrupted => None,
     };
     // A terminal shows "^C" where the cursor is.
     say("");
-    if let Err(DemoError::NotAsExpected { .. } | DemoError::Operator(OperatorError::Ended(_))) = &outcome {
-        stage.keep_log(LOG_LINES);
+    if let Some(Err(_)) = &outcome {
+        setup.keep_log(LOG_LINES);
     }
-    let ended = stage.tear_down().await;
-    outcome.and(ended.map_err(DemoError::from))
+    let ended = setup.stop().await;
+    match outcome {
+        Some(outcome) => outcome.and(ended),
+        None if once => bail!("interrupted"),
+        None => ended,
+    }
 }
 
-/// Waits for Ctrl-C, or for who stops this process in another way.
-///
-/// # Errors
-/// When the signal handlers cannot be installed.
-pub fn interrupted() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
-        }
-    })
-}
-
-async fn perform(once: bool, stage: &mut Stage) -> Result<(), DemoError> {
-    let running = stage.set(once).await?;
+async fn perform(once: bool, setup: &mut Setup) -> Result<()> {
+    let running = setup.start(once).await?;
     step("The examples, as the operator sees them");
-    let mut board = Board::new();
+    let mut outcomes = ExampleOutcomes::new();
     let mut screen = Screen::stdout();
-    let mut changes = seen::watch(&running.client, stage::NAMESPACE);
-    stage::apply_examples(&running.client, &mut board).await?;
-    for (key, refused) in board.iter().filter(|_| !screen.is_terminal()) {
+    let mut changes = seen::watch(&running.client, examples::NAMESPACE);
+    examples::apply(&running.client, &mut outcomes).await?;
+    for (key, refused) in outcomes.iter().filter(|_| !screen.is_terminal()) {
         screen.change(key, Some(refused));
     }
     let operator = running.operator;
-    settle(&mut changes, &mut board, &mut screen, operator).await?;
-    screen.finish(&board);
-    let effects = [effects_of(&running.cloud.state()), stage::connection(&running.client).await];
+    settle(&mut changes, &mut outcomes, &mut screen, operator).await?;
+    screen.finish(&outcomes);
+    let effects = [
+        effects_of(&running.cloud.state()),
+        examples::connection(&running.client).await.map_err(|error| error.to_string()),
+    ];
     let mismatches: Vec<String> = effects.iter().filter_map(|effect| effect.clone().err()).collect();
     if !mismatches.is_empty() {
-        return Err(DemoError::NotAsExpected { after: screen.elapsed(), mismatches });
+        return Err(not_as_expected(screen.elapsed(), &mismatches));
     }
     say("");
     effects.into_iter().flatten().for_each(say);
@@ -131,79 +92,84 @@ async fn perform(once: bool, stage: &mut Stage) -> Result<(), DemoError> {
     if once {
         return Ok(());
     }
-    for line in stage::hints(&running.kubeconfig, operator, running.cloud).await {
+    for line in setup::hints(&running.kubeconfig, operator, running.cloud).await? {
         say(line);
     }
-    follow(&mut changes, &mut board, &screen, operator).await
+    follow(&mut changes, &mut outcomes, &screen, operator).await
 }
 
-/// What was done to the fake cloud: [`expect::effects`].
+/// What was expected and found, for each difference.
+fn not_as_expected(after: Duration, mismatches: &[String]) -> anyhow::Error {
+    anyhow!("after {} s this is not as expected:\n  {}", after.as_secs(), mismatches.join("\n  "))
+}
+
+/// What was done to the fake cloud: [`expected::effects`].
 fn effects_of(cloud: &StateHandle) -> Result<String, String> {
-    expect::effects(cloud.all_flushes(), cloud.all_applies())
+    expected::effects(cloud.all_flushes(), cloud.all_applies())
 }
 
 /// Shows changes until everything is as expected.
 async fn settle(
-    changes: &mut BoxStream<'static, Change>,
-    board: &mut Board,
+    changes: &mut BoxStream<'static, RowChange>,
+    outcomes: &mut ExampleOutcomes,
     screen: &mut Screen,
     operator: &mut Operator,
-) -> Result<(), DemoError> {
+) -> Result<()> {
     let mut deadline = std::pin::pin!(tokio::time::sleep(SETTLE_WITHIN));
     let mut tick = tokio::time::interval(REDRAW);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    while !expect::all_met(board) {
+    while !expected::all_met(outcomes) {
         tokio::select! {
-            Some(change) = changes.next() => note(change, board, screen, !screen.is_terminal()),
+            Some(change) = changes.next() => note(change, outcomes, screen, !screen.is_terminal()),
             _ = tick.tick() => {}
-            error = operator.ended() => return Err(error.into()),
+            status = operator.ended() => bail!("the operator ended by itself ({})", status?),
             () = &mut deadline => {
-                screen.finish(board);
-                return Err(DemoError::NotAsExpected { after: SETTLE_WITHIN, mismatches: expect::mismatches(board) });
+                screen.finish(outcomes);
+                return Err(not_as_expected(SETTLE_WITHIN, &expected::mismatches(outcomes)));
             }
         }
-        screen.redraw(board);
+        screen.redraw(outcomes);
     }
-    match expect::mismatches(board) {
+    match expected::mismatches(outcomes) {
         unknown if unknown.is_empty() => Ok(()),
-        unknown => Err(DemoError::NotAsExpected { after: screen.elapsed(), mismatches: unknown }),
+        unknown => Err(not_as_expected(screen.elapsed(), &unknown)),
     }
 }
 
 /// Tells of changes, a line each, for as long as the operator runs.
 async fn follow(
-    changes: &mut BoxStream<'static, Change>,
-    board: &mut Board,
+    changes: &mut BoxStream<'static, RowChange>,
+    outcomes: &mut ExampleOutcomes,
     screen: &Screen,
     operator: &mut Operator,
-) -> Result<(), DemoError> {
+) -> Result<()> {
     loop {
         tokio::select! {
-            Some(change) = changes.next() => note(change, board, screen, true),
-            error = operator.ended() => return Err(error.into()),
+            Some(change) = changes.next() => note(change, outcomes, screen, true),
+            status = operator.ended() => bail!("the operator ended by itself ({})", status?),
         }
     }
 }
 
-/// Puts a change on the board and, where there is no table, tells of it.
-fn note(change: Change, board: &mut Board, screen: &Screen, tell: bool) {
+/// Puts a change among the outcomes and, where there is no table, tells of it.
+fn note(change: RowChange, outcomes: &mut ExampleOutcomes, screen: &Screen, tell: bool) {
     match change {
-        Change::Is(key, seen) => {
-            let found = Found::Stands(seen);
-            let news = board.get(&key) != Some(&found);
+        RowChange::Is(key, seen) => {
+            let found = ExampleOutcome::Stands(seen);
+            let news = outcomes.get(&key) != Some(&found);
             if news && tell {
                 screen.change(&key, Some(&found));
             }
-            board.insert(key, found);
+            outcomes.insert(key, found);
         }
-        Change::Gone(key) => {
-            board.remove(&key);
+        RowChange::Gone(key) => {
+            outcomes.remove(&key);
             if tell {
                 screen.change(&key, None);
             }
         }
         // The table shows that nothing moves, and the log says why.
-        Change::Trouble(error) if tell => say(format_args!("the API server did not answer the watch: {error}")),
-        Change::Trouble(_) => {}
+        RowChange::Trouble(error) if tell => say(format_args!("the API server did not answer the watch: {error}")),
+        RowChange::Trouble(_) => {}
     }
 }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use super::expect::{Board, EXPECTATIONS, Expectation, Found};
-use super::seen::Key;
-use crate::output::{Style, say};
+use delivery::examples::expected::{EXPECTATIONS, ExampleOutcome, ExampleOutcomes, Expectation};
+use delivery::examples::seen::ObjectName;
+use harness::terminal::{Style, say};
 
 /// A terminal that does not tell its width is taken to be this wide.
 const DEFAULT_WIDTH: usize = 120;
@@ -35,25 +35,25 @@ impl Screen {
     }
 
     /// Draws the table over the last one. Does nothing without a terminal.
-    pub fn redraw(&mut self, board: &Board) {
+    pub fn redraw(&mut self, outcomes: &ExampleOutcomes) {
         if self.terminal {
             let width = width();
-            let lines = table(board, self.started.elapsed(), self.style, width, Fit::Cut);
+            let lines = table(outcomes, self.started.elapsed(), self.style, width, Fit::Cut);
             self.draw(&lines, Fit::Cut);
         }
     }
 
     /// Draws the table for the last time, with every message in full.
-    pub fn finish(&mut self, board: &Board) {
+    pub fn finish(&mut self, outcomes: &ExampleOutcomes) {
         if self.terminal {
-            let lines = table(board, self.started.elapsed(), self.style, width(), Fit::Wrap);
+            let lines = table(outcomes, self.started.elapsed(), self.style, width(), Fit::Wrap);
             self.draw(&lines, Fit::Wrap);
             self.drawn = 0;
         }
     }
 
     /// Tells of a change on a line of its own.
-    pub fn change(&self, key: &Key, found: Option<&Found>) {
+    pub fn change(&self, key: &ObjectName, found: Option<&ExampleOutcome>) {
         let seconds = self.started.elapsed().as_secs_f64();
         say(format_args!("{seconds:6.1}s  {}", change_line(key, found)));
     }
@@ -100,12 +100,12 @@ enum Fit {
 const HEADINGS: [&str; 4] = ["OBJECT", "READY", "STATE", "MESSAGE"];
 
 /// The columns of a row; the message comes last.
-fn cells(key: &Key, found: Option<&Found>) -> [String; 4] {
+fn cells(key: &ObjectName, found: Option<&ExampleOutcome>) -> [String; 4] {
     let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     let (ready, state, message) = match found {
         None => ("-".to_owned(), "-".to_owned(), String::new()),
-        Some(Found::Stands(seen)) => (dash(&seen.ready), dash(&seen.state), told(&seen.reason, &seen.message)),
-        Some(Found::Refused(sentence)) => ("-".to_owned(), "refused".to_owned(), sentence.clone()),
+        Some(ExampleOutcome::Stands(seen)) => (dash(&seen.ready), dash(&seen.state), told(&seen.reason, &seen.message)),
+        Some(ExampleOutcome::Refused(sentence)) => ("-".to_owned(), "refused".to_owned(), sentence.clone()),
     };
     [key.as_str().to_owned(), ready, state, message]
 }
@@ -115,7 +115,7 @@ fn told(reason: &str, message: &str) -> String {
     if reason.is_empty() || message.starts_with(reason) { message.to_owned() } else { format!("{reason}: {message}") }
 }
 
-fn change_line(key: &Key, found: Option<&Found>) -> String {
+fn change_line(key: &ObjectName, found: Option<&ExampleOutcome>) -> String {
     match found {
         None => format!("{}  deleted", key.as_str()),
         Some(_) => {
@@ -125,9 +125,9 @@ fn change_line(key: &Key, found: Option<&Found>) -> String {
     }
 }
 
-fn table(board: &Board, elapsed: Duration, style: Style, width: usize, fit: Fit) -> Vec<String> {
+fn table(outcomes: &ExampleOutcomes, elapsed: Duration, style: Style, width: usize, fit: Fit) -> Vec<String> {
     let rows: Vec<(&Expectation, [String; 4])> =
-        EXPECTATIONS.iter().map(|row| (row, cells(&row.key(), board.get(&row.key())))).collect();
+        EXPECTATIONS.iter().map(|row| (row, cells(&row.key(), outcomes.get(&row.key())))).collect();
     let column = |index: usize| {
         let cells = rows.iter().map(|(_, cells)| cells[index].chars().count());
         cells.chain([HEADINGS[index].len()]).max().unwrap_or_default()
@@ -149,12 +149,12 @@ fn table(board: &Board, elapsed: Duration, style: Style, width: usize, fit: Fit)
             mistakes = true;
             lines.push(style.bold("  Mistakes, and what becomes of them"));
         }
-        let mark = if row.is_met(board.get(&row.key())) { style.good("✔") } else { style.faint("·") };
+        let mark = if row.is_met(outcomes.get(&row.key())) { style.good("✔") } else { style.faint("·") };
         let mut parts = fitted(message, room, fit).into_iter();
         lines.push(line(&mark, [object, ready, state], &parts.next().unwrap_or_default()));
         lines.extend(parts.map(|part| format!("{:indent$}{part}", "")));
     }
-    let met = rows.iter().filter(|(row, _)| row.is_met(board.get(&row.key()))).count();
+    let met = rows.iter().filter(|(row, _)| row.is_met(outcomes.get(&row.key()))).count();
     lines.push(style.faint(&format!("  {met} of {} as they should be, {} s", rows.len(), elapsed.as_secs())));
     lines
 }
@@ -183,24 +183,24 @@ fn fitted(text: &str, room: usize, fit: Fit) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::seen::Seen;
     use super::*;
+    use delivery::examples::seen::ObjectRow;
 
-    fn board() -> Board {
-        let seen = Seen {
+    fn outcomes() -> ExampleOutcomes {
+        let seen = ObjectRow {
             ready: "False".to_owned(),
             reason: "ClusterNotFound".to_owned(),
             state: String::new(),
             message: "the cloud has no cluster of that name; it is looked for again every minute".to_owned(),
             current: true,
         };
-        Board::from([(Key::new("RedisClusterRef", "odrers"), Found::Stands(seen))])
+        ExampleOutcomes::from([(ObjectName::new("RedisClusterRef", "odrers"), ExampleOutcome::Stands(seen))])
     }
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         for fit in [Fit::Cut, Fit::Wrap] {
-            let lines = table(&board(), Duration::from_secs(3), Style::plain(), 100, fit);
+            let lines = table(&outcomes(), Duration::from_secs(3), Style::plain(), 100, fit);
             assert!(lines.iter().all(|line| line.chars().count() < 100), "{lines:#?}");
             let row = lines.iter().position(|line| line.contains("odrers")).unwrap();
             assert!(lines[row].starts_with("✔ redisclusterref/odrers"), "{}", lines[row]);
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_cut_table_has_a_line_for_each_object() {
-        let lines = table(&Board::new(), Duration::ZERO, Style::plain(), 80, Fit::Cut);
+        let lines = table(&ExampleOutcomes::new(), Duration::ZERO, Style::plain(), 80, Fit::Cut);
         assert_eq!(lines.len(), EXPECTATIONS.len() + 3);
         assert_eq!(lines.last().unwrap(), "  0 of 9 as they should be, 0 s");
     }
@@ -226,8 +226,8 @@ mod tests {
 
     #[test]
     fn a_change_tells_object_and_reason() {
-        let board = board();
-        let (key, found) = board.first_key_value().unwrap();
+        let outcomes = outcomes();
+        let (key, found) = outcomes.first_key_value().unwrap();
         let line = change_line(key, Some(found));
         assert!(
             line.contains("redisclusterref/odrers") && line.contains("ClusterNotFound: the cloud has no"),

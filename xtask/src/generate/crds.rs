@@ -1,12 +1,12 @@
 //! The CustomResourceDefinitions: for kubectl, and as templates of the chart.
 
+use anyhow::Context as _;
+use delivery::chart::CHART;
+use delivery::crds::{FOLDER, KUSTOMIZATION};
 use managed_redis_operator::api::crds;
 use serde_json::{Value, json};
 
-use super::{CHART, Files, GenerateError, HEADER};
-
-/// Where the definitions are, from the repository's root. It holds nothing else.
-pub const FOLDER: &str = "crds";
+use super::{Files, HEADER, not_yaml};
 
 /// Where the chart's templates of them are. It holds nothing else.
 pub fn template_folder() -> String {
@@ -15,14 +15,14 @@ pub fn template_folder() -> String {
 
 /// What `kubectl apply -k` reads.
 pub fn kustomization() -> String {
-    format!("{FOLDER}/kustomization.yaml")
+    format!("{FOLDER}/{KUSTOMIZATION}")
 }
 
 /// A definition by the name of its file.
-fn definitions() -> Result<Vec<(String, Value)>, GenerateError> {
+fn definitions() -> anyhow::Result<Vec<(String, Value)>> {
     let named = |crd| {
         // Through a JSON value: keys are sorted and absent fields stay out.
-        let value = serde_json::to_value(&crd).map_err(|error| GenerateError::yaml("a CRD")(error.to_string()))?;
+        let value = serde_json::to_value(&crd).with_context(|| not_yaml("a CRD"))?;
         Ok((file_name(&value), value))
     };
     crds().into_iter().map(named).collect()
@@ -33,12 +33,12 @@ fn file_name(definition: &Value) -> String {
     format!("{}_{}.yaml", part("/spec/group"), part("/spec/names/plural"))
 }
 
-fn yaml(name: &str, value: &Value) -> Result<String, GenerateError> {
-    serde_saphyr::to_string(value).map_err(|error| GenerateError::yaml(name)(error.to_string()))
+fn yaml(name: &str, value: &Value) -> anyhow::Result<String> {
+    serde_saphyr::to_string(value).with_context(|| not_yaml(name))
 }
 
 /// The files of `crds/`.
-pub fn files() -> Result<Files, GenerateError> {
+pub fn files() -> anyhow::Result<Files> {
     let mut files = Files::new();
     let mut resources = String::new();
     for (name, definition) in definitions()? {
@@ -51,7 +51,7 @@ pub fn files() -> Result<Files, GenerateError> {
 }
 
 /// The definitions as templates of the chart: a chart's own `crds/` folder would never be upgraded.
-pub fn templates() -> Result<Files, GenerateError> {
+pub fn templates() -> anyhow::Result<Files> {
     let in_folder = |(name, text)| (format!("{}/{name}", template_folder()), text);
     definitions()?.iter().map(|(_, definition)| Ok(in_folder(template(definition)?))).collect()
 }
@@ -60,7 +60,7 @@ pub fn templates() -> Result<Files, GenerateError> {
 ///
 /// # Errors
 /// When it cannot be written as YAML.
-pub fn template(definition: &Value) -> Result<(String, String), GenerateError> {
+pub fn template(definition: &Value) -> anyhow::Result<(String, String)> {
     let name = file_name(definition);
     let head = json!({
         "apiVersion": definition["apiVersion"],

@@ -1,8 +1,9 @@
 //! `deploy/install.yaml`: what `deploy/kustomization.yaml` names, as one file for `kubectl apply -f`.
 
+use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use super::{Files, GenerateError, HEADER, crds, read};
+use super::{Files, HEADER, crds, not_yaml, read};
 
 const FOLDER: &str = "deploy";
 
@@ -16,22 +17,21 @@ struct Kustomization {
     _kind: String,
     namespace: String,
     resources: Vec<String>,
-    images: Vec<Image>,
+    images: Vec<ImageName>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Image {
+struct ImageName {
     name: String,
     new_name: String,
     new_tag: String,
 }
 
 /// The file and its path. The resources' texts are put one after the other, so that their comments stay.
-pub fn file(generated: &Files) -> Result<(String, String), GenerateError> {
+pub fn file(generated: &Files) -> anyhow::Result<(String, String)> {
     let name = format!("{FOLDER}/kustomization.yaml");
-    let kustomization: Kustomization =
-        serde_saphyr::from_str(&read(&name)?).map_err(|error| GenerateError::yaml(&name)(error.to_string()))?;
+    let kustomization: Kustomization = serde_saphyr::from_str(&read(&name)?).with_context(|| not_yaml(&name))?;
     check_version(&name, &kustomization)?;
     let mut text =
         format!("{HEADER}# What deploy/kustomization.yaml names, as one file: kubectl apply -f deploy/install.yaml\n");
@@ -59,18 +59,15 @@ fn append(text: &mut String, part: &str) {
 }
 
 /// The image that is named is the one of this version.
-fn check_version(name: &str, kustomization: &Kustomization) -> Result<(), GenerateError> {
+fn check_version(name: &str, kustomization: &Kustomization) -> anyhow::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     match kustomization.images.iter().find(|image| image.new_tag != version) {
-        Some(image) => Err(GenerateError::source(
-            name,
-            format!("the image {} is of version {}, but this is {version}", image.name, image.new_tag),
-        )),
+        Some(image) => bail!("{name}: the image {} is of version {}, but this is {version}", image.name, image.new_tag),
         None => Ok(()),
     }
 }
 
-fn with_images(text: &str, images: &[Image]) -> String {
+fn with_images(text: &str, images: &[ImageName]) -> String {
     let line = |line: &str| match line.split_once("image: ") {
         Some((before, image)) => match images.iter().find(|known| known.name == image) {
             Some(known) => format!("{before}image: {}:{}\n", known.new_name, known.new_tag),
@@ -82,15 +79,13 @@ fn with_images(text: &str, images: &[Image]) -> String {
 }
 
 /// The kustomization's namespace is only repeated by kustomize: what kubectl reads as one file has to say it itself.
-fn check_namespaces(name: &str, text: &str, namespace: &str) -> Result<(), GenerateError> {
+fn check_namespaces(name: &str, text: &str, namespace: &str) -> anyhow::Result<()> {
     const CLUSTER_SCOPED: [&str; 4] = ["CustomResourceDefinition", "Namespace", "ClusterRole", "ClusterRoleBinding"];
-    let objects: Vec<serde_json::Value> =
-        serde_saphyr::from_multiple(text).map_err(|error| GenerateError::yaml(name)(error.to_string()))?;
+    let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(text).with_context(|| not_yaml(name))?;
     for object in objects {
         let kind = object["kind"].as_str().unwrap_or_default();
         if !CLUSTER_SCOPED.contains(&kind) && object["metadata"]["namespace"] != namespace {
-            let reason = format!("{kind} {} has to say namespace: {namespace}", object["metadata"]["name"]);
-            return Err(GenerateError::source(name, reason));
+            bail!("{name}: {kind} {} has to say namespace: {namespace}", object["metadata"]["name"]);
         }
     }
     Ok(())
@@ -102,7 +97,7 @@ mod tests {
 
     #[test]
     fn images_are_replaced_by_name() {
-        let images = [Image { name: "a".to_owned(), new_name: "reg/a".to_owned(), new_tag: "1".to_owned() }];
+        let images = [ImageName { name: "a".to_owned(), new_name: "reg/a".to_owned(), new_tag: "1".to_owned() }];
         assert_eq!(
             with_images("  image: a\n  image: ab\n# image\n", &images),
             "  image: reg/a:1\n  image: ab\n# image\n"

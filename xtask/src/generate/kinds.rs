@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn every_file_has_a_list() {
         for file in FILES {
-            let text = std::fs::read_to_string(crate::root().join(file)).unwrap();
+            let text = std::fs::read_to_string(harness::root().join(file)).unwrap();
             assert!(text.lines().any(|line| line.contains(&format!("] # {EVERY}"))), "{file}");
         }
     }

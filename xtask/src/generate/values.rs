@@ -1,40 +1,41 @@
 //! The table of values in the chart's README, from the comments of `values.yaml` that begin with `--` (as helm-docs has it).
 
+use anyhow::{Context as _, bail};
+use delivery::chart::CHART;
 use serde_json::Value;
 
-use super::{CHART, GenerateError, read};
+use super::{not_yaml, read};
 
 const BEGIN: &str = "<!-- values: written by cargo xtask generate -->\n";
 const END: &str = "<!-- end of values -->\n";
 
 /// A value and what it is for.
 #[derive(Debug, PartialEq, Eq)]
-struct Row {
+struct ValueRow {
     /// Keys from the outside inwards.
     path: Vec<String>,
     description: String,
 }
 
 /// The chart's README with its table brought up to date, and its path.
-pub fn readme() -> Result<(String, String), GenerateError> {
+pub fn readme() -> anyhow::Result<(String, String)> {
     let (path, values) = (format!("{CHART}/README.md"), format!("{CHART}/values.yaml"));
     let text = read(&values)?;
-    let defaults: Value =
-        serde_saphyr::from_str(&text).map_err(|error| GenerateError::yaml(&values)(error.to_string()))?;
+    let defaults: Value = serde_saphyr::from_str(&text).with_context(|| not_yaml(&values))?;
     let rows = rows(&text);
     if let Some(path) = undocumented(&defaults, &rows, &mut Vec::new()) {
-        return Err(GenerateError::source(&values, format!("{path} has no comment that begins with `# -- `")));
+        bail!("{values}: {path} has no comment that begins with `# -- `");
     }
     let readme = read(&path)?;
     let parts = readme.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let Some((before, after)) = parts else {
-        return Err(GenerateError::source(&path, format!("has no place for the values between {BEGIN:?} and {END:?}")));
+        bail!("{path}: has no place for the values between {BEGIN:?} and {END:?}");
     };
     Ok((path, format!("{before}{BEGIN}{}{END}{after}", table(&rows, &defaults))))
 }
 
 /// The values with a comment, in their order in the file.
-fn rows(text: &str) -> Vec<Row> {
+fn rows(text: &str) -> Vec<ValueRow> {
     let mut rows = Vec::new();
     let mut open: Vec<(usize, String)> = Vec::new();
     let mut description: Option<String> = None;
@@ -50,7 +51,7 @@ fn rows(text: &str) -> Vec<Row> {
             open.retain(|(outer, _)| *outer < indent);
             open.push((indent, key.to_owned()));
             if let Some(description) = description.take() {
-                rows.push(Row { path: open.iter().map(|(_, key)| key.clone()).collect(), description });
+                rows.push(ValueRow { path: open.iter().map(|(_, key)| key.clone()).collect(), description });
             }
         }
     }
@@ -62,7 +63,7 @@ fn is_key(text: &str) -> bool {
 }
 
 /// The first value that neither it nor anything it is a part of is told about.
-fn undocumented(value: &Value, rows: &[Row], path: &mut Vec<String>) -> Option<String> {
+fn undocumented(value: &Value, rows: &[ValueRow], path: &mut Vec<String>) -> Option<String> {
     if rows.iter().any(|row| row.path == *path) {
         return None;
     }
@@ -78,9 +79,9 @@ fn undocumented(value: &Value, rows: &[Row], path: &mut Vec<String>) -> Option<S
     None
 }
 
-fn table(rows: &[Row], defaults: &Value) -> String {
+fn table(rows: &[ValueRow], defaults: &Value) -> String {
     let cell = |text: &str| text.replace('|', r"\|");
-    let line = |row: &Row| {
+    let line = |row: &ValueRow| {
         let default = row.path.iter().fold(defaults, |value, key| &value[key.as_str()]);
         format!("| `{}` | `{}` | {} |\n", row.path.join("."), cell(&default.to_string()), cell(&row.description))
     };

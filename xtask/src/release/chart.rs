@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ReleaseError;
+use anyhow::Context as _;
+
+use super::image::PublishedImage;
 use super::manifest::with_line;
-use super::package::Image;
-use crate::chart::helm::Helm;
-use crate::chart::{chart, release};
+use delivery::helm::Helm;
 
 const VALUES: &str = "values.yaml";
 /// The values of the repository's chart that the published one has otherwise.
@@ -17,14 +17,14 @@ const DIGEST: &str = "digest: \"\"";
 ///
 /// # Errors
 /// When a file or Helm is not as it has to be.
-pub async fn package(helm: &Helm, image: &Image, version: &str, dist: &Path) -> Result<PathBuf, ReleaseError> {
+pub async fn package(helm: &Helm, image: &PublishedImage, version: &str, dist: &Path) -> anyhow::Result<PathBuf> {
     let folder = helm.scratch().join("managed-redis-operator");
-    release::copy(&chart(), &folder)?;
+    delivery::chart::copy_to(&folder)?;
     let path = folder.join(VALUES);
-    let text = std::fs::read_to_string(&path).map_err(ReleaseError::io("read", &path))?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = with_line(VALUES, &text, REPOSITORY, &format!("repository: {}", image.repository))?;
     let text = with_line(VALUES, &text, DIGEST, &format!("digest: {}", image.digest))?;
-    std::fs::write(&path, text).map_err(ReleaseError::io("write", &path))?;
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     let (folder, destination) = (folder.to_string_lossy(), dist.to_string_lossy());
     helm.run(&["package", &folder, "--destination", &destination]).await?;
     Ok(dist.join(format!("managed-redis-operator-{version}.tgz")))

@@ -1,17 +1,21 @@
 //! Texts that name the image as it is built here, made to name the published one.
 
-use super::ReleaseError;
-use crate::root;
+use anyhow::bail;
+
+use harness::root;
 
 /// Of `text`, the file at `path`, the one line that is `before` (but for the blanks in front), as `after`.
 ///
 /// # Errors
-/// When there is not exactly one: then the file has changed in a way that somebody has to look at.
-pub fn with_line(path: &str, text: &str, before: &str, after: &str) -> Result<String, ReleaseError> {
+/// When there is not exactly one: then the file has changed, and a person has to look at it.
+pub fn with_line(path: &str, text: &str, before: &str, after: &str) -> anyhow::Result<String> {
     let count = text.lines().filter(|line| line.trim_start() == before).count();
     if count != 1 {
-        let reason = format!("there are {count} lines {before:?} to put {after:?} in the place of, instead of one");
-        return Err(ReleaseError::File { path: root().join(path), reason });
+        let path = root().join(path);
+        bail!(
+            "{}: there are {count} lines {before:?} to put {after:?} in the place of, instead of one",
+            path.display()
+        );
     }
     let changed = text.lines().map(|line| match line.strip_suffix(before) {
         Some(blanks) if blanks.trim().is_empty() => format!("{blanks}{after}\n"),

@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
 
+use super::image::PublishedImage;
 use super::manifest::with_line;
-use super::{ReleaseError, chart, version};
-use crate::buildah::Store;
-use crate::chart::helm::Helm;
-use crate::image::{ImageError, OPERATOR};
-use crate::output::{say, step};
-use crate::root;
+use super::{chart, version};
+use delivery::buildah::Buildah;
+use delivery::helm::Helm;
+use delivery::image::OPERATOR;
+use harness::root;
+use harness::terminal::{say, step};
 
 /// The manifests that are published, with the image's name in them.
 const INSTALL: &str = "deploy/install.yaml";
@@ -34,29 +36,11 @@ pub struct Arguments {
     dist: PathBuf,
 }
 
-/// The image, by the name it will be published under.
-#[derive(Debug, Clone)]
-pub struct Image {
-    /// Its name without tag.
-    pub repository: String,
-    /// Tag.
-    pub version: String,
-    /// Digest of the index of its architectures.
-    pub digest: String,
-}
-
-impl Image {
-    /// Its name, which no later push can give to something else.
-    pub fn name(&self) -> String {
-        format!("{}:{}@{}", self.repository, self.version, self.digest)
-    }
-}
-
 /// Packages what the arguments say.
 ///
 /// # Errors
 /// When the versions differ, or something cannot be built.
-pub async fn main(arguments: &Arguments) -> Result<(), ReleaseError> {
+pub async fn main(arguments: &Arguments) -> anyhow::Result<()> {
     let version = version::agreed(arguments.tag.as_deref())?;
     // Registries want lower case, owners on GitHub need not have it.
     let registry = arguments.registry.to_lowercase();
@@ -67,12 +51,17 @@ pub async fn main(arguments: &Arguments) -> Result<(), ReleaseError> {
 ///
 /// # Errors
 /// When something cannot be built.
-pub async fn package(registry: &str, version: &str, archives: &[PathBuf], dist: &Path) -> Result<Image, ReleaseError> {
-    std::fs::create_dir_all(dist).map_err(ReleaseError::io("create", dist))?;
+pub async fn package(
+    registry: &str,
+    version: &str,
+    archives: &[PathBuf],
+    dist: &Path,
+) -> anyhow::Result<PublishedImage> {
+    std::fs::create_dir_all(dist).with_context(|| format!("cannot create {}", dist.display()))?;
     step("Packaging the image");
     let digest = write_image(archives, &dist.join(IMAGE)).await?;
     let repository = format!("{registry}/{}", OPERATOR.program());
-    let image = Image { repository, version: version.to_owned(), digest };
+    let image = PublishedImage { repository, version: version.to_owned(), digest };
     say(format_args!("    {}", image.name()));
     step("Packaging the chart");
     let chart = chart::package(&Helm::find().await?, &image, version, dist).await?;
@@ -82,9 +71,9 @@ pub async fn package(registry: &str, version: &str, archives: &[PathBuf], dist: 
 }
 
 /// The archives as one image in an OCI archive; the digest of its index.
-async fn write_image(archives: &[PathBuf], path: &Path) -> Result<String, ReleaseError> {
+async fn write_image(archives: &[PathBuf], path: &Path) -> anyhow::Result<String> {
     const LIST: &str = "localhost/release";
-    let store = Store::create().await?;
+    let store = Buildah::create().await?;
     store.run(&["manifest", "create", LIST]).await?;
     for archive in archives {
         let id = store.run(&["pull", "--quiet", &format!("docker-archive:{}", archive.display())]).await?;
@@ -92,23 +81,25 @@ async fn write_image(archives: &[PathBuf], path: &Path) -> Result<String, Releas
     }
     // An archive is added to, not replaced.
     if path.exists() {
-        std::fs::remove_file(path).map_err(ReleaseError::io("remove", path))?;
+        std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
-    let digest = tempfile::NamedTempFile::new().map_err(ReleaseError::io("create", std::env::temp_dir()))?;
+    let digest =
+        tempfile::NamedTempFile::new().with_context(|| format!("cannot create {}", std::env::temp_dir().display()))?;
     let (file, destination) = (digest.path().to_string_lossy(), format!("oci-archive:{}", path.display()));
     let push = ["manifest", "push", "--all", "--quiet", "--format", "oci", "--digestfile", &file, LIST, &destination];
     store.run(&push).await?;
-    let digest = std::fs::read_to_string(digest.path()).map_err(ImageError::io("read", digest.path()))?;
+    let digest =
+        std::fs::read_to_string(digest.path()).with_context(|| format!("cannot read {}", digest.path().display()))?;
     Ok(digest.trim().to_owned())
 }
 
 /// install.yaml with the published image in place of the name that is built locally.
-fn write_manifests(image: &Image, dist: &Path) -> Result<PathBuf, ReleaseError> {
+fn write_manifests(image: &PublishedImage, dist: &Path) -> anyhow::Result<PathBuf> {
     let path = root().join(INSTALL);
-    let text = std::fs::read_to_string(&path).map_err(ReleaseError::io("read", &path))?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let before = format!("image: {}", OPERATOR.name(env!("CARGO_PKG_VERSION")));
     let text = with_line(INSTALL, &text, &before, &format!("image: {}", image.name()))?;
     let path = dist.join("install.yaml");
-    std::fs::write(&path, text).map_err(ReleaseError::io("write", &path))?;
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }

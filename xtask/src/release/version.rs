@@ -1,9 +1,8 @@
 //! One version for the tag, the package and the chart, or nothing is published.
 
+use anyhow::{Context as _, bail};
+use delivery::chart;
 use serde::Deserialize;
-
-use super::ReleaseError;
-use crate::chart::chart;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,11 +15,10 @@ struct Chart {
 ///
 /// # Errors
 /// When they do not, or the chart cannot be read.
-pub fn agreed(tag: Option<&str>) -> Result<String, ReleaseError> {
-    let path = chart().join("Chart.yaml");
-    let text = std::fs::read_to_string(&path).map_err(ReleaseError::io("read", &path))?;
-    let Chart { version, app_version } = serde_saphyr::from_str(&text)
-        .map_err(|error| ReleaseError::File { path: path.clone(), reason: error.to_string() })?;
+pub fn agreed(tag: Option<&str>) -> anyhow::Result<String> {
+    let path = chart::folder().join("Chart.yaml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let Chart { version, app_version } = serde_saphyr::from_str(&text).with_context(|| path.display().to_string())?;
     let found = [
         ("Cargo.toml", env!("CARGO_PKG_VERSION")),
         ("version of Chart.yaml", &version),
@@ -29,14 +27,14 @@ pub fn agreed(tag: Option<&str>) -> Result<String, ReleaseError> {
     agree(tag, &found)
 }
 
-fn agree(tag: Option<&str>, found: &[(&str, &str)]) -> Result<String, ReleaseError> {
+fn agree(tag: Option<&str>, found: &[(&str, &str)]) -> anyhow::Result<String> {
     let tagged = tag.map(|tag| ("the tag", tag.strip_prefix('v').unwrap_or(tag)));
     let all: Vec<(&str, &str)> = tagged.into_iter().chain(found.iter().copied()).collect();
     match all.first() {
         Some((_, version)) if all.iter().all(|(_, other)| other == version) => Ok((*version).to_owned()),
         _ => {
             let told: Vec<String> = all.iter().map(|(what, version)| format!("{what} has {version}")).collect();
-            Err(ReleaseError::Versions(told.join(", ")))
+            bail!("the versions differ: {}", told.join(", "))
         }
     }
 }

@@ -2,90 +2,59 @@
 
 mod rules;
 
-use std::io;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 
-use testbed::{AssetsError, Program, assets};
+use anyhow::{Context as _, ensure};
+use testbed::{Program, assets};
 
 use rules::{File, findings};
 
-use crate::output::say;
-use crate::root;
+use harness::root;
+use harness::terminal::say;
 
 const FOLDER: &str = ".github/workflows";
-
-/// Why the workflow files are not as they should be.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkflowsError {
-    /// actionlint is not there and cannot be built.
-    #[error(transparent)]
-    Assets(#[from] AssetsError),
-    /// A file, the folder or actionlint cannot be used.
-    #[error("cannot {what}: {source}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// The operating system's answer.
-        source: io::Error,
-    },
-    /// actionlint found something; it has said what.
-    #[error("actionlint found something wrong with {FOLDER} ({0})")]
-    Found(ExitStatus),
-    /// There is nothing to check.
-    #[error("{FOLDER} has no workflow files")]
-    Nothing,
-    /// Rules that the files break.
-    #[error("the workflow files break rules (xtask/src/workflows/rules.rs):\n  {}", .0.join("\n  "))]
-    Broken(Vec<String>),
-}
-
-fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> WorkflowsError {
-    let what = what.into();
-    move |source| WorkflowsError::Io { what, source }
-}
 
 /// Runs actionlint over the workflow files, and looks whether they keep this repository's rules.
 ///
 /// # Errors
 /// When anything is wrong with a file, or actionlint cannot be run.
-pub fn main() -> Result<(), WorkflowsError> {
+pub fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let program = runtime.map_err(failed("prepare"))?.block_on(assets::ensure(Program::Actionlint))?;
+    let program = runtime.context("prepare")?.block_on(assets::ensure(Program::Actionlint))?;
     let files = files()?;
-    if files.is_empty() {
-        return Err(WorkflowsError::Nothing);
-    }
+    ensure!(!files.is_empty(), "{FOLDER} has no workflow files");
     // What is installed besides must not decide about the outcome.
     let mut command = Command::new(program);
     command.args(["-shellcheck=", "-pyflakes="]).args(&files).current_dir(root());
-    let status = command.status().map_err(failed("run actionlint"))?;
-    if !status.success() {
-        return Err(WorkflowsError::Found(status));
-    }
+    let status = command.status().context("run actionlint")?;
+    // actionlint has said what.
+    ensure!(status.success(), "actionlint found something wrong with {FOLDER} ({status})");
     let broken = broken(&files)?;
-    if !broken.is_empty() {
-        return Err(WorkflowsError::Broken(broken));
-    }
+    ensure!(
+        broken.is_empty(),
+        "the workflow files break rules (xtask/src/workflows/rules.rs):\n  {}",
+        broken.join("\n  ")
+    );
     say(format_args!("{} workflow files are sound", files.len()));
     Ok(())
 }
 
 /// The rules that the files break.
-fn broken(files: &[PathBuf]) -> Result<Vec<String>, WorkflowsError> {
+fn broken(files: &[PathBuf]) -> anyhow::Result<Vec<String>> {
     let mut texts = Vec::new();
     for path in files {
-        let text = std::fs::read_to_string(path).map_err(failed(format!("read {}", path.display())))?;
+        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         texts.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text));
     }
     let files: Vec<File<'_>> = texts.iter().map(|(name, text)| File { name, text }).collect();
     Ok(findings(&files, &|script| std::fs::read_to_string(root().join(script)).ok()))
 }
 
-fn files() -> Result<Vec<PathBuf>, WorkflowsError> {
+fn files() -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(root().join(FOLDER)).map_err(failed(format!("read {FOLDER}")))? {
-        files.push(entry.map_err(failed(format!("read {FOLDER}")))?.path());
+    for entry in std::fs::read_dir(root().join(FOLDER)).with_context(|| format!("read {FOLDER}"))? {
+        files.push(entry.with_context(|| format!("read {FOLDER}"))?.path());
     }
     files.sort();
     Ok(files)
