@@ -18,17 +18,17 @@ use crate::runtime::trigger::Trigger;
 pub struct FlushContext {
     shared: Arc<Context>,
     /// The flush requests, as last watched.
-    pub flush_requests: Arc<Store<RedisFlushRequest>>,
+    pub requests: Arc<Store<RedisFlushRequest>>,
     /// Sends a flush request back into the queue.
     pub trigger: Trigger<RedisFlushRequest>,
     /// Publishes events about flush requests.
     pub events: EventQueue,
-    /// Which flush request is at which target.
-    pub flush_targets: BusyTargets,
-    /// Which flush requests read from a cloud now.
-    pub flush_slots: FlushSlots,
-    /// The flushes under way, by connection.
-    pub flush_sends: SendPermits,
+    /// The targets that requests of this process are at.
+    pub targets: BusyTargets,
+    /// Bounds the requests that read from clouds at once.
+    pub slots: FlushSlots,
+    /// Bounds the flushes that are sent at once.
+    pub permits: SendPermits,
 }
 
 impl FlushContext {
@@ -37,12 +37,12 @@ impl FlushContext {
         shared.metrics.begin_flush_phases(FlushPhase::ALL.iter().map(|phase| phase.as_str()));
         Self {
             shared,
-            flush_requests: Arc::clone(&objects.store),
+            requests: Arc::clone(&objects.store),
             trigger: objects.trigger.clone(),
             events: objects.events.clone(),
-            flush_targets: BusyTargets::default(),
-            flush_slots: FlushSlots::new(objects.trigger.clone()),
-            flush_sends: SendPermits::default(),
+            targets: BusyTargets::default(),
+            slots: FlushSlots::new(objects.trigger.clone()),
+            permits: SendPermits::default(),
         }
     }
 }

@@ -143,7 +143,7 @@ impl Executor {
     /// Takes the target for this request, unless another request of this process is at it, or the status of one says so.
     fn read_others(&mut self, session: &Session, target: &TargetCache) -> Others {
         let key = ObjectKey::of(&self.object.metadata);
-        match self.ctx.flush_targets.take(target, &key, Instant::now()) {
+        match self.ctx.targets.take(target, &key, Instant::now()) {
             Ok(guard) => self.target = Some(guard),
             Err(other) => return Others::Busy(other),
         }
@@ -152,7 +152,7 @@ impl Executor {
             request.uid().as_deref() != Some(&session.object.uid)
                 && request.status.as_ref().is_some_and(|status| targets::is_flushing(status, target, now))
         };
-        let others = self.ctx.flush_requests.filter(flushes_it);
+        let others = self.ctx.requests.filter(flushes_it);
         others.first().map_or(Others::Free, |other| Others::Busy(ObjectKey::of(&other.metadata)))
     }
 

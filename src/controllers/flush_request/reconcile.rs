@@ -45,21 +45,21 @@ impl Reconcile for RedisFlushRequest {
         let key = ObjectKey::of(&self.metadata);
         let mut place = QueuePlace { ctx: &ctx, key: &key, is_kept: false };
         let Some(mut run) = FlushRun::observe(&ctx, &key, worker).await? else {
-            ctx.flush_targets.give_back(&key);
+            ctx.targets.give_back(&key);
             return Ok(Outcome::settled(requeue::WHEN_CHANGED));
         };
         let requeue_after = run.plan_and_act().await;
         place.is_kept = run.executor.queued;
         run.report(requeue_after.as_ref().err());
         if !run.is_flushing() {
-            ctx.flush_targets.give_back(&key);
+            ctx.targets.give_back(&key);
         }
         requeue_after.map(|after| run.requeue(after))
     }
 
     fn forget(ctx: &FlushContext, key: &ObjectKey) {
-        ctx.flush_targets.give_back(key);
-        ctx.flush_slots.leave(key);
+        ctx.targets.give_back(key);
+        ctx.slots.leave(key);
     }
 }
 
@@ -77,7 +77,7 @@ impl Follower for FlushContext {
             request.spec.cluster_ref.name == key.name()
                 && !request.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal())
         };
-        for request in self.flush_requests.filter_in(key.namespace(), waits) {
+        for request in self.requests.filter_in(key.namespace(), waits) {
             self.trigger.trigger_requested(ObjectKey::of(&request.metadata));
         }
     }
@@ -94,7 +94,7 @@ struct QueuePlace<'a> {
 impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         if !self.is_kept {
-            self.ctx.flush_slots.leave(self.key);
+            self.ctx.slots.leave(self.key);
         }
     }
 }

@@ -110,7 +110,7 @@ fn files() -> anyhow::Result<Files> {
     files.insert(path, text);
     let (path, text) = values::readme()?;
     files.insert(path, text);
-    let (path, text) = dictionary::file().context("cannot make the dictionary")?;
+    let (path, text) = dictionary::file().context("the dictionary")?;
     files.insert(path, text);
     Ok(files)
 }

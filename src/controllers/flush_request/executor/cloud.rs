@@ -51,7 +51,7 @@ impl Executor {
             && let Some(secret) = resolved.map(|target| target.secret().to_owned())
         {
             let subject = SlotSubject { site: target.site.as_str(), secret, instance_no: target.instance_no.clone() };
-            self.slot = self.ctx.flush_slots.take(&ObjectKey::of(&self.object.metadata), subject);
+            self.slot = self.ctx.slots.take(&ObjectKey::of(&self.object.metadata), subject);
             self.queued = self.slot.is_none();
         }
         self.slot.is_some()
@@ -92,7 +92,7 @@ impl Executor {
         };
         let time_left = self.attempt_began.map(|began| SEND_WITHIN.saturating_sub(began.elapsed())).unwrap_or_default();
         let permit = tokio::select! {
-            permit = self.ctx.flush_sends.take(&connection, time_left) => permit,
+            permit = self.ctx.permits.take(&connection, time_left) => permit,
             () = self.ctx.stopping.cancelled() => None,
         };
         if let Some(why) = self.stands_in_the_way(session) {

@@ -54,7 +54,7 @@ impl Executor {
         write: &StatusWrite,
     ) -> Result<EffectReport, ReconcileError> {
         let object = ObjectMeta {
-            namespace: self.object.namespace(),
+            namespace: Some(session.object.namespace.clone()),
             name: Some(session.object.name.clone()),
             uid: Some(session.object.uid.clone()),
             ..ObjectMeta::default()
