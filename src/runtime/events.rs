@@ -11,6 +11,7 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
+use crate::api::Reason;
 use crate::api::conditions::{self, READY};
 use crate::text;
 
@@ -106,7 +107,7 @@ pub(crate) fn ready_changed(before: &[Condition], after: &[Condition]) -> Option
     let same = conditions::find(before, READY).is_some_and(|was| was.status == now.status && was.reason == now.reason);
     let warning = conditions::find(after, conditions::STALLED).is_some();
     // The moment before the first read comes back is not worth an event.
-    (!same && now.reason != "Observing").then(|| Note {
+    (!same && Reason::of(now) != Some(Reason::Observing)).then(|| Note {
         warning,
         reason: now.reason.clone(),
         message: now.message.clone(),
