@@ -18,7 +18,7 @@ use crate::runtime::runner::Objects;
 use crate::runtime::trigger::Trigger;
 
 /// Registers all kinds.
-pub fn register(
+pub(crate) fn register(
     machinery: &Machinery,
     cloud: HttpCore,
     settings: Settings,
