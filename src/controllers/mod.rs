@@ -5,11 +5,11 @@
 //! [`crate::runtime`].
 
 pub mod cluster_ref;
-pub mod context;
+pub(crate) mod context;
 pub mod flush_request;
-pub mod kind;
-pub mod kinds;
-pub mod parameter_sync;
-pub mod problem;
-pub mod secrets;
-pub mod subscription;
+pub(crate) mod kind;
+pub(crate) mod kinds;
+pub(crate) mod parameter_sync;
+pub(crate) mod problem;
+pub(crate) mod secrets;
+pub(crate) mod subscription;
