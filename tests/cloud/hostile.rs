@@ -201,6 +201,9 @@ async fn a_large_list_that_hangs_keeps_nobody_waiting() {
     tokio::spawn(async move {
         let mut open = Vec::new();
         while let Ok((mut stream, _)) = slow.accept().await {
+            // A response before the request would be an error of its own.
+            let read = stream.read(&mut [0; 4096]).await.unwrap();
+            assert!(read > 0, "no request came");
             stream.write_all(&[head(length), half.clone()].concat()).await.unwrap();
             began.send(()).unwrap();
             open.push(stream);
