@@ -39,7 +39,7 @@ pub(super) async fn report<K: Reconcile>(
     {
         // The status has no room for it, so an event says it.
         let message = format!("{}. The API server refuses to write this into its status.", message(&error));
-        let note = Note { warning: true, reason: Reason::InvalidObject.into(), message };
+        let note = Note { warning: true, reason: Reason::InvalidObject, message };
         events.publish_about(object.object_ref(&resource), note);
     }
     written?;

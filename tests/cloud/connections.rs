@@ -12,7 +12,7 @@ use managed_redis_operator::cloud::{CredentialError, ErrorKind, Executed, HttpCo
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Attempts, REGION, settings};
+use crate::support::{AttemptLog, REGION, settings};
 
 const LIST: &str = r#"{"getCloudDBInstanceListResponse":{"returnCode":"0","totalRows":0,"cloudDBInstanceList":[]}}"#;
 const FLUSHED: &str = r#"{"flushCloudDBInstanceResponse":{"returnCode":"0","totalRows":1,"cloudDBInstanceList":[]}}"#;
@@ -217,7 +217,7 @@ async fn what_is_no_http_is_unknown_to_a_flush() {
 async fn without_a_connection_nothing_was_executed() {
     // A port that was free a moment ago and that nobody listens on.
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let attempts = Arc::new(Attempts::default());
+    let attempts = Arc::new(AttemptLog::default());
     let core = HttpCore::new(settings(&format!("http://{address}")), attempts.clone()).unwrap();
     let error = ncp(&core).flush("771203").await.unwrap_err();
     assert_eq!((error.kind, error.executed), (ErrorKind::Unavailable, Executed::No));

@@ -29,16 +29,16 @@ pub(crate) fn settings(url: &str) -> CloudSettings {
 
 /// Every attempt, as metrics see it.
 #[derive(Default)]
-pub(crate) struct Attempts(Mutex<Vec<(Provider, &'static str, String)>>);
+pub(crate) struct AttemptLog(Mutex<Vec<(Provider, &'static str, String)>>);
 
-impl RequestObserver for Attempts {
+impl RequestObserver for AttemptLog {
     fn observe(&self, provider: Provider, operation: &'static str, code: &str, seconds: f64) {
         assert!(seconds >= 0.0);
         self.0.lock().unwrap().push((provider, operation, code.to_owned()));
     }
 }
 
-impl Attempts {
+impl AttemptLog {
     /// The codes of one operation's attempts, in order.
     pub(crate) fn codes(&self, operation: &str) -> Vec<String> {
         let attempts = self.0.lock().unwrap();
@@ -49,7 +49,7 @@ impl Attempts {
 /// A running stand-in and clients that know its credentials.
 pub(crate) struct Fixture {
     pub(crate) fake: FakeCloud,
-    pub(crate) attempts: Arc<Attempts>,
+    pub(crate) attempts: Arc<AttemptLog>,
     pub(crate) core: HttpCore,
 }
 
@@ -62,7 +62,7 @@ impl Fixture {
         let fake = FakeCloud::start(seed).await.unwrap();
         let mut settings = settings(&fake.url());
         adjust(&mut settings);
-        let attempts = Arc::new(Attempts::default());
+        let attempts = Arc::new(AttemptLog::default());
         let core = HttpCore::new(settings, attempts.clone()).unwrap();
         Self { fake, attempts, core }
     }

@@ -9,10 +9,9 @@ use managed_redis_operator::api::conditions::{self, READY};
 use managed_redis_operator::api::flush_request::FlushPhase;
 use managed_redis_operator::cloud::{CloudError, ErrorKind, Executed, FlushReceipt, ObservedCache, Provider};
 use managed_redis_operator::controllers::flush_request::{
-    Claim, Effect, EffectReport, HeldClaim, Holder, ObservedCaches, ObservedClaim, ObservedReference, Others,
-    OwnAttempt, SendOutcome, Session, StoredRequest, TargetCache, plan,
+    Claim, Effect, EffectReport, HeldClaim, Holder, ObjectKey, ObservedCaches, ObservedClaim, ObservedReference,
+    Others, OwnAttempt, SendOutcome, Session, StoredRequest, TargetCache, plan,
 };
-use managed_redis_operator::object_key::ObjectKey;
 
 use crate::world::{Flight, INSTANCE, Version, Worker, World};
 use crate::{Flaw, Model};

@@ -11,11 +11,11 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
 /// Label that marks a Lease as a claim; its value is [`CLAIM_KIND`].
-pub const CLAIM_LABEL: &str = "managedredis.dev/claim";
+pub(super) const CLAIM_LABEL: &str = "managedredis.dev/claim";
 /// Value of [`CLAIM_LABEL`] on the claims of flush requests.
-pub const CLAIM_KIND: &str = "flush";
+pub(super) const CLAIM_KIND: &str = "flush";
 /// Label with the UID of the request that holds the claim.
-pub const REQUEST_UID_LABEL: &str = "managedredis.dev/request-uid";
+pub(super) const REQUEST_UID_LABEL: &str = "managedredis.dev/request-uid";
 
 const REQUEST_NAMESPACE: &str = "managedredis.dev/request-namespace";
 const REQUEST_NAME: &str = "managedredis.dev/request-name";
@@ -184,7 +184,7 @@ impl HeldClaim {
 /// `request_still_open` is [`still_open`] for the object of the claim's request UID, false if there is none. A Lease
 /// without a time is never expired, for nothing says how old it is.
 #[must_use]
-pub fn expired(claim: &HeldClaim, now: Timestamp, retention: Duration, request_still_open: bool) -> bool {
+pub(super) fn expired(claim: &HeldClaim, now: Timestamp, retention: Duration, request_still_open: bool) -> bool {
     !request_still_open
         && claim.claimed_at.and_then(|since| since.checked_add(retention).ok()).is_some_and(|until| now >= until)
 }
@@ -192,6 +192,6 @@ pub fn expired(claim: &HeldClaim, now: Timestamp, retention: Duration, request_s
 /// Whether a request still needs its claim: it is not final, or it is final but its deadline has not passed, so that a
 /// status that got lost would make it start anew.
 #[must_use]
-pub fn still_open(request: &StoredRequest, now: Timestamp) -> bool {
+pub(super) fn still_open(request: &StoredRequest, now: Timestamp) -> bool {
     !request.phase().is_terminal() || now < request.deadline().at
 }

@@ -10,7 +10,7 @@ use crate::api::flush_request::RedisFlushRequestStatus;
 use crate::runtime::events::Note;
 
 /// The longest time from the begin of an attempt to its send. A process that needs longer stood still, and does not send.
-pub const SEND_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const SEND_WITHIN: Duration = Duration::from_secs(20);
 
 /// A status to write, and the event to record once it is written.
 #[derive(Clone, Debug, PartialEq)]

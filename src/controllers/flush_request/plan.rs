@@ -15,7 +15,7 @@ use super::facts::PlanTime;
 use super::session::Session;
 use crate::api::flush_request::FlushPhase;
 
-pub use watching::WATCH_LIMIT;
+pub(super) use watching::WATCH_LIMIT;
 
 /// The next thing to do. Final phases are looked at first, so that no other rule can leave one.
 #[must_use]

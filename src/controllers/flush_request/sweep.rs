@@ -24,7 +24,7 @@ const MAX_FAILURES: u32 = 10;
 /// # Errors
 /// When the claims cannot be listed. A claim whose request cannot be read, or that cannot be deleted, stays and holds up no other;
 /// after some of them in a row the pass ends, because then the API server is the problem.
-pub async fn expired_claims(ctx: &FlushContext) -> Result<(), kube::Error> {
+pub(super) async fn expired_claims(ctx: &FlushContext) -> Result<(), kube::Error> {
     let claims = claim_store::claims(&ctx.client, &ctx.settings.operator_namespace);
     let mut params = ListParams::default().labels(&format!("{CLAIM_LABEL}={CLAIM_KIND}")).limit(PAGE);
     loop {

@@ -21,7 +21,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// An accepted flush whose cache is not seen running for this long is reported as stalled, and still watched.
 const STALLED_AFTER: Duration = Duration::from_mins(30);
 /// An accepted flush whose cache was not seen running for this long is given up as Unknown.
-pub const WATCH_LIMIT: Duration = Duration::from_hours(24);
+pub(in super::super) const WATCH_LIMIT: Duration = Duration::from_hours(24);
 
 const POLL_ACCEPTED: Duration = Duration::from_secs(5);
 const POLL_STALLED: Duration = Duration::from_secs(60);

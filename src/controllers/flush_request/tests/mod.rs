@@ -9,7 +9,6 @@ use crate::api::conditions::{self, READY, RECONCILING, STALLED};
 use crate::api::flush_request::{Attempt, FlushPhase, RedisFlushRequestSpec, RedisFlushRequestStatus};
 use crate::api::shared::{LocalRef, whole_seconds};
 use crate::cloud::{CloudError, ErrorKind, Executed, FlushReceipt, ObservedCache, Provider};
-use crate::object_key::ObjectKey;
 
 mod claims;
 mod finishing;
