@@ -11,11 +11,11 @@ use crate::support::{BOUND, Env, TestOperator, condition, kakao, parameter_sync,
 
 const READY: (&str, &str, &str) = ("Ready", "True", "Running");
 
-fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> PolicyRule {
+fn rule(groups: &[&str], resources: &[impl AsRef<str>], verbs: &[&str]) -> PolicyRule {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     PolicyRule {
         api_groups: Some(owned(groups)),
-        resources: Some(owned(resources)),
+        resources: Some(resources.iter().map(|resource| resource.as_ref().to_owned()).collect()),
         verbs: owned(verbs),
         ..PolicyRule::default()
     }
@@ -24,8 +24,8 @@ fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> PolicyRule {
 /// Lets a service account do in a namespace what the operator does, but for what `verbs` leaves out of its own kinds.
 async fn grant(namespace: &TestNamespace, account: &TestNamespace, verbs: &[&str]) {
     let metadata = ObjectMeta { name: Some("operator".to_owned()), ..ObjectMeta::default() };
-    let kinds = ["redisclusterrefs", "redisparametersyncs", "redisflushrequests"];
-    let statuses = ["redisclusterrefs/status", "redisparametersyncs/status", "redisflushrequests/status"];
+    let kinds: Vec<String> = crds().into_iter().map(|crd| crd.spec.names.plural).collect();
+    let statuses: Vec<String> = kinds.iter().map(|kind| format!("{kind}/status")).collect();
     let rules = vec![
         rule(&["managedredis.dev"], &kinds, verbs),
         rule(&["managedredis.dev"], &statuses, &["patch"]),
@@ -200,7 +200,8 @@ async fn too_few_open_files_are_told_once_and_the_probes_are_answered() {
     let env = Env::without_operator("hard-files").await;
     let operator = env.spawn_with_files(64, 64, &["--watch-namespace", &many_namespaces()]);
     let line = operator.logged("open files").await;
-    assert!(line.contains("WARN") && line.contains("303 watches"), "{line}");
+    let watches = format!("{} watches of 101 namespaces", 101 * crds().len());
+    assert!(line.contains("WARN") && line.contains(&watches), "{line}");
     let (code, cause) = until_page(&operator, "/readyz", |(_, text)| text.contains("open files")).await;
     assert_eq!(code, 503, "{cause}");
     for _ in 0..20 {
