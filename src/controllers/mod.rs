@@ -7,8 +7,11 @@
 pub mod cluster_ref;
 pub mod context;
 pub mod flush_request;
+#[cfg(test)]
+mod golden;
 pub mod kind;
 pub mod kinds;
+mod messages;
 pub mod parameter_sync;
 pub mod problem;
 pub mod secrets;

@@ -66,7 +66,8 @@ async fn release<K: Reconcile>(api: &Api<DynamicObject>, object: &DynamicObject)
     api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
 }
 
-fn message(error: &str) -> String {
+/// Says that an object cannot be read.
+pub(crate) fn message(error: &str) -> String {
     format!(
         "the object cannot be read, it may have been written for another version of its CRD: {error}; \
          correct its spec or create it anew"

@@ -9,6 +9,9 @@ use crate::api::cluster_ref::RedisClusterRefSpec;
 use crate::api::shared::{self, whole_seconds};
 use crate::text::one_line;
 
+#[cfg(test)]
+pub(in crate::controllers) mod samples;
+
 /// Longest ID of a cloud in a sentence, in characters.
 const MAX_ID_CHARS: usize = 64;
 /// How many IDs a sentence names.

@@ -11,6 +11,9 @@ use crate::api::Reason;
 use crate::cloud::{CloudError, ObservedCache};
 use crate::object_key::ObjectKey;
 
+#[cfg(test)]
+pub(in crate::controllers) mod samples;
+
 /// Ends a text with a full stop.
 pub(super) fn sentence(text: &str) -> String {
     format!("{}.", text.trim_end_matches('.'))

@@ -5,6 +5,9 @@ use jiff::Timestamp;
 use crate::api::{Provider, RECONCILE_REQUESTED_AT};
 use crate::text;
 
+#[cfg(test)]
+pub(in crate::controllers) mod samples;
+
 /// How many clusters a sentence names before it counts the rest.
 const NAMED: usize = 3;
 /// Longest text from outside in a condition's sentence, in bytes.
