@@ -94,8 +94,8 @@ fn object(provider: &str, state: &str, cluster: &Value) -> Value {
         "status": {
             "observedGeneration": 1, "lastHandledReconcileAt": "", "lastObservedTime": TIME,
             "conditions": [
-                condition("Ready", "Running", &format!("the cloud says {state}")),
-                condition("Synced", "ObserveSucceeded", "the cloud was read with success"),
+                condition("Ready", "Running", &format!("The cloud reports state {state}.")),
+                condition("Synced", "ObserveSucceeded", "The cloud was read."),
             ],
             "provider": provider, "state": state, "cluster": cluster,
             "engine": { "offered": true, "newest": "7.2.11" },

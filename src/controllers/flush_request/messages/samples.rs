@@ -64,6 +64,10 @@ fn error() -> CloudError {
     }
 }
 
+fn no_api() -> kube::Error {
+    kube::Error::Service("client error (Connect)".into())
+}
+
 /// Each message with its name.
 pub(in crate::controllers) fn samples() -> Vec<(&'static str, String)> {
     let mut all = waiting();
@@ -79,14 +83,18 @@ fn waiting() -> Vec<(&'static str, String)> {
     let target =
         &TargetCache { site: crate::api::cluster_ref::NcpSite::Public, instance_no: "551234".to_owned(), name: None };
     let held = |holder: Option<&Holder>| claim_held(ID, &claim(true), holder);
-    let failed = Holder::Failed("the Kubernetes API did not answer.".to_owned());
+    let failed = Holder::Failed(no_api().to_string());
     vec![
         ("QUEUED", QUEUED.to_owned()),
         ("reference_missing", reference_missing("cart")),
-        ("reference_not_ready", reference_not_ready("cart", &sentence("The cloud is being read"))),
+        ("reference_not_ready, REFERENCE_OUTDATED", reference_not_ready("cart", REFERENCE_OUTDATED)),
+        ("reference_not_ready, REFERENCE_UNREAD", reference_not_ready("cart", REFERENCE_UNREAD)),
         ("reference_suspended", reference_suspended("cart")),
-        ("claim_unavailable", claim_unavailable("the Kubernetes API did not answer.")),
-        ("cloud_failed, sentence", cloud_failed(&sentence(&error().to_string()))),
+        ("claim_unavailable, claims_unread", claim_unavailable(&claims_unread("mro", &no_api()))),
+        ("claim_unavailable, claim_not_deleted", claim_unavailable(&claim_not_deleted(&no_api()))),
+        ("claim_unavailable, claim_not_created", claim_unavailable(&claim_not_created("mro", "exceeded quota."))),
+        ("cloud_failed", cloud_failed(&error().to_string())),
+        ("cloud_failed, list_timed_out", cloud_failed(&list_timed_out(Duration::from_secs(20)))),
         ("target_not_found", target_not_found(target)),
         ("target_ambiguous", target_ambiguous(target)),
         ("target_not_running", target_not_running(&cache(Some("cart"), "rebooting"))),
@@ -150,7 +158,7 @@ fn outcomes() -> Vec<SendOutcome> {
         NotSent::Deleted,
         NotSent::ReferenceChanged,
         NotSent::ClaimedByAnother(claimed_first(ID, &claim(true))),
-        NotSent::ClaimUnavailable("the Kubernetes API did not answer".to_owned()),
+        NotSent::ClaimUnavailable(claims_unread("mro", &no_api())),
     ];
     let mut all: Vec<SendOutcome> = not_sent.map(SendOutcome::NotSent).into();
     all.extend([

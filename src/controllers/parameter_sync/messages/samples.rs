@@ -72,6 +72,7 @@ fn of_observations() -> Vec<(&'static str, String)> {
         ("reference_missing", reference_missing("carts", "shop")),
         ("reference_invalid", reference_invalid("carts")),
         ("reference_suspended", reference_suspended("carts")),
+        ("invalid_selector", invalid_selector("unknown operator: Near")),
         ("no_reference_selected", no_reference_selected("shop")),
         ("no_cluster_in_group", no_cluster_in_group("prod", "kr-central-2")),
         ("ambiguous_name", ambiguous_name("carts", 2)),
