@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::digest;
 
-/// Why a credential cannot be used. Names the key of the Secret, never its value.
+/// Why a credential cannot be used, as a clause after "it cannot be used:". Names the key, never its value.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CredentialError {
     /// The Secret has none of the keys (or none of the pairs of keys) that make a credential.

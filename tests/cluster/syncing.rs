@@ -208,7 +208,10 @@ async fn what_cannot_be_applied_is_said_not_tried() {
     assert!(condition(&shown, "Ready").unwrap().message.contains("Cluster plain has no parameter group"));
     env.create::<RedisParameterSync>(parameter_sync("nobody", by_ref("nobody"))).await;
     let shown = env.until_condition::<RedisParameterSync>("nobody", ("Stalled", "True", "ReferenceNotFound")).await;
-    let wanted = format!("RedisClusterRef nobody is not in namespace {}", env.namespace.name());
+    let wanted = format!(
+        "RedisClusterRef nobody is not in namespace {}. Create it, or correct spec.clusterRef.",
+        env.namespace.name()
+    );
     assert_eq!(condition(&shown, "Ready").unwrap().message, wanted);
     assert_eq!(env.clouds().requests(Operation::KakaoParameterGroupApply), 0);
 }

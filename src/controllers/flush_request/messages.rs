@@ -1,5 +1,5 @@
-//! What is said to people: what happened, what to check, what to do next. Nothing here changes while nothing happens, so a
-//! status is written only when there is news.
+//! Every sentence that a person reads in the status, the conditions and the events of a flush request: what happened, what it means,
+//! what to do. A sentence stays the same while nothing happens, so that the status is written only when there is news.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) const QUEUED: &str = "Other flush requests of this namespace wait for
 
 pub(super) const STILL_RUNNING: &str = "The instance has not been seen to leave the state running yet.";
 
-pub(super) const REFERENCE_OUTDATED: &str = "Its status is not up to date yet.";
+pub(super) const REFERENCE_OUTDATED: &str = "Its status is out of date.";
 pub(super) const REFERENCE_UNREAD: &str = "Its instance has not been read yet.";
 
 const CHECK: &str =

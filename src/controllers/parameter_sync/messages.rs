@@ -1,4 +1,6 @@
-//! The sentences that a person reads in conditions, errors and events. Values in, text out.
+//! The sentences that a person reads in conditions, errors and events.
+//!
+//! An error and a cause are sentences without their full stop, since other sentences quote them.
 
 use jiff::Timestamp;
 
@@ -43,7 +45,7 @@ pub(super) fn retries_exhausted(names: &str, attempts: i32, error: &str) -> Stri
 }
 
 pub(super) fn cluster_not_found(names: &str, error: &str) -> String {
-    format!("{names} cannot be found{}. It is looked up at every poll.", suffix(error))
+    format!("{names} cannot be found{}. The lookup is retried at every poll.", suffix(error))
 }
 
 pub(super) fn not_supported(names: &str, error: &str) -> String {

@@ -66,7 +66,7 @@ impl Executor {
                 if !matches!(&error, kube::Error::Api(status) if status.is_already_exists()) {
                     self.failed_writes = self.failed_writes.saturating_add(1);
                 }
-                warn!(%error, "the claim was not created, or it is not known whether it was; reading it");
+                warn!(%error, "the result of creating the claim is not known; reading the claim");
                 EffectReport::ClaimUncertain
             }
         }

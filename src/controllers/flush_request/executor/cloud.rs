@@ -106,7 +106,7 @@ impl Executor {
         let request_id = session.object.request_id();
         info!(instance = %unit.instance_no, attempt = attempt_id, request = %request_id, "sending the flush");
         let outcome = SendOutcome::from(client.send(&unit.instance_no).await);
-        info!(instance = %unit.instance_no, attempt = attempt_id, outcome = outcome.reason().as_str(), "the flush came back");
+        info!(instance = %unit.instance_no, attempt = attempt_id, outcome = outcome.reason().as_str(), "the flush returned");
         outcome
     }
 
