@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::reasons::Reason;
 use super::shared::whole_seconds;
 use crate::text;
 
@@ -50,20 +51,15 @@ pub struct DesiredCondition {
     /// Its status.
     pub status: ConditionStatus,
     /// Why, in a word.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// Why, as a sentence.
     pub message: String,
 }
 
 impl DesiredCondition {
     /// A condition to report.
-    pub fn new(
-        type_: &'static str,
-        status: ConditionStatus,
-        reason: impl Into<&'static str>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self { type_, status, reason: reason.into(), message: message.into() }
+    pub fn new(type_: &'static str, status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
+        Self { type_, status, reason, message: message.into() }
     }
 }
 
@@ -87,7 +83,7 @@ pub fn merge(
             Condition {
                 type_: want.type_.to_owned(),
                 status: want.status.as_str().to_owned(),
-                reason: want.reason.to_owned(),
+                reason: want.reason.as_str().to_owned(),
                 message: shown(&want.message),
                 observed_generation: Some(generation),
                 last_transition_time: since,
@@ -123,26 +119,39 @@ mod tests {
 
     #[test]
     fn transition_time_moves_only_with_the_status() {
-        let first = merge(&[], vec![DesiredCondition::new(READY, ConditionStatus::False, "A", "a")], 1, at(10));
-        let same = merge(&first, vec![DesiredCondition::new(READY, ConditionStatus::False, "B", "b")], 2, at(20));
+        let first =
+            merge(&[], vec![DesiredCondition::new(READY, ConditionStatus::False, Reason::Waiting, "a")], 1, at(10));
+        let same =
+            merge(&first, vec![DesiredCondition::new(READY, ConditionStatus::False, Reason::Applying, "b")], 2, at(20));
         assert_eq!(same[0].last_transition_time.0, at(10));
-        assert_eq!((same[0].reason.as_str(), same[0].observed_generation), ("B", Some(2)));
-        let turned = merge(&same, vec![DesiredCondition::new(READY, ConditionStatus::True, "C", "c")], 2, at(30));
+        assert_eq!((same[0].reason.as_str(), same[0].observed_generation), ("Applying", Some(2)));
+        let turned =
+            merge(&same, vec![DesiredCondition::new(READY, ConditionStatus::True, Reason::InSync, "c")], 2, at(30));
         assert_eq!(turned[0].last_transition_time.0, at(30));
     }
 
     #[test]
     fn what_is_not_desired_any_more_is_gone() {
-        let stalled = merge(&[], vec![DesiredCondition::new(STALLED, ConditionStatus::True, "X", "x")], 1, at(1));
-        let healed = merge(&stalled, vec![DesiredCondition::new(READY, ConditionStatus::True, "Y", "y")], 1, at(2));
+        let stalled = merge(
+            &[],
+            vec![DesiredCondition::new(STALLED, ConditionStatus::True, Reason::NotSupported, "x")],
+            1,
+            at(1),
+        );
+        let healed =
+            merge(&stalled, vec![DesiredCondition::new(READY, ConditionStatus::True, Reason::InSync, "y")], 1, at(2));
         assert_eq!(healed.len(), 1);
         assert!(is_true(&healed, READY) && find(&healed, STALLED).is_none());
     }
 
     #[test]
     fn long_messages_are_cut_at_a_character() {
-        let merged =
-            merge(&[], vec![DesiredCondition::new(READY, ConditionStatus::False, "A", "가".repeat(5000))], 1, at(1));
+        let merged = merge(
+            &[],
+            vec![DesiredCondition::new(READY, ConditionStatus::False, Reason::Waiting, "가".repeat(5000))],
+            1,
+            at(1),
+        );
         assert!(merged[0].message.len() <= MAX_MESSAGE_BYTES);
         assert!(merged[0].message.ends_with('…'));
     }

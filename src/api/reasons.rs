@@ -261,18 +261,6 @@ impl fmt::Display for Reason {
     }
 }
 
-impl From<Reason> for &'static str {
-    fn from(reason: Reason) -> Self {
-        reason.as_str()
-    }
-}
-
-impl From<Reason> for String {
-    fn from(reason: Reason) -> Self {
-        reason.as_str().to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -173,10 +173,10 @@ pub(crate) struct Request {
     pub(crate) method: Method,
     /// Path segments below the endpoint; escaped when the URL is made.
     pub(crate) path: Vec<String>,
-    pub(crate) payload: Payload,
+    pub(crate) payload: RequestPayload,
 }
 
-pub(crate) enum Payload {
+pub(crate) enum RequestPayload {
     Empty,
     /// Built from a secret, so neither shown nor logged.
     Json(serde_json::Value),
@@ -324,9 +324,9 @@ impl Transport {
             .header("accept", "application/json")
             .header("accept-encoding", "gzip");
         let request = match request.payload {
-            Payload::Empty => builder,
-            Payload::Json(body) => builder.json(&body),
-            Payload::Form(fields) => builder.form(&fields),
+            RequestPayload::Empty => builder,
+            RequestPayload::Json(body) => builder.json(&body),
+            RequestPayload::Form(fields) => builder.form(&fields),
         };
         Ok((request, sent))
     }

@@ -8,14 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::secrets::SecretKey;
 use crate::inventory::{Subscriber, SubscriberKind};
-use crate::object_key::ObjectKey;
 use crate::runtime::machinery::Machinery;
 use crate::runtime::reconcile::Reconcile;
 use crate::runtime::runner::{Controller, Objects, Scope};
 use crate::runtime::store::Store;
 
 /// A kind of this operator. What the machinery asks of it is in [`Reconcile`].
-pub trait Kind: Reconcile {
+pub(crate) trait Kind: Reconcile {
     /// How the inventory calls the kind's subscribers; none if the kind reads no cloud.
     const SUBSCRIBER: Option<SubscriberKind> = None;
 
@@ -32,7 +31,7 @@ pub trait Kind: Reconcile {
 }
 
 /// A registered kind, without its type.
-pub trait Registered: Send + Sync {
+pub(crate) trait Registered: Send + Sync {
     /// Name of the kind.
     fn name(&self) -> &'static str;
     /// Resolves when all objects of the kind are known.
@@ -68,8 +67,7 @@ impl<K: Kind> Registered for Registration<K> {
     }
 
     fn exists(&self, subscriber: &Subscriber) -> bool {
-        K::SUBSCRIBER == Some(subscriber.kind)
-            && self.store.contains(&ObjectKey::new(&subscriber.namespace, &subscriber.name))
+        K::SUBSCRIBER == Some(subscriber.kind) && self.store.contains(&subscriber.key)
     }
 
     fn secret_changed(&self, secret: &SecretKey) {
@@ -89,20 +87,20 @@ type Start = Box<dyn FnOnce(Scope, CancellationToken) -> BoxFuture<'static, ()> 
 
 /// Takes the kinds of an operator.
 #[derive(Default)]
-pub struct Registry {
+pub(crate) struct Registry {
     kinds: Vec<Box<dyn Registered>>,
     controllers: Vec<Start>,
 }
 
 /// The registered kinds.
-pub struct Kinds(Vec<Box<dyn Registered>>);
+pub(crate) struct Kinds(Vec<Box<dyn Registered>>);
 
 /// The controllers of the registered kinds, before they run.
-pub struct Controllers(Vec<Start>);
+pub(crate) struct Controllers(Vec<Start>);
 
 impl Registry {
     /// Registers a kind.
-    pub fn register<K: Kind>(&mut self, machinery: &Machinery, objects: Objects<K>, ctx: Arc<K::Context>) {
+    pub(crate) fn register<K: Kind>(&mut self, machinery: &Machinery, objects: Objects<K>, ctx: Arc<K::Context>) {
         machinery.metrics.begin_kind(K::KIND);
         let store = Arc::clone(&objects.store);
         let controller = Controller::new(machinery.clone(), objects, Arc::clone(&ctx));
@@ -111,26 +109,26 @@ impl Registry {
     }
 
     /// All that were registered.
-    pub fn finish(self) -> (Arc<Kinds>, Controllers) {
+    pub(crate) fn finish(self) -> (Arc<Kinds>, Controllers) {
         (Arc::new(Kinds(self.kinds)), Controllers(self.controllers))
     }
 }
 
 impl Kinds {
     /// The kinds, in the order in which they were registered.
-    pub fn iter(&self) -> impl Iterator<Item = &dyn Registered> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Registered> {
         self.0.iter().map(AsRef::as_ref)
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 }
 
 impl Controllers {
     /// Runs all controllers until `stop`.
-    pub fn start(self, scope: &Scope, stop: &CancellationToken) -> JoinSet<()> {
+    pub(crate) fn start(self, scope: &Scope, stop: &CancellationToken) -> JoinSet<()> {
         self.0.into_iter().map(|start| start(scope.clone(), stop.clone())).collect()
     }
 }

@@ -13,13 +13,12 @@ use super::parameter_sync::reminders::Reminders;
 use crate::api::{RedisClusterRef, RedisFlushRequest, RedisParameterSync};
 use crate::cloud::HttpCore;
 use crate::inventory::{Inventory, NotifySubscriber, Subscriber, SubscriberKind, Urgency};
-use crate::object_key::ObjectKey;
 use crate::runtime::machinery::Machinery;
 use crate::runtime::runner::Objects;
 use crate::runtime::trigger::Trigger;
 
 /// Registers all kinds.
-pub fn register(
+pub(crate) fn register(
     machinery: &Machinery,
     cloud: HttpCore,
     settings: Settings,
@@ -54,7 +53,7 @@ fn news_of_the_cloud(
 ) -> NotifySubscriber {
     let reminders = reminders.clone();
     Arc::new(move |subscriber: &Subscriber, urgency: Urgency| {
-        let key = ObjectKey::new(&subscriber.namespace, &subscriber.name);
+        let key = subscriber.key.clone();
         match (subscriber.kind, urgency) {
             (SubscriberKind::ClusterRef, Urgency::RefreshRequested) => references.trigger_requested(key),
             (SubscriberKind::ClusterRef, Urgency::Routine) => references.trigger(key),

@@ -5,14 +5,14 @@
 //! [`crate::runtime`].
 
 pub mod cluster_ref;
-pub mod context;
+pub(crate) mod context;
 pub mod flush_request;
 #[cfg(test)]
 mod golden;
-pub mod kind;
-pub mod kinds;
+pub(crate) mod kind;
+pub(crate) mod kinds;
 mod messages;
-pub mod parameter_sync;
-pub mod problem;
-pub mod secrets;
-pub mod subscription;
+pub(crate) mod parameter_sync;
+pub(crate) mod problem;
+pub(crate) mod secrets;
+pub(crate) mod subscription;

@@ -17,7 +17,7 @@ use crate::inventory::{
 
 /// What is known about the target of a reference.
 #[derive(Debug)]
-pub struct Subscribed {
+pub(crate) struct Subscribed {
     /// The reference's connection.
     pub connection: Arc<Connection>,
     /// What it asks of the connection.
@@ -28,7 +28,7 @@ pub struct Subscribed {
 
 /// A location of a cloud, and the Secret with the credential for it.
 #[derive(Clone, Copy, Debug)]
-pub struct Account<'a> {
+pub(crate) struct Account<'a> {
     /// The location.
     pub location: Location<'a>,
     /// Namespace of the Secret.
@@ -41,7 +41,7 @@ pub struct Account<'a> {
 ///
 /// # Errors
 /// A problem for the conditions, when the cloud cannot even be asked.
-pub async fn observe(
+pub(crate) async fn observe(
     ctx: &Context,
     reference: &RedisClusterRef,
     subscriber: &Subscriber,
@@ -63,7 +63,7 @@ pub async fn observe(
 ///
 /// # Errors
 /// A problem for the conditions: no Secret, a bad key, an unknown region.
-pub async fn observe_account(
+pub(crate) async fn observe_account(
     ctx: &Context,
     account: &Account<'_>,
     subscription: &Subscription<'_>,
@@ -84,7 +84,7 @@ pub async fn observe_account(
 ///
 /// # Errors
 /// As [`observe_account`].
-pub async fn client(
+pub(crate) async fn client(
     ctx: &Context,
     reference: &RedisClusterRef,
     read_now: bool,
@@ -96,13 +96,13 @@ pub async fn client(
 }
 
 /// Whether the status shows the Redis that the spec names now. After a restart such a status stays until there is news.
-pub fn status_is_current(reference: &RedisClusterRef) -> bool {
+pub(crate) fn status_is_current(reference: &RedisClusterRef) -> bool {
     let status = reference.status.as_ref();
     status.is_some_and(|status| status.cluster.is_some() && status.observed_generation == Some(generation(reference)))
 }
 
 /// Whether a reference takes its credential from this Secret.
-pub fn uses(reference: &RedisClusterRef, secret: &SecretKey) -> bool {
+pub(crate) fn uses(reference: &RedisClusterRef, secret: &SecretKey) -> bool {
     resolve(reference).is_ok_and(|(_, account)| {
         (account.location.provider(), account.namespace, account.secret)
             == (secret.provider, secret.namespace.as_str(), secret.name.as_str())

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -72,7 +72,7 @@ impl Connection {
     }
 
     /// The objects that are subscribed.
-    pub(super) fn subscribers(&self) -> Vec<Arc<Subscriber>> {
+    pub(super) fn subscribers(&self) -> Vec<Subscriber> {
         self.lock().subscribers().cloned().collect()
     }
 

@@ -151,7 +151,7 @@ impl ConnectionState {
     }
 
     /// All subscribers.
-    pub(super) fn subscribers(&self) -> impl Iterator<Item = &Arc<Subscriber>> {
+    pub(super) fn subscribers(&self) -> impl Iterator<Item = &Subscriber> {
         self.subscriptions.subscribers()
     }
 

@@ -3,6 +3,7 @@ use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus};
 use crate::cloud::{ErrorKind, Executed};
 use crate::inventory::observation::Observed;
 use crate::inventory::subscriber::{SubscriberKind, Urgency};
+use crate::object_key::ObjectKey;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const GAP: Duration = Duration::from_millis(200);
@@ -75,7 +76,7 @@ impl World {
     }
 
     fn subscriber(&self, name: &str) -> Subscriber {
-        Subscriber { kind: SubscriberKind::ClusterRef, namespace: "shop".to_owned(), name: name.to_owned() }
+        Subscriber { kind: SubscriberKind::ClusterRef, key: ObjectKey::new("shop", name) }
     }
 
     /// A list that ends at once.

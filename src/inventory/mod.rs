@@ -125,7 +125,7 @@ impl Inventory {
 
     /// Ends the subscriptions of objects that do not exist: the deletion of some is never seen.
     pub fn prune(&self, exists: impl Fn(&Subscriber) -> bool) {
-        let gone: Vec<Arc<Subscriber>> = {
+        let gone: Vec<Subscriber> = {
             let connections = self.lock();
             let all = connections.values().flat_map(|polled| polled.connection.subscribers());
             all.filter(|subscriber| !exists(subscriber)).collect()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::observation::Query;
+use crate::object_key::ObjectKey;
 
 /// The kinds of objects that can subscribe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,15 +15,13 @@ pub enum SubscriberKind {
     ParameterSync,
 }
 
-/// An object that is notified of changes.
+/// An object that is notified of changes. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subscriber {
     /// Its kind.
     pub kind: SubscriberKind,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// Its namespace and name.
+    pub key: ObjectKey,
 }
 
 /// What a subscriber asks of a connection.
@@ -54,4 +53,4 @@ pub enum Urgency {
 pub type NotifySubscriber = Arc<dyn Fn(&Subscriber, Urgency) + Send + Sync>;
 
 /// A subscriber that is to be notified.
-pub(super) type Notification = (Arc<Subscriber>, Urgency);
+pub(super) type Notification = (Subscriber, Urgency);

@@ -114,12 +114,12 @@ impl Hash for MembersDigest<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     /// The queries of each subscriber, in order; nearly always one.
-    by_subscriber: HashMap<Arc<Subscriber>, Vec<(Query, SubscriptionState)>>,
+    by_subscriber: HashMap<Subscriber, Vec<(Query, SubscriptionState)>>,
     /// The subscribers that are notified after a single read of each cluster: to look through all subscribers after every read would
     /// cost more than the read. A subscriber for which the cluster was not due is notified after the next list.
-    awaiting_read: HashMap<Arc<str>, Vec<Arc<Subscriber>>>,
+    awaiting_read: HashMap<Arc<str>, Vec<Subscriber>>,
     /// The subscribers that follow a parameter group: every read can be news for them.
-    following_groups: HashSet<Arc<Subscriber>>,
+    following_groups: HashSet<Subscriber>,
 }
 
 /// What follows from a list for the time until the next one.
@@ -145,8 +145,7 @@ impl Subscriptions {
         now: Instant,
     ) -> (&mut SubscriptionState, bool) {
         let Subscription { subscriber, query, interval, .. } = *subscription;
-        let shared = self.shared(subscriber).unwrap_or_else(|| Arc::new(subscriber.clone()));
-        let queries = self.by_subscriber.entry(shared).or_insert_with(|| Vec::with_capacity(1));
+        let queries = self.by_subscriber.entry(self.shared(subscriber)).or_insert_with(|| Vec::with_capacity(1));
         let (index, is_new) = match queries.binary_search_by(|(have, _)| have.cmp(query)) {
             Ok(index) => (index, false),
             Err(index) => {
@@ -185,13 +184,16 @@ impl Subscriptions {
     }
 
     /// All subscribers.
-    pub(super) fn subscribers(&self) -> impl Iterator<Item = &Arc<Subscriber>> {
+    pub(super) fn subscribers(&self) -> impl Iterator<Item = &Subscriber> {
         self.by_subscriber.keys()
     }
 
     /// Remembers that a subscriber is to be notified after these single reads.
     pub(super) fn await_reads(&mut self, subscriber: &Subscriber, query: &Query, due: &[DueRead]) {
-        let Some(subscriber) = self.shared(subscriber) else { return };
+        if !self.by_subscriber.contains_key(subscriber) {
+            return;
+        }
+        let subscriber = self.shared(subscriber);
         if matches!(query, Query::Group { .. }) {
             self.following_groups.insert(subscriber);
             return;
@@ -199,7 +201,7 @@ impl Subscriptions {
         for due in due {
             let waiting = self.awaiting_read.entry(Arc::clone(&due.id)).or_default();
             if !waiting.contains(&subscriber) {
-                waiting.push(Arc::clone(&subscriber));
+                waiting.push(subscriber.clone());
             }
         }
     }
@@ -213,9 +215,7 @@ impl Subscriptions {
         for (subscriber, queries) in &mut self.by_subscriber {
             for (query, state) in queries {
                 let is_group = matches!(query, Query::Group { .. });
-                after
-                    .notifications
-                    .extend(state.tell(snapshot, query).map(|urgency| (Arc::clone(subscriber), urgency)));
+                after.notifications.extend(state.tell(snapshot, query).map(|urgency| (subscriber.clone(), urgency)));
                 after.shortest = Some(after.shortest.map_or(state.interval, |shortest| shortest.min(state.interval)));
                 after.in_transition |= state.sees_transition();
                 let reads = if is_group && !group_reads.insert((state.interval, state.refresh_round)) {
@@ -224,9 +224,9 @@ impl Subscriptions {
                     state.reads_due(snapshot, query, horizon)
                 };
                 if is_group {
-                    waiting.push((Arc::clone(subscriber), query.clone(), Vec::new()));
+                    waiting.push((subscriber.clone(), query.clone(), Vec::new()));
                 } else if !reads.is_empty() {
-                    waiting.push((Arc::clone(subscriber), query.clone(), reads.clone()));
+                    waiting.push((subscriber.clone(), query.clone(), reads.clone()));
                 }
                 after.due.extend(reads);
             }
@@ -257,7 +257,7 @@ impl Subscriptions {
                     _ => snapshot.concerns(query, id),
                 };
                 if is_concerned {
-                    notifications.extend(state.tell(snapshot, query).map(|urgency| (Arc::clone(subscriber), urgency)));
+                    notifications.extend(state.tell(snapshot, query).map(|urgency| (subscriber.clone(), urgency)));
                     due.extend(state.reads_due(snapshot, query, now));
                 }
             }
@@ -270,8 +270,9 @@ impl Subscriptions {
         self.by_subscriber.values().flatten().filter_map(|(query, _)| named_id(query)).collect()
     }
 
-    fn shared(&self, subscriber: &Subscriber) -> Option<Arc<Subscriber>> {
-        self.by_subscriber.get_key_value(subscriber).map(|(subscriber, _)| Arc::clone(subscriber))
+    /// The subscriber with the key that its subscriptions share already: reconciles make a new one each time.
+    fn shared(&self, subscriber: &Subscriber) -> Subscriber {
+        self.by_subscriber.get_key_value(subscriber).map_or(subscriber, |(subscriber, _)| subscriber).clone()
     }
 }
 

@@ -3,6 +3,7 @@ use crate::api::cluster_ref::ClusterStatus;
 use crate::cloud::{Provider, Row};
 use crate::inventory::instance::Instance;
 use crate::inventory::subscriber::SubscriberKind;
+use crate::object_key::ObjectKey;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -38,7 +39,7 @@ fn read(snapshot: &mut Snapshot, id: &str, instance: Instance) {
 }
 
 fn subscriber(name: &str) -> Subscriber {
-    Subscriber { kind: SubscriberKind::ClusterRef, namespace: "shop".to_owned(), name: name.to_owned() }
+    Subscriber { kind: SubscriberKind::ClusterRef, key: ObjectKey::new("shop", name) }
 }
 
 fn by_id(id: &str) -> Query {
@@ -61,7 +62,7 @@ fn subscribe(subscriptions: &mut Subscriptions, snapshot: &Snapshot, name: &str,
 
 /// The notified subscribers by name, in order.
 fn names(notifications: &[Notification]) -> Vec<(&str, Urgency)> {
-    let mut names: Vec<_> = notifications.iter().map(|(who, urgency)| (who.name.as_str(), *urgency)).collect();
+    let mut names: Vec<_> = notifications.iter().map(|(who, urgency)| (who.key.name(), *urgency)).collect();
     names.sort_by_key(|(name, _)| *name);
     names
 }

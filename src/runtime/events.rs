@@ -11,6 +11,7 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
+use crate::api::Reason;
 use crate::api::conditions::{self, READY};
 use crate::text;
 
@@ -29,7 +30,7 @@ pub struct Note {
     /// Whether a person should look.
     pub warning: bool,
     /// What happened, in a word.
-    pub reason: String,
+    pub reason: Reason,
     /// What happened, as a sentence.
     pub message: String,
 }
@@ -90,7 +91,7 @@ impl EventQueue {
 async fn publish(recorder: &Recorder, about: &ObjectReference, note: &Note) {
     let event = Event {
         type_: if note.warning { EventType::Warning } else { EventType::Normal },
-        reason: note.reason.clone(),
+        reason: note.reason.as_str().to_owned(),
         note: Some(text::sentence(&note.message, MAX_NOTE_BYTES)),
         action: "Reconcile".to_owned(),
         secondary: None,
@@ -105,10 +106,7 @@ pub(crate) fn ready_changed(before: &[Condition], after: &[Condition]) -> Option
     let now = conditions::find(after, READY)?;
     let same = conditions::find(before, READY).is_some_and(|was| was.status == now.status && was.reason == now.reason);
     let warning = conditions::find(after, conditions::STALLED).is_some();
+    let reason = Reason::of(now)?;
     // The moment before the first read comes back is not worth an event.
-    (!same && now.reason != "Observing").then(|| Note {
-        warning,
-        reason: now.reason.clone(),
-        message: now.message.clone(),
-    })
+    (!same && reason != Reason::Observing).then(|| Note { warning, reason, message: now.message.clone() })
 }

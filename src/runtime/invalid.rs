@@ -10,6 +10,7 @@ use super::events::{EventQueue, Note};
 use super::machinery::Machinery;
 use super::reconcile::{Outcome, Reconcile, ReconcileError};
 use super::requeue;
+use crate::api::Reason;
 use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, STALLED};
 use crate::object_key::ObjectKey;
 
@@ -38,7 +39,7 @@ pub(super) async fn report<K: Reconcile>(
     {
         // The status has no room for it, so an event says it.
         let message = format!("{} The API server refuses to write this into its status.", message(&error));
-        let note = Note { warning: true, reason: "InvalidObject".to_owned(), message };
+        let note = Note { warning: true, reason: Reason::InvalidObject, message };
         events.publish_about(object.object_ref(&resource), note);
     }
     written?;
@@ -79,8 +80,8 @@ fn status(before: &Value, generation: i64, error: &str, now: Timestamp) -> Value
         before.get("conditions").cloned().and_then(|have| serde_json::from_value(have).ok());
     let message = message(error);
     let desired = vec![
-        DesiredCondition::new(READY, ConditionStatus::False, "InvalidObject", message.clone()),
-        DesiredCondition::new(STALLED, ConditionStatus::True, "InvalidObject", message),
+        DesiredCondition::new(READY, ConditionStatus::False, Reason::InvalidObject, message.clone()),
+        DesiredCondition::new(STALLED, ConditionStatus::True, Reason::InvalidObject, message),
     ];
     let merged = conditions::merge(&existing.unwrap_or_default(), desired, generation, now);
     let mut after = before.clone();

@@ -57,7 +57,7 @@ pub use assets::{AssetsError, Program};
 pub use error::TestbedError;
 pub use namespace::TestNamespace;
 pub use node::{ClusterOptions, NodeCluster};
-pub use registry::Registry;
+pub use registry::ImageRegistry;
 pub use server::{ApiServer, Options, User};
 
 /// The last `lines` lines of a text file; what cannot be read is told in their place, as this is for error messages.

@@ -13,14 +13,14 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 const LISTENING: &str = "listening on ";
 
 /// A registry on a loopback port of its own, over plain HTTP, that keeps everything in memory. Dropping it stops it.
-pub struct Registry {
+pub struct ImageRegistry {
     // In the order of their end: the folder goes last.
     _server: ServerProcess,
     _folder: DataFolder,
     address: String,
 }
 
-impl Registry {
+impl ImageRegistry {
     /// Starts a registry, building it the first time.
     ///
     /// # Errors
@@ -47,8 +47,8 @@ impl Registry {
     }
 }
 
-impl std::fmt::Debug for Registry {
+impl std::fmt::Debug for ImageRegistry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Registry").field(&self.address).finish()
+        f.debug_tuple("ImageRegistry").field(&self.address).finish()
     }
 }

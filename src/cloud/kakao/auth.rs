@@ -14,7 +14,7 @@ use super::super::error::{CloudError, ErrorKind, Failure};
 use super::super::limits::Lane;
 use super::super::response::{Response, read_object};
 use super::super::transport::{
-    Attempts, Authorize, Clock, Operation, Payload, Refuse, Request, Transport, decode_bytes,
+    Attempts, Authorize, Clock, Operation, Refuse, Request, RequestPayload, Transport, decode_bytes,
 };
 use super::model::TokenBody;
 use super::refusal::{Subject, refusal};
@@ -213,7 +213,7 @@ impl Operation for IssueToken<'_> {
             "application_credential": {"id": id.expose_secret(), "secret": secret.expose_secret()},
         }}});
         let path = ["identity", "v3", "auth", "tokens"].map(str::to_owned).to_vec();
-        Request { method: Method::POST, path, payload: Payload::Json(body) }
+        Request { method: Method::POST, path, payload: RequestPayload::Json(body) }
     }
 
     fn decode(&self, response: &Response, (): (), _: Refuse<'_>) -> Result<Issued, Failure> {

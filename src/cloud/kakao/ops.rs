@@ -10,7 +10,7 @@ use super::super::redact::Redactor;
 use super::super::response::{Response, lossy, read_json, read_object};
 use super::super::settings::CloudSettings;
 use super::super::split::RawEntry;
-use super::super::transport::{Operation, Payload, Refuse, Request};
+use super::super::transport::{Operation, Refuse, Request, RequestPayload};
 use super::model::{ApplyReply, Cluster, ClusterList, Flavor, FlavorList, VersionList};
 use super::refusal::{ErrorBody, Subject, refusal, scalar_text};
 
@@ -139,7 +139,7 @@ impl Operation for ApplyParameterGroup<'_> {
 
     fn request(&self) -> Request {
         let path = ["v1", "clusters", self.id, "parameter-group", "apply"].map(str::to_owned).to_vec();
-        Request { method: Method::POST, path, payload: Payload::Empty }
+        Request { method: Method::POST, path, payload: RequestPayload::Empty }
     }
 
     fn decode(&self, response: &Response, (): (), _: Refuse<'_>) -> Result<Self::Output, Failure> {
@@ -176,7 +176,7 @@ fn get(path: &[&str]) -> Request {
     Request {
         method: Method::GET,
         path: path.iter().map(|segment| (*segment).to_owned()).collect(),
-        payload: Payload::Empty,
+        payload: RequestPayload::Empty,
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::list::{Keys, Reader, Row};
 use super::super::redact::Redactor;
 use super::super::response::Response;
 use super::super::split::RawEntry;
-use super::super::transport::{Operation, Payload, Refuse, Request};
+use super::super::transport::{Operation, Refuse, Request, RequestPayload};
 use super::model::{CloudDbInstance, FlushReply};
 use super::response::{LIST, Reply, parse};
 
@@ -188,7 +188,7 @@ fn post(name: &str, fields: Vec<(&'static str, String)>) -> Request {
     Request {
         method: Method::POST,
         path: ["clouddb", "v2", name].map(str::to_owned).to_vec(),
-        payload: Payload::Form(
+        payload: RequestPayload::Form(
             fields.into_iter().chain([format]).map(|(key, value)| (key.to_owned(), value)).collect(),
         ),
     }

@@ -95,7 +95,7 @@ impl Kind for RedisClusterRef {
 
 /// A reference as a subscriber of the inventory.
 fn subscriber(key: &ObjectKey) -> Subscriber {
-    Subscriber { kind: SubscriberKind::ClusterRef, namespace: key.namespace().to_owned(), name: key.name().to_owned() }
+    Subscriber { kind: SubscriberKind::ClusterRef, key: key.clone() }
 }
 
 /// One reconcile of one reference.

@@ -163,7 +163,7 @@ impl Executor {
 
     /// Says in an event that the API server refuses to record the request's state: there is no other place left to say it.
     pub(super) fn announce_refusal(&self, said: &str) {
-        let note = Note { warning: true, reason: Reason::WriteRefused.into(), message: say::write_refused(said) };
+        let note = Note { warning: true, reason: Reason::WriteRefused, message: say::write_refused(said) };
         self.ctx.events.publish(&self.object, note);
     }
 

@@ -116,7 +116,7 @@ impl<'a> Draft<'a> {
     /// The same if it says anything new; the event is recorded only for a new reason, not for every new detail.
     fn write_if_new(self, phase: FlushPhase, reason: Reason, message: String, note: Note) -> Option<StatusWrite> {
         let stored = &self.object.status;
-        let said = conditions::find(&stored.conditions, READY).is_some_and(|ready| ready.reason == reason.as_str());
+        let said = conditions::find(&stored.conditions, READY).and_then(Reason::of) == Some(reason);
         let status = self.into_status(phase, reason, message);
         let note = (!said).then_some(note);
         (status != *stored).then_some(StatusWrite { status, note })
@@ -125,12 +125,12 @@ impl<'a> Draft<'a> {
 
 /// An event of type Normal.
 pub(super) fn normal(reason: Reason, message: String) -> Note {
-    Note { warning: false, reason: reason.into(), message }
+    Note { warning: false, reason, message }
 }
 
 /// An event of type Warning.
 pub(super) fn warning(reason: Reason, message: String) -> Note {
-    Note { warning: true, reason: reason.into(), message }
+    Note { warning: true, reason, message }
 }
 
 /// Pending, and why; none if the status says so already.
@@ -233,7 +233,7 @@ pub(super) fn finish(mut draft: Draft<'_>, phase: FlushPhase, reason: Reason, me
         draft.next.sent_time = None;
     }
     let warning = phase != FlushPhase::Succeeded;
-    let note = Note { warning, reason: reason.into(), message: message.clone() };
+    let note = Note { warning, reason, message: message.clone() };
     draft.write(phase, reason, message, note)
 }
 

@@ -64,5 +64,5 @@ fn first_error(clusters: &[ClusterPlan], is_one: impl Fn(&ClusterPlan) -> bool) 
 }
 
 fn note(warning: bool, reason: Reason, message: String) -> Note {
-    Note { warning, reason: reason.into(), message }
+    Note { warning, reason, message }
 }

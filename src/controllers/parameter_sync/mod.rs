@@ -14,7 +14,7 @@
 mod apply;
 mod apply_slots;
 mod claims;
-pub mod context;
+pub(crate) mod context;
 mod entry;
 mod episode;
 mod events;

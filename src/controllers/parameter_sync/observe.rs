@@ -56,8 +56,7 @@ impl ObservedClusters {
 
 /// The object as a subscriber of the inventory.
 pub(super) fn subscriber(key: &ObjectKey) -> Subscriber {
-    let (namespace, name) = (key.namespace().to_owned(), key.name().to_owned());
-    Subscriber { kind: SubscriberKind::ParameterSync, namespace, name }
+    Subscriber { kind: SubscriberKind::ParameterSync, key: key.clone() }
 }
 
 /// Finds the clusters of an object, subscribes to them where that is needed, and claims them.
@@ -137,7 +136,7 @@ impl<'a> Observer<'a> {
         };
         let account = Account {
             location: Location::KakaoCloud { region: &group.region },
-            namespace: &self.subscriber.namespace,
+            namespace: self.subscriber.key.namespace(),
             secret: &group.credentials_secret_ref.name,
         };
         let (connection, observation) =
@@ -170,7 +169,7 @@ impl<'a> Observer<'a> {
     /// The references that the spec names or selects, no more than one object keeps in sync.
     fn selected(&mut self) -> Result<Vec<ObjectKey>, Unresolved> {
         let no_clusters = |reason, message| Unresolved::NoClusters(Problem::new(reason, message));
-        let namespace = &self.subscriber.namespace;
+        let namespace = self.subscriber.key.namespace();
         if let Some(reference) = &self.sync.spec.cluster_ref {
             return match self.ctx.cluster_refs.get(&ObjectKey::new(namespace, &reference.name)) {
                 Some(Ok(_)) => Ok(vec![ObjectKey::new(namespace, &reference.name)]),
@@ -233,8 +232,7 @@ impl<'a> Observer<'a> {
             }
             Some(ReferenceConnection::Connected(connection)) => connection,
         };
-        let (namespace, name) = (key.namespace().to_owned(), key.name().to_owned());
-        match connection.peek(&Subscriber { kind: SubscriberKind::ClusterRef, namespace, name }, query) {
+        match connection.peek(&Subscriber { kind: SubscriberKind::ClusterRef, key: key.clone() }, query) {
             None => cluster.observed(ClusterObservation::Pending),
             Some((observation, identity)) => self.observed(cluster, &connection, observation, identity.as_ref()),
         }

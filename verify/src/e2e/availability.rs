@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::cloud::ClusterCloud;
 use super::cluster::TestCluster;
-use super::flush::{Flush, INSTANCE};
+use super::flush::{CreatedFlush, INSTANCE};
 use super::release::{self, Role};
 use super::until::until;
 
@@ -21,7 +21,7 @@ use super::until::until;
 /// When no other pod takes over, or there is more than one flush.
 pub async fn killed_while_accepted(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
     let before = cloud.effects().await?.flushes_of(INSTANCE);
-    let flush = Flush::create(cluster, "leader-killed-while-accepted").await?;
+    let flush = CreatedFlush::create(cluster, "leader-killed-while-accepted").await?;
     flush.reaches(&[FlushPhase::Accepted]).await?;
     let killed = release::kill_leader(cluster).await?;
     let started = Instant::now();
@@ -39,7 +39,7 @@ pub async fn killed_while_accepted(cluster: &TestCluster, cloud: &ClusterCloud) 
 pub async fn killed_while_sending(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
     let before = cloud.effects().await?.flushes_of(INSTANCE);
     cloud.fault_next_flush(INSTANCE, json!({"delay": {"ms": 20_000}})).await?;
-    let flush = Flush::create(cluster, "leader-killed-while-sending").await?;
+    let flush = CreatedFlush::create(cluster, "leader-killed-while-sending").await?;
     flush.reaches(&[FlushPhase::Sending]).await?;
     let killed = release::kill_leader(cluster).await?;
     release::wait_for_leader(cluster, Some(&killed)).await?;
@@ -59,7 +59,7 @@ pub async fn upgraded_while_flushing(cluster: &TestCluster, cloud: &ClusterCloud
     let before = cloud.effects().await?.flushes_of(INSTANCE);
     // Long enough for the upgrade to reach the leader while it waits for the answer.
     cloud.fault_next_flush(INSTANCE, json!({"delay": {"ms": 5_000}})).await?;
-    let flush = Flush::create(cluster, "upgraded-while-flushing").await?;
+    let flush = CreatedFlush::create(cluster, "upgraded-while-flushing").await?;
     flush.reaches(&[FlushPhase::Sending, FlushPhase::Accepted]).await?;
     release::upgrade_here(cluster, &release::values(cloud, &cluster.images.operator, Role::Present)).await?;
     flush.reaches(&[FlushPhase::Succeeded]).await?;

@@ -27,12 +27,12 @@ pub async fn create_reference(cluster: &TestCluster) -> anyhow::Result<()> {
 }
 
 /// A flush request that was created.
-pub struct Flush {
+pub struct CreatedFlush {
     api: Api<RedisFlushRequest>,
     name: String,
 }
 
-impl Flush {
+impl CreatedFlush {
     /// Asks for a flush.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::cloud::{self, ClusterCloud};
 use super::cluster::TestCluster;
-use super::flush::{Flush, INSTANCE};
+use super::flush::{CreatedFlush, INSTANCE};
 use super::namespace::restricted;
 use super::release::{self, RELEASE};
 use super::until::until;
@@ -141,7 +141,7 @@ async fn wait_for_status(cluster: &TestCluster, namespace: &str, name: &str) -> 
 /// When something is gone, or the flush does not succeed, or is done twice.
 pub async fn installed_again(cluster: &TestCluster, cloud: &ClusterCloud, values: &Value) -> anyhow::Result<String> {
     let (before, flushes) = (uids(cluster).await?, cloud.effects().await?.flushes_of(INSTANCE));
-    let flush = Flush::create(cluster, "uninstalled-while-flushing").await?;
+    let flush = CreatedFlush::create(cluster, "uninstalled-while-flushing").await?;
     flush.reaches(&[FlushPhase::Accepted]).await?;
     uninstall(cluster).await?;
     ensure!(uids(cluster).await? == before, "references went with the release");

@@ -66,7 +66,7 @@ struct Barrier {
     reads: BTreeMap<(usize, &'static str), u64>,
 }
 
-struct FlushRun<'a> {
+struct ScriptRun<'a> {
     share: ServerShare<'a>,
     script: FaultScript,
     environment: RunEnvironment,
@@ -105,7 +105,7 @@ pub async fn play(servers: &Servers, script: FaultScript) -> anyhow::Result<Flus
         upstream: servers.upstream(&share, environment.cloud.url()),
     };
     let met = vec![false; script.steps.len()];
-    let mut run = FlushRun {
+    let mut run = ScriptRun {
         share,
         script,
         environment,
@@ -126,7 +126,7 @@ pub async fn play(servers: &Servers, script: FaultScript) -> anyhow::Result<Flus
     run.finish(settled, started).await
 }
 
-impl FlushRun<'_> {
+impl ScriptRun<'_> {
     async fn perform_all(&mut self) -> anyhow::Result<bool> {
         for _ in 0..self.script.replicas {
             self.start_operator().await?;

@@ -59,7 +59,7 @@ pub async fn main(arguments: &Arguments) -> anyhow::Result<()> {
     let profile = if arguments.release { Profile::Release } else { Profile::Dev };
     let archives = build(profile, folder.path()).await?;
     step("Starting a registry");
-    let server = testbed::Registry::start().await?;
+    let server = testbed::ImageRegistry::start().await?;
     let (registry, dist) = (format!("{}/rehearsal", server.address()), folder.path().join("dist"));
     let image = package(&registry, &version, &archives, &dist).await?;
     step("Publishing");

@@ -93,7 +93,7 @@ fn what_is_waited_for() {
         edit(&mut session);
         let write = written(plan(&session, clock(1)));
         assert_eq!((write.status.phase.unwrap(), reason(&write.status)), (FlushPhase::Pending, expected));
-        assert_eq!(write.note.unwrap().reason, expected);
+        assert_eq!(write.note.unwrap().reason.as_str(), expected);
         assert_well_formed(&write.status);
 
         // Said once: the next look changes nothing, and does not come past the deadline.
@@ -226,7 +226,9 @@ fn one_reconcile_makes_one_attempt() {
 fn a_deleted_request_sends_nothing() {
     let mut session = in_phase(FlushPhase::Pending, "first");
     session.object.deleted_at = Some(at(50));
-    assert!(matches!(plan(&session, clock(51)), Effect::RemoveFinalizer(Some(note)) if note.reason == "Cancelled"));
+    assert!(
+        matches!(plan(&session, clock(51)), Effect::RemoveFinalizer(Some(note)) if note.reason == Reason::Cancelled)
+    );
     session.claim = held(UID, "first");
     assert_eq!(plan(&session, clock(51)), Effect::ReleaseClaim(claim_of(UID, "first")));
     session.claim = held("another request", "unheard-of");

@@ -35,7 +35,7 @@ fn one_event_speaks_for_many_clusters() {
         recorded.events,
         [Note {
             warning: false,
-            reason: "ParameterApplyRequested".into(),
+            reason: Reason::ParameterApplyRequested,
             message:
                 "Asked to apply the parameter group to 10 clusters: name-00000, name-00001, name-00002 and 7 more."
                     .into(),
@@ -46,7 +46,7 @@ fn one_event_speaks_for_many_clusters() {
         plan.events,
         [Note {
             warning: true,
-            reason: "ParameterApplyFailed".into(),
+            reason: Reason::ParameterApplyFailed,
             message:
                 "Applying the parameter group to 10 clusters failed: name-00000, name-00001, name-00002 and 7 more. \
                    The sync status is Error-Sync after attempt 1."
