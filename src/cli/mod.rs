@@ -101,7 +101,8 @@ mod tests {
             help.push_str(&format!("# {name}\n\n{}\n", subcommand.render_long_help()));
         }
         insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
-            insta::assert_snapshot!("help", help);
+            let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+            insta::assert_snapshot!("help", lines.join("\n"));
         });
     }
 }

@@ -68,7 +68,8 @@ pub(super) fn config_map(name: &str, what: &str) -> String {
     format!("ConfigMap {name} {what}")
 }
 
-pub(super) const CONFIG_MAP_NOT_OWNED: &str = "exists and does not belong to this object, so it is left alone. Delete it, or set spec.connectionConfigMap to another name.";
+pub(super) const CONFIG_MAP_NOT_OWNED: &str = "exists and does not belong to this object, so it is left alone. Delete it, or \
+    set spec.connectionConfigMap to another name.";
 pub(super) const CONFIG_MAPS_DISABLED: &str = "is not written, because the operator runs with --connection-config-maps=false. \
     Remove spec.connectionConfigMap, or enable the flag.";
 pub(super) const CONFIG_MAP_WITHOUT_HOST: &str = "is not written, because the cloud reports an endpoint that is neither a host name \

@@ -1,5 +1,5 @@
-//! Every sentence that a person reads in the status, the conditions and the events of a flush request: what happened, what it means,
-//! what to do. A sentence stays the same while nothing happens, so that the status is written only when there is news.
+//! Every sentence that a person reads in the status, the conditions and the events of a flush request: what happened, what it
+//! means, what to do. A sentence stays the same while nothing happens, so that the status is written only when there is news.
 
 use std::time::Duration;
 
