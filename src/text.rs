@@ -78,6 +78,13 @@ pub fn cut(mut text: String, max_bytes: usize) -> String {
     text
 }
 
+/// The text as a whole sentence: with one full stop at its end, unless it was cut there.
+#[must_use]
+pub fn full_stop(text: &str) -> String {
+    let text = text.trim_end_matches('.');
+    if text.ends_with('…') { text.to_owned() } else { format!("{text}.") }
+}
+
 /// A name or word as data: each unprintable character is replaced by U+FFFD, so that two different texts do not become one by
 /// losing what makes the difference.
 #[must_use]
@@ -133,6 +140,13 @@ mod tests {
         let mut line = String::new();
         escape("a\nb\u{1b}[31m\u{202e}\u{0}장 \"q\"", &mut line).unwrap();
         assert_eq!(line, r#"a\nb\u{1b}[31m\u{202e}\u{0}장 "q""#);
+    }
+
+    #[test]
+    fn a_sentence_has_one_full_stop_at_its_end() {
+        for (text, wanted) in [("no way", "no way."), ("no way.", "no way."), ("no…", "no…"), ("", ".")] {
+            assert_eq!(full_stop(text), wanted);
+        }
     }
 
     #[test]

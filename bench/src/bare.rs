@@ -71,8 +71,8 @@ fn status(number: u32) -> serde_json::Value {
         "provider": "KakaoCloud",
         "state": "Running",
         "conditions": [
-            condition("Ready", "Running", "the cloud says Running"),
-            condition("Synced", "ObserveSucceeded", "the cloud was read with success"),
+            condition("Ready", "Running", "The cloud reports state Running."),
+            condition("Synced", "ObserveSucceeded", "The cloud was read."),
         ],
         "cluster": {
             "id": objects::cluster_id(number),

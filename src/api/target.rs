@@ -68,13 +68,13 @@ pub enum TargetQuery<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// No provider is named.
-    #[error("spec names neither kakaoCloud nor ncp: set exactly one")]
+    #[error("spec names neither kakaoCloud nor ncp; set exactly one")]
     NoProvider,
     /// More than one provider is named.
-    #[error("spec names both kakaoCloud and ncp: set exactly one")]
+    #[error("spec names both kakaoCloud and ncp; set exactly one")]
     SeveralProviders,
     /// The provider is named, the Redis is not.
-    #[error("spec.{0} names neither {1} nor {2}: set exactly one")]
+    #[error("spec.{0} names neither {1} nor {2}; set exactly one")]
     NoRedis(&'static str, &'static str, &'static str),
 }
 
@@ -137,6 +137,28 @@ impl<'a> Target<'a> {
     pub fn query(self) -> TargetQuery<'a> {
         match self {
             Self::KakaoCloud { query, .. } | Self::NcpClassic { query, .. } => query,
+        }
+    }
+
+    /// Which Redis all have this name or ID, as the begin of a sentence.
+    #[must_use]
+    pub fn describe_several(self, count: usize) -> String {
+        let which = match self.query() {
+            TargetQuery::Id(id) => format!("have the ID {id}"),
+            TargetQuery::Name(name) => format!("are named {name}"),
+        };
+        match self {
+            Self::KakaoCloud { region, .. } => format!("{count} clusters {which} in {region}"),
+            Self::NcpClassic { site, .. } => format!("{count} instances {which} at site {}", site.as_str()),
+        }
+    }
+
+    /// The field of the spec that selects a Redis by its ID.
+    #[must_use]
+    pub fn id_field(self) -> &'static str {
+        match self {
+            Self::KakaoCloud { .. } => "clusterID",
+            Self::NcpClassic { .. } => "cloudDBInstanceNo",
         }
     }
 
@@ -211,15 +233,15 @@ mod tests {
         let no_id = json!({ "region": "kr-central-2", "credentialsSecretRef": { "name": "kakaocloud" } });
         let no_number = json!({ "credentialsSecretRef": { "name": "ncp" } });
         for (value, wanted) in [
-            (json!({}), "spec names neither kakaoCloud nor ncp: set exactly one"),
-            (json!({ "kakaoCloud": kakao(), "ncp": ncp() }), "spec names both kakaoCloud and ncp: set exactly one"),
+            (json!({}), "spec names neither kakaoCloud nor ncp; set exactly one"),
+            (json!({ "kakaoCloud": kakao(), "ncp": ncp() }), "spec names both kakaoCloud and ncp; set exactly one"),
             (
                 json!({ "kakaoCloud": no_id }),
-                "spec.kakaoCloud names neither clusterID nor clusterName: set exactly one",
+                "spec.kakaoCloud names neither clusterID nor clusterName; set exactly one",
             ),
             (
                 json!({ "ncp": no_number }),
-                "spec.ncp names neither cloudDBInstanceNo nor cloudDBServiceName: set exactly one",
+                "spec.ncp names neither cloudDBInstanceNo nor cloudDBServiceName; set exactly one",
             ),
         ] {
             assert_eq!(spec(value).target().unwrap_err().to_string(), wanted);

@@ -31,9 +31,9 @@ impl ValueEnum for Provider {
 /// How to show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OutputFormat {
-    /// One line for each Redis
+    /// One line per Redis
     Table,
-    /// A RedisClusterRef for each Redis
+    /// One RedisClusterRef per Redis
     Yaml,
 }
 
@@ -44,7 +44,7 @@ enum OutputFormat {
 pub(super) struct DiscoverArgs {
     #[command(flatten)]
     endpoints: EndpointArgs,
-    /// Cloud to look into [default: the one the environment has a credential for]
+    /// Cloud to list [default: the one the environment has a credential for]
     #[arg(long, env = "MRO_PROVIDER", value_enum)]
     provider: Option<Provider>,
     /// KakaoCloud region
@@ -53,10 +53,10 @@ pub(super) struct DiscoverArgs {
     /// NCP site: Public, Gov or Fin
     #[arg(long, env = "MRO_SITE", default_value = "Public")]
     site: String,
-    /// How to show it
+    /// Output format
     #[arg(short, long, env = "MRO_OUTPUT", value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
-    /// Secret the printed RedisClusterRefs name [default: kakaocloud or ncp]
+    /// Name of the Secret in the printed RedisClusterRefs [default: kakaocloud or ncp]
     #[arg(long, env = "MRO_SECRET", value_name = "NAME")]
     secret: Option<String>,
 }
@@ -116,7 +116,7 @@ fn choose(asked: Option<Provider>, environment: &BTreeMap<String, Vec<u8>>) -> R
 }
 
 fn unsuitable(error: &crate::cloud::CredentialError) -> String {
-    error.to_string().replace("the Secret", "the environment").replace("of the environment", "in the environment")
+    format!("the credential in the environment cannot be used: {error}")
 }
 
 fn table(instances: &[Instance]) -> String {

@@ -90,4 +90,19 @@ mod tests {
             }
         }
     }
+
+    /// `INSTA_UPDATE=always cargo test --lib golden` writes it anew.
+    #[test]
+    fn the_help_is_in_the_golden_file() {
+        let mut command = Cli::command().term_width(120);
+        let mut help = format!("{}\n", command.render_long_help());
+        for subcommand in command.get_subcommands_mut() {
+            let name = subcommand.get_name().to_owned();
+            help.push_str(&format!("# {name}\n\n{}\n", subcommand.render_long_help()));
+        }
+        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+            let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+            insta::assert_snapshot!("help", lines.join("\n"));
+        });
+    }
 }

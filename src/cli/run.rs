@@ -28,19 +28,19 @@ pub(super) struct EndpointArgs {
     /// NCP API gateway: SITE=URL (Public, Gov, Fin; repeatable), or one URL for all sites
     #[arg(long, env = "MRO_NCP_ENDPOINT", value_name = "[SITE=]URL", value_delimiter = ',')]
     ncp_endpoint: Vec<String>,
-    /// Requests a second to a cloud, for each connection
+    /// Maximum requests per second per connection
     #[arg(long, env = "MRO_CLOUD_QPS", default_value_t = 5.0)]
     cloud_qps: f64,
-    /// Requests a connection that was idle may send at once
+    /// Maximum burst of requests per connection
     #[arg(long, env = "MRO_CLOUD_BURST", default_value_t = 10)]
     cloud_burst: u32,
-    /// Most clusters or instances that one credential may list; an answer with more is refused
+    /// Maximum clusters or instances per credential; a longer list is refused
     #[arg(
         long, env = "MRO_MAX_CLUSTERS", default_value_t = 20_000, value_name = "NUMBER",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
     max_clusters: u32,
-    /// Accept http:// endpoints that are not on loopback
+    /// Accept http:// endpoints other than loopback
     #[arg(
         long, env = "MRO_ALLOW_INSECURE_ENDPOINTS", action = clap::ArgAction::Set, num_args = 0..=1,
         default_value_t = false, default_missing_value = "true", value_name = "BOOL"
@@ -74,34 +74,34 @@ impl EndpointArgs {
 pub(super) struct RunArgs {
     #[command(flatten)]
     endpoints: EndpointArgs,
-    /// Watch this namespace only (repeatable); all namespaces if absent
+    /// Watch only this namespace (repeatable) [default: all namespaces]
     #[arg(long, env = "MRO_WATCH_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     watch_namespace: Vec<String>,
-    /// Watch objects with these labels only
+    /// Watch only objects with these labels
     #[arg(long, env = "MRO_LABEL_SELECTOR", value_name = "SELECTOR")]
     label_selector: Option<String>,
-    /// Reconciles of each kind under way at once
+    /// Maximum concurrent reconciles per kind
     #[arg(long, env = "MRO_WORKERS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
-    /// Clusters that one RedisParameterSync keeps in sync at most; it says so if it is about more
+    /// Maximum clusters that one RedisParameterSync keeps in sync; with more it reports TooManyClusters
     #[arg(long, env = "MRO_MAX_CLUSTERS_PER_SYNC", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=1000))]
     max_clusters_per_sync: u16,
-    /// How often the cloud is read for objects without a pollInterval of their own
+    /// Interval between reads of the cloud, for objects without a pollInterval
     #[arg(long, env = "MRO_POLL_INTERVAL", default_value = "60s", value_parser = duration)]
     poll_interval: std::time::Duration,
-    /// How often an unchanged status is written again, for its lastObservedTime
+    /// Interval between writes of an unchanged status, which update lastObservedTime
     #[arg(long, env = "MRO_STATUS_HEARTBEAT", default_value = "10m", value_parser = duration)]
     status_heartbeat: std::time::Duration,
-    /// How long the claim of a flush outlives its request: so long its requestID cannot flush again
+    /// How long a requestID stays used after its flush
     #[arg(long, env = "MRO_FLUSH_CLAIM_RETENTION", default_value = "720h", value_parser = duration)]
     flush_claim_retention: std::time::Duration,
-    /// Make the ConfigMaps of spec.connectionConfigMap; if not, the operator needs no right to any ConfigMap
+    /// Write the ConfigMaps of spec.connectionConfigMap; without, the operator needs no access to ConfigMaps
     #[arg(
         long, env = "MRO_CONNECTION_CONFIG_MAPS", action = clap::ArgAction::Set, num_args = 0..=1,
         default_value_t = true, default_missing_value = "true", value_name = "BOOL"
     )]
     connection_config_maps: bool,
-    /// Work only while holding the Lease; needed with more than one replica
+    /// Work only while holding the leader Lease; required with more than one replica
     #[arg(
         long, env = "MRO_LEADER_ELECTION", action = clap::ArgAction::Set, num_args = 0..=1,
         default_value_t = true, default_missing_value = "true", value_name = "BOOL"
@@ -110,13 +110,13 @@ pub(super) struct RunArgs {
     /// Namespace of the leader Lease and the flush claims [default: the pod's, else the kubeconfig context's]
     #[arg(long, env = "MRO_OPERATOR_NAMESPACE", value_name = "NAMESPACE")]
     operator_namespace: Option<String>,
-    /// Where /metrics, /healthz and /readyz are served
+    /// Address of /metrics, /healthz and /readyz
     #[arg(long, env = "MRO_ADMIN_ADDR", default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT")]
     admin_addr: SocketAddr,
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, env = "MRO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// Which log lines are written, such as info or info,managed_redis_operator=debug
+    /// Log filter, such as info or info,managed_redis_operator=debug
     #[arg(
         long,
         env = "MRO_LOG_FILTER",

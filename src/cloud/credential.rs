@@ -4,29 +4,29 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::digest;
 
-/// Why a credential cannot be used. Names the key of the Secret, never its value.
+/// Why a credential cannot be used, as a clause after "it cannot be used:". Names the key, never its value.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CredentialError {
     /// The Secret has none of the keys (or none of the pairs of keys) that make a credential.
-    #[error("the Secret has no {expected}")]
+    #[error("it has no {expected}")]
     Missing {
         /// The keys that would do, as a phrase.
         expected: &'static str,
     },
     /// The key is there, with nothing in it.
-    #[error("the key {key} of the Secret is empty")]
+    #[error("{key} is empty")]
     Empty {
         /// The key of the Secret.
         key: &'static str,
     },
     /// The value ends with a line break, as `echo` and editors leave it.
-    #[error("the key {key} of the Secret ends with a line break: store the value without it (printf or echo -n)")]
+    #[error("{key} ends with a line break; store the value without it (printf or echo -n)")]
     LineBreak {
         /// The key of the Secret.
         key: &'static str,
     },
     /// The value has characters that no key has and no HTTP header may carry.
-    #[error("the key {key} of the Secret holds a blank, a control character or a character outside of ASCII")]
+    #[error("{key} holds a blank, a control character or a character outside of ASCII")]
     Malformed {
         /// The key of the Secret.
         key: &'static str,

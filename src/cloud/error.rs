@@ -128,13 +128,13 @@ impl fmt::Display for CloudError {
         let provider = self.provider;
         match self.kind {
             ErrorKind::CredentialsRejected => write!(f, "{provider} rejected the credentials")?,
-            ErrorKind::PermissionDenied => write!(f, "{provider} does not permit this credential the operation")?,
-            ErrorKind::NotFound => write!(f, "{provider} does not know the object")?,
-            ErrorKind::RateLimited => write!(f, "{provider} limits the rate of requests")?,
+            ErrorKind::PermissionDenied => write!(f, "{provider} denied access")?,
+            ErrorKind::NotFound => write!(f, "{provider} found no such object")?,
+            ErrorKind::RateLimited => write!(f, "{provider} limits the request rate")?,
             ErrorKind::Busy => write!(f, "{provider} is busy with another operation on the object")?,
             ErrorKind::BadRequest => write!(f, "{provider} refused the request")?,
-            ErrorKind::Unavailable => write!(f, "{provider} could not be reached or failed")?,
-            ErrorKind::UnexpectedResponse => write!(f, "{provider} gave an answer that cannot be understood")?,
+            ErrorKind::Unavailable => write!(f, "{provider} is unavailable")?,
+            ErrorKind::UnexpectedResponse => write!(f, "{provider} returned an unexpected response")?,
         }
         write!(f, " ({}", self.operation)?;
         if let Some(status) = self.http_status {
@@ -151,7 +151,7 @@ impl fmt::Display for CloudError {
             write!(f, ": {}", self.message)?;
         }
         if let Some(wait) = self.retry_after {
-            write!(f, "; next try in {} s", wait.as_secs().max(1))?;
+            write!(f, "; retry in {} s", wait.as_secs().max(1))?;
         }
         Ok(())
     }
@@ -170,7 +170,7 @@ pub enum SetupError {
     #[error("{0}")]
     Settings(String),
     /// The HTTP client could not be built, e.g. because no TLS roots were found.
-    #[error("the HTTP client cannot be set up: {0}")]
+    #[error("the HTTP client cannot be built ({0})")]
     Http(String),
 }
 
@@ -314,7 +314,7 @@ mod tests {
         let failure = Failure::new(ErrorKind::RateLimited, "").retry_after(Some(Duration::from_millis(20)));
         assert_eq!(
             failure.into_error(Provider::KakaoCloud, "listClusters", &[]).to_string(),
-            "KakaoCloud limits the rate of requests (listClusters); next try in 1 s"
+            "KakaoCloud limits the request rate (listClusters); retry in 1 s"
         );
     }
 

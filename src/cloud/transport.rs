@@ -255,7 +255,7 @@ impl Transport {
             })
             .notify(|failure, delay| {
                 tracing::debug!(provider = %self.provider, operation = O::NAME, status = failure.http_status,
-                    delay_ms = delay.as_millis(), "cloud request failed, trying again");
+                    delay_ms = delay.as_millis(), "cloud request failed; retrying");
             })
             .await
     }

@@ -7,8 +7,11 @@
 pub mod cluster_ref;
 pub(crate) mod context;
 pub mod flush_request;
+#[cfg(test)]
+mod golden;
 pub(crate) mod kind;
 pub(crate) mod kinds;
+mod messages;
 pub(crate) mod parameter_sync;
 pub(crate) mod problem;
 pub(crate) mod secrets;

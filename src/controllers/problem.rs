@@ -2,6 +2,7 @@
 
 use crate::api::{Reason, TargetError, conditions};
 use crate::cloud::{CloudError, CredentialError, ErrorKind, SetupError};
+use crate::text::full_stop;
 
 /// A reason and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +38,7 @@ impl From<&CloudError> for Problem {
             // A list that is "not found" or "bad" says nothing about one cluster, only that the API is not as documented.
             ErrorKind::NotFound | ErrorKind::BadRequest | ErrorKind::UnexpectedResponse => Reason::UnexpectedResponse,
         };
-        Self { reason, message: error.to_string(), needs_a_person: reason.needs_a_person() }
+        Self { reason, message: full_stop(&error.to_string()), needs_a_person: reason.needs_a_person() }
     }
 }
 
@@ -50,12 +51,12 @@ impl From<&SetupError> for Problem {
             SetupError::Settings(_) | SetupError::Http(_) => Reason::CloudUnavailable,
         };
         // A client that cannot be built from the flags and the Secret cannot be built a moment later either.
-        Self::stalled(reason, error.to_string())
+        Self::stalled(reason, full_stop(&format!("The connection cannot be set up: {error}")))
     }
 }
 
 impl From<TargetError> for Problem {
     fn from(error: TargetError) -> Self {
-        Self::new(Reason::InvalidObject, error.to_string())
+        Self::new(Reason::InvalidObject, full_stop(&format!("The target is not valid: {error}")))
     }
 }

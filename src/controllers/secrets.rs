@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
+use super::messages;
 use super::problem::Problem;
 use crate::api::{Provider, Reason};
 use crate::cloud::{Credentials, SetupError};
@@ -160,29 +161,22 @@ impl Secrets {
     }
 
     async fn read(&self, provider: Provider, namespace: &str, name: &str) -> ReadResult {
+        let no_secret = |message| Problem::new(Reason::CredentialsNotFound, message);
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret = match api.get_opt(name).await {
             Ok(Some(secret)) => secret,
-            Ok(None) => {
-                let message = format!("Secret {name} is not in namespace {namespace}: create it, or correct its name");
-                return Err(Problem::new(Reason::CredentialsNotFound, message));
-            }
+            Ok(None) => return Err(no_secret(messages::secret_missing(name, namespace))),
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                let message =
-                    format!("the operator may not get Secret {name} in namespace {namespace}: allow it by a Role");
-                return Err(Problem::new(Reason::CredentialsNotFound, message));
+                return Err(no_secret(messages::secret_forbidden(name, namespace)));
             }
-            Err(error) => {
-                let message = format!("Secret {name} could not be read from the Kubernetes API: {error}");
-                return Err(Problem::new(Reason::CloudUnavailable, message));
-            }
+            Err(error) => return Err(Problem::new(Reason::CloudUnavailable, messages::secret_unread(name, &error))),
         };
         let data: BTreeMap<String, Vec<u8>> =
             secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
         let parsed = Credentials::from_secret(provider, &data);
         parsed.map_err(|error| {
-            let problem = Problem::from(&SetupError::from(error));
-            Problem { message: format!("Secret {name}: {}", problem.message), ..problem }
+            let message = messages::secret_unusable(name, &error);
+            Problem { message, ..Problem::from(&SetupError::from(error)) }
         })
     }
 }

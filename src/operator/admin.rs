@@ -58,7 +58,7 @@ impl AdminServer {
     pub(crate) async fn stopped(mut self) {
         match tokio::time::timeout(CLOSE_WITHIN, &mut self.task).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the admin server ended badly"),
+            Ok(Err(error)) => warn!(%error, "the admin server failed"),
             Err(_) => self.task.abort(),
         }
     }

@@ -49,7 +49,7 @@ impl Chores {
 
     /// Triggers the objects of each kind that use the credential of a Secret.
     fn secret_changed(&self, secret: &SecretKey) {
-        info!(namespace = %secret.namespace, secret = %secret.name, "the Secret has another credential");
+        info!(namespace = %secret.namespace, secret = %secret.name, "the credential in the Secret changed");
         self.kinds.iter().for_each(|kind| kind.secret_changed(secret));
     }
 

@@ -153,11 +153,11 @@ impl Candidate {
     fn complain(&mut self, error: impl std::fmt::Display) {
         let now = Instant::now();
         if self.complained.is_some_and(|last| now.duration_since(last) < COMPLAIN_EVERY) {
-            debug!(%error, "the Lease could not be read or written; trying again");
+            debug!(%error, "the Lease could not be read or written; retrying");
             return;
         }
         self.complained = Some(now);
-        warn!(%error, "the Lease could not be read or written; trying again, and this is logged once a minute");
+        warn!(%error, "the Lease could not be read or written; retrying (logged once a minute)");
     }
 
     /// Releases the Lease, so that another replica need not wait until it expires.

@@ -110,7 +110,7 @@ pub(crate) async fn wait_for_crds(client: &Client, readiness: &Readiness, shutdo
                     missing = %names.join(", "),
                     "waiting for CRDs: install them with `managed-redis-operator crds | kubectl apply --server-side -f -`"
                 ),
-                Stage::NoApi(error) => warn!(%error, "the Kubernetes API does not answer; trying again"),
+                Stage::NoApi(error) => warn!(%error, "the Kubernetes API does not answer; retrying"),
                 _ => {}
             }
         }

@@ -38,7 +38,7 @@ pub(super) async fn report<K: Reconcile>(
         && status.code == 422
     {
         // The status has no room for it, so an event says it.
-        let message = format!("{}. The API server refuses to write this into its status.", message(&error));
+        let message = format!("{} The API server refuses to write this into its status.", message(&error));
         let note = Note { warning: true, reason: Reason::InvalidObject, message };
         events.publish_about(object.object_ref(&resource), note);
     }
@@ -67,10 +67,11 @@ async fn release<K: Reconcile>(api: &Api<DynamicObject>, object: &DynamicObject)
     api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
 }
 
-fn message(error: &str) -> String {
+/// Says that an object cannot be read.
+pub(crate) fn message(error: &str) -> String {
     format!(
-        "the object cannot be read, it may have been written for another version of its CRD: {error}; \
-         correct its spec or create it anew"
+        "The operator cannot read this object: {error}. It may have been written for another version of the CRD. Correct its \
+         spec, or create it again."
     )
 }
 

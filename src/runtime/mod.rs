@@ -8,7 +8,7 @@
 
 pub(crate) mod events;
 pub(crate) mod guard;
-mod invalid;
+pub(crate) mod invalid;
 pub(crate) mod machinery;
 pub(crate) mod queue;
 pub(crate) mod reconcile;

@@ -256,7 +256,7 @@ impl<K: Watched + Debug> Watch<K> {
         let bound = if open.is_up { overdue } else { settled };
         match timeout_at(bound, open.events.next()).await {
             Err(_) if open.is_up => {
-                debug!(watch = ?self.id, "the watch outlived its time; listing anew");
+                debug!(watch = ?self.id, "watch reached its maximum age; restarting");
                 (None, WatchState::Start)
             }
             Err(_) => {
@@ -298,7 +298,7 @@ impl<K: Watched + Debug> Watch<K> {
         if self.failures >= REPORTED_FROM {
             return self.failed(attempt, error);
         }
-        debug!(watch = ?self.id, verb = attempt.verb(), %error, "listing anew");
+        debug!(watch = ?self.id, verb = attempt.verb(), %error, "watch ended; restarting");
         self.pause(watch_failure::LONGEST_WAIT);
         None
     }
@@ -346,7 +346,7 @@ impl<K: Watched + Debug> Watch<K> {
         let resource = K::plural(&());
         let failure = watch_failure::failure(attempt, &resource, self.id.namespace.is_some(), error);
         let is_refusal = failure.is_refusal();
-        debug!(watch = ?self.id, verb = attempt.verb(), %error, "the attempt failed");
+        debug!(watch = ?self.id, verb = attempt.verb(), %error, "list or watch failed");
         let lasted = self.watches.failed(&self.id, failure);
         self.pause(if is_refusal { watch_failure::LONGEST_WAIT_REFUSED } else { watch_failure::LONGEST_WAIT });
         if is_refusal && lasted >= self.timing.given_up && !self.is_listed && !self.is_given_up {

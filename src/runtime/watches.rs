@@ -90,7 +90,8 @@ impl Watches {
             *last = Some(Instant::now());
             warn!(
                 before,
-                now, "the API server's versions went back, as after a restore of etcd; all objects were listed anew"
+                now,
+                "the API server's resourceVersion went back, as after a restore of etcd; all objects were listed again"
             );
         }
     }

@@ -211,7 +211,7 @@ async fn every_word_of_the_sync_status_is_followed() {
     let odd = shows("a new word", &|entry| entry.sync_status.as_deref() == Some("Rebalancing")).await;
     assert_eq!(entry(&odd, "set-1").unwrap().phase, SyncPhase::Waiting);
     let message = &condition(&odd, "Ready").unwrap().message;
-    assert_eq!(message, "Waiting for set-1: the sync status of set-1 is Rebalancing.");
+    assert_eq!(message, "Waiting for set-1. The sync status of set-1 is Rebalancing.");
     becomes(None).await;
     let none = shows("no word", &|entry| entry.sync_status.is_none()).await;
     assert_eq!(entry(&none, "set-1").unwrap().phase, SyncPhase::Waiting);

@@ -22,7 +22,7 @@ fn cases() -> Vec<(FaultKind, &'static str, &'static str)> {
     vec![
         (FaultKind::Html, "UnexpectedResponse", "an HTML page (is there a proxy or login page in between?)"),
         (FaultKind::HalfJson, "UnexpectedResponse", "a body that is not valid JSON"),
-        (FaultKind::DeepNesting { depth: 100_000 }, "UnexpectedResponse", "KakaoCloud gave an answer that cannot"),
+        (FaultKind::DeepNesting { depth: 100_000 }, "UnexpectedResponse", "KakaoCloud returned an unexpected response"),
         (FaultKind::GzipBomb { bytes: 1 << 30 }, "UnexpectedResponse", "larger than"),
         (status(200, Some("")), "UnexpectedResponse", "an empty body"),
         (status(200, Some("{}")), "UnexpectedResponse", "clusters"),

@@ -92,7 +92,7 @@ async fn discover_says_in_a_sentence_why_it_cannot() {
     for (environment, sentence) in [
         (vec![], "no credential: set KAKAOCLOUD_APPLICATION_CREDENTIAL_ID and"),
         (ncp("not-the-secret-at-all"), "NCP rejected the credentials (getCloudDBInstanceList, HTTP 401"),
-        (ncp("with a blank"), "the key NCLOUD_SECRET_KEY"),
+        (ncp("with a blank"), "cannot be used: NCLOUD_SECRET_KEY holds a blank"),
     ] {
         let output = run(&["discover"], &environment).await;
         let told = text(&output.stderr);

@@ -116,7 +116,8 @@ async fn one_of_somebody_else_is_left_alone() {
     let stalled = condition(&shown, "Stalled").unwrap();
     assert_eq!(
         stalled.message,
-        "ConfigMap cart-redis exists and does not belong to this object, so it is left alone: delete it or name another"
+        "ConfigMap cart-redis exists and does not belong to this object, so it is left alone. Delete it, or set \
+         spec.connectionConfigMap to another name."
     );
     assert_eq!(maps.get("cart-redis").await.unwrap().data, foreign.data);
     maps.delete("cart-redis", &Default::default()).await.unwrap();

@@ -92,7 +92,7 @@ async fn a_sync_of_more_clusters_than_it_covers_says_so() {
         })
         .await;
     let stalled = condition(&shown, "Stalled").unwrap();
-    let said = "It is about 5 clusters, and one RedisParameterSync keeps 3 in sync at most: 2 of them are left out. Split it into \
+    let said = "5 clusters are selected, but one RedisParameterSync keeps at most 3 in sync: 2 of them are left out. Split it into \
                 several, each with a clusterSelector for a part of them. 3 of 5 clusters are In-Sync.";
     assert_eq!((stalled.reason.as_str(), stalled.message.as_str()), ("TooManyClusters", said));
     assert!(condition(&shown, "Reconciling").is_none());

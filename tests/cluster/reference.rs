@@ -25,9 +25,9 @@ fn timeless(reference: &RedisClusterRef) -> Value {
 
 fn running(word: &str) -> Value {
     json!([
-        { "type": "Ready", "status": "True", "reason": "Running", "message": format!("the cloud says {word}"),
+        { "type": "Ready", "status": "True", "reason": "Running", "message": format!("The cloud reports state {word}."),
           "observedGeneration": 1 },
-        { "type": "Synced", "status": "True", "reason": "ObserveSucceeded", "message": "the cloud was read with success",
+        { "type": "Synced", "status": "True", "reason": "ObserveSucceeded", "message": "The cloud was read.",
           "observedGeneration": 1 },
     ])
 }

@@ -81,7 +81,7 @@ async fn credentials_are_never_shown() {
     env.create::<RedisClusterRef>(object).await;
     let shown = env.until_condition::<RedisClusterRef>("kakao-token", ("Stalled", "True", "CredentialsRejected")).await;
     let message = &condition(&shown, "Ready").unwrap().message;
-    assert!(message.ends_with("the token was not accepted"), "who refuses a credential is not quoted: {message}");
+    assert!(message.ends_with("the token was not accepted."), "who refuses a credential is not quoted: {message}");
     let gateway = FaultKind::Gateway {
         status: 401,
         error_code: "200".to_owned(),

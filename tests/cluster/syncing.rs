@@ -98,7 +98,7 @@ async fn it_gives_up_after_the_last_attempt_until_it_is_asked_again() {
     let stalled = gives_up([1, 2]).await;
     assert_eq!(condition(&stalled, "Stalled").unwrap().reason, "RetriesExhausted");
     let message = &condition(&stalled, "Ready").unwrap().message;
-    assert!(message.starts_with("Gave up on set-1 after 2 attempts: The sync status is Error-Sync"), "{message}");
+    assert!(message.starts_with("Gave up on set-1 after 2 attempts. The sync status is Error-Sync"), "{message}");
     assert!(message.contains("managedredis.dev/reconcile-requested-at"), "{message}");
     let found = entry(&stalled, "set-1").unwrap();
     assert_eq!((found.phase, found.attempts), (SyncPhase::GaveUp, 2));
@@ -176,7 +176,7 @@ async fn a_group_without_clusters_says_so_and_finds_the_first() {
     env.create::<RedisParameterSync>(parameter_sync("empty", spec)).await;
     let shown = env.until_condition::<RedisParameterSync>("empty", ("Ready", "False", "NoClusters")).await;
     let message = &condition(&shown, "Ready").unwrap().message;
-    assert_eq!(message, "KakaoCloud lists no cluster with parameter group nobody-s in kr-central-2");
+    assert_eq!(message, "KakaoCloud lists no cluster with parameter group nobody-s in kr-central-2.");
     let first = KakaoCluster { parameter_group_id: Some("nobody-s".into()), ..KakaoCluster::instance_set("a", "a") };
     env.clouds().add_kakao_cluster(first).unwrap();
     env.ask_again::<RedisParameterSync>("empty").await;
@@ -191,7 +191,10 @@ async fn what_cannot_be_applied_is_said_not_tried() {
     env.create::<RedisParameterSync>(parameter_sync("ncp", by_ref("tokens"))).await;
     let shown = env.until_condition::<RedisParameterSync>("ncp", ("Stalled", "True", "NotSupported")).await;
     let message = &condition(&shown, "Ready").unwrap().message;
-    assert!(message.contains("RedisClusterRef tokens is of NCP, whose API cannot apply parameter groups"), "{message}");
+    assert!(
+        message.contains("RedisClusterRef tokens points at NCP, whose API cannot apply parameter groups"),
+        "{message}"
+    );
     let none = KakaoCluster {
         parameter_group_id: None,
         parameter_group_name: None,
@@ -202,10 +205,13 @@ async fn what_cannot_be_applied_is_said_not_tried() {
     env.create::<RedisClusterRef>(kakao("plain", "plain")).await;
     env.create::<RedisParameterSync>(parameter_sync("plain", by_ref("plain"))).await;
     let shown = env.until_condition::<RedisParameterSync>("plain", ("Stalled", "True", "NotSupported")).await;
-    assert!(condition(&shown, "Ready").unwrap().message.contains("cluster plain has no parameter group"));
+    assert!(condition(&shown, "Ready").unwrap().message.contains("Cluster plain has no parameter group"));
     env.create::<RedisParameterSync>(parameter_sync("nobody", by_ref("nobody"))).await;
     let shown = env.until_condition::<RedisParameterSync>("nobody", ("Stalled", "True", "ReferenceNotFound")).await;
-    let wanted = format!("RedisClusterRef nobody is not in namespace {}", env.namespace.name());
+    let wanted = format!(
+        "RedisClusterRef nobody is not in namespace {}. Create it, or correct spec.clusterRef.",
+        env.namespace.name()
+    );
     assert_eq!(condition(&shown, "Ready").unwrap().message, wanted);
     assert_eq!(env.clouds().requests(Operation::KakaoParameterGroupApply), 0);
 }
@@ -222,7 +228,7 @@ async fn nothing_is_applied_while_the_cluster_is_not_running() {
         })
         .await;
     let message = &condition(&shown, "Ready").unwrap().message;
-    assert!(message.contains("set-1 is Modifying, and the parameter group is applied once it is Running"), "{message}");
+    assert!(message.contains("set-1 is Modifying; its parameter group is applied once it is Running"), "{message}");
     assert_eq!(entry(&shown, "set-1").unwrap().phase, SyncPhase::Waiting);
     for _ in 0..2 {
         env.read_again::<RedisClusterRef>("carts").await;

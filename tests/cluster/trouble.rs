@@ -78,25 +78,25 @@ async fn a_secret_that_cannot_be_a_credential_is_described_not_quoted() {
             "half",
             secret([id]),
             "CredentialsNotFound",
-            "Secret half: the Secret has no KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET beside the ID",
+            "Secret half cannot be used: it has no KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET beside the ID",
         ),
         (
             "newline",
             secret([id, ("KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET", &with_newline)]),
             "CredentialsRejected",
-            "Secret newline: the key KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET of the Secret ends with a line break",
+            "Secret newline cannot be used: KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET ends with a line break",
         ),
         (
             "empty",
             secret([id, ("KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET", "")]),
             "CredentialsRejected",
-            "the key KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET of the Secret is empty",
+            "Secret empty cannot be used: KAKAOCLOUD_APPLICATION_CREDENTIAL_SECRET is empty",
         ),
         (
             "header",
             secret([("KAKAOCLOUD_TOKEN", "abcd\r\nx-evil: 1")]),
             "CredentialsRejected",
-            "the key KAKAOCLOUD_TOKEN of the Secret holds a blank, a control character",
+            "Secret header cannot be used: KAKAOCLOUD_TOKEN holds a blank, a control character",
         ),
     ];
     for (name, data, reason, sentence) in cases {
@@ -110,7 +110,7 @@ async fn a_secret_that_cannot_be_a_credential_is_described_not_quoted() {
     let mut object = ncp("one-key", "882771");
     object["spec"]["ncp"]["credentialsSecretRef"]["name"] = json!("one-key");
     env.create::<RedisClusterRef>(object).await;
-    stalls(&env, "one-key", "CredentialsNotFound", "Secret one-key: the Secret has no NCLOUD_").await;
+    stalls(&env, "one-key", "CredentialsNotFound", "Secret one-key cannot be used: it has no NCLOUD_").await;
     neighbour_is_fine(&env).await;
     for name in ["half", "newline"] {
         env.secret(name, kakao_secret()).await;
@@ -155,7 +155,7 @@ async fn a_key_without_permission_is_told_from_a_wrong_one() {
     key.permission_denied = true;
     env.clouds().set_ncp_keys(vec![key]);
     env.create::<RedisClusterRef>(ncp("tokens", "882773")).await;
-    stalls(&env, "tokens", "PermissionDenied", "NCP does not permit this credential the operation").await;
+    stalls(&env, "tokens", "PermissionDenied", "NCP denied access (getCloudDBInstanceList").await;
     neighbour_is_fine(&env).await;
     env.clouds().set_ncp_keys(vec![NcpKey::new(NCP_ACCESS_KEY, fake_cloud::NCP_SECRET_KEY)]);
     heals(&env, "tokens").await;
@@ -169,11 +169,11 @@ async fn a_cluster_that_is_not_there_is_looked_for_again() {
     env.create::<RedisClusterRef>(object).await;
     env.create::<RedisClusterRef>(kakao_by_name("named", "carts")).await;
     env.create::<RedisClusterRef>(ncp("tokens", "882774")).await;
-    let sentence = "the cloud has no cluster or instance set set-1 in kr-central-2; it is looked for again every 90s";
+    let sentence = "The cloud has no cluster or instance set set-1 in kr-central-2. Create it or correct the spec; it is looked up every 90s.";
     stalls(&env, "carts", "ClusterNotFound", sentence).await;
-    let sentence = "the cloud has no cluster or instance set named carts in kr-central-2";
+    let sentence = "The cloud has no cluster or instance set named carts in kr-central-2";
     stalls(&env, "named", "ClusterNotFound", sentence).await;
-    stalls(&env, "tokens", "ClusterNotFound", "the cloud has no Redis instance 882774 at site Public").await;
+    stalls(&env, "tokens", "ClusterNotFound", "The cloud has no Redis instance 882774 at site Public").await;
     neighbour_is_fine(&env).await;
     env.clouds().add_kakao_cluster(KakaoCluster::instance_set("set-1", "carts")).unwrap();
     env.clouds().add_ncp_instance(NcpInstance::single("882774", "tokens")).unwrap();
@@ -196,7 +196,7 @@ async fn a_cluster_that_goes_away_and_comes_back_is_followed() {
     env.clouds().remove_kakao_cluster("set-1").unwrap();
     for name in ["carts", "named"] {
         env.ask_again::<RedisClusterRef>(name).await;
-        stalls(&env, name, "ClusterNotFound", "the cloud has no cluster").await;
+        stalls(&env, name, "ClusterNotFound", "The cloud has no cluster").await;
         let shown = env.api::<RedisClusterRef>().get(name).await.unwrap();
         assert_eq!((&status(&shown).cluster, &status(&shown).state), (&None, &None), "no picture of what is gone");
     }
@@ -217,7 +217,7 @@ async fn a_cluster_with_another_name_is_not_the_one_that_was_named() {
     env.until_condition::<RedisClusterRef>("carts", READY).await;
     env.clouds().update_kakao_cluster("set-1", |cluster| cluster.name = "baskets".into()).unwrap();
     env.ask_again::<RedisClusterRef>("carts").await;
-    stalls(&env, "carts", "ClusterNotFound", "the cloud has no cluster or instance set named carts").await;
+    stalls(&env, "carts", "ClusterNotFound", "The cloud has no cluster or instance set named carts").await;
     env.clouds().update_kakao_cluster("set-1", |cluster| cluster.name = "carts".into()).unwrap();
     heals(&env, "carts").await;
 }
@@ -229,8 +229,7 @@ async fn a_name_of_two_clusters_is_refused_and_both_are_named() {
         env.clouds().add_kakao_cluster(KakaoCluster::instance_set(id, "carts")).unwrap();
     }
     env.create::<RedisClusterRef>(kakao_by_name("carts", "carts")).await;
-    let sentence = "2 clusters are a cluster or instance set named carts in kr-central-2: \
-                    refer to one of them by ID (set-a, set-b)";
+    let sentence = "2 clusters are named carts in kr-central-2; set clusterID to one of set-a, set-b.";
     stalls(&env, "carts", "AmbiguousName", sentence).await;
     neighbour_is_fine(&env).await;
     env.clouds().remove_kakao_cluster("set-b").unwrap();
@@ -244,8 +243,8 @@ async fn an_unknown_region_says_which_are_known() {
     let mut object = kakao("carts", "set-1");
     object["spec"]["kakaoCloud"]["region"] = json!("kr-nowhere-9");
     env.create::<RedisClusterRef>(object).await;
-    let sentence = "no endpoint is configured for the region \"kr-nowhere-9\"; known: kr-central-2; \
-                    add one with --kakao-endpoint kr-nowhere-9=URL";
+    let sentence = "The connection cannot be set up: no endpoint is configured for the region \"kr-nowhere-9\"; known: kr-central-2; \
+                    add one with --kakao-endpoint kr-nowhere-9=URL.";
     stalls(&env, "carts", "UnknownRegion", sentence).await;
     neighbour_is_fine(&env).await;
     let region = json!({ "spec": { "kakaoCloud": { "region": "kr-central-2" } } });

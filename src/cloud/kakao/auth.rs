@@ -145,7 +145,7 @@ impl Issuer {
         }
         let outcome = match (self.issue(attempts).await, in_hand) {
             (Err(error), Some(token)) => {
-                tracing::warn!(%error, "the token could not be renewed early, the present one is used on");
+                tracing::warn!(%error, "the token could not be renewed early; the current one stays in use");
                 Ok(token.renewed_later(now))
             }
             (outcome, _) => outcome,

@@ -6,7 +6,7 @@ pub mod context;
 pub mod follower;
 pub mod input;
 mod last_known;
-mod messages;
+pub(super) mod messages;
 pub mod plan;
 mod reconcile;
 mod status;

@@ -15,7 +15,7 @@ use self::writes::pause_after;
 use super::context::FlushContext;
 use super::effect::{Effect, EffectReport};
 use super::facts::{ObservedReference, Others, TargetCache};
-use super::messages::{self as say, sentence};
+use super::messages as say;
 use super::reference::resolve;
 use super::request::StoredRequest;
 use super::session::Session;
@@ -163,7 +163,7 @@ impl Executor {
 
     /// Says in an event that the API server refuses to record the request's state: there is no other place left to say it.
     pub(super) fn announce_refusal(&self, said: &str) {
-        let note = Note { warning: true, reason: Reason::WriteRefused, message: say::write_refused(&sentence(said)) };
+        let note = Note { warning: true, reason: Reason::WriteRefused, message: say::write_refused(said) };
         self.ctx.events.publish(&self.object, note);
     }
 

@@ -1,5 +1,7 @@
-//! What is said to people: what happened, what to check, what to do next. Nothing here changes while nothing happens, so a
-//! status is written only when there is news.
+//! Every sentence that a person reads in the status, the conditions and the events of a flush request: what happened, what it
+//! means, what to do. A sentence stays the same while nothing happens, so that the status is written only when there is news.
+
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -10,123 +12,147 @@ use super::request::{Deadline, StoredRequest};
 use crate::api::Reason;
 use crate::cloud::{CloudError, ObservedCache};
 use crate::object_key::ObjectKey;
+use crate::text::full_stop;
 
-/// Ends a text with a full stop.
-pub(super) fn sentence(text: &str) -> String {
-    format!("{}.", text.trim_end_matches('.'))
-}
+#[cfg(test)]
+pub(in crate::controllers) mod samples;
 
-pub(super) const CANCELLED: &str = "Deleted before anything was sent: nothing was flushed, and nothing will be.";
+pub(super) const CANCELLED: &str = "Deleted before anything was sent; nothing was flushed, and nothing will be.";
 
-pub(super) const QUEUED: &str = "Waiting: other flush requests of this namespace are waiting for the same cloud, and this one \
-                                 follows them. If this takes long, look at what they wait for.";
+pub(super) const QUEUED: &str = "Other flush requests of this namespace wait for the same cloud, and this one follows them. If this \
+                                 takes long, look at what they wait for.";
 
 pub(super) const STILL_RUNNING: &str = "The instance has not been seen to leave the state running yet.";
 
-const CHECK: &str = "Look whether the keys are still in the cache, or at the instance's events in the NCP console.";
+pub(super) const REFERENCE_OUTDATED: &str = "Its status is out of date.";
+pub(super) const REFERENCE_UNREAD: &str = "Its instance has not been read yet.";
+
+const CHECK: &str =
+    "Check whether the keys are still in the cache, or look at the instance's events in the NCP console.";
 const ASK_AGAIN: &str = "To flush again, create a RedisFlushRequest with a new requestID.";
 
 pub(super) fn reference_missing(name: &str) -> String {
-    format!("Waiting: there is no RedisClusterRef {name} in this namespace. Create it, or delete this request.")
+    format!("There is no RedisClusterRef {name} in this namespace. Create it, or delete this request.")
 }
 
 pub(super) fn reference_not_ready(name: &str, why: &str) -> String {
-    format!("Waiting: the RedisClusterRef {name} does not lead to an instance: {why}")
+    format!("RedisClusterRef {name} does not lead to an instance yet. {}", full_stop(why))
 }
 
 pub(super) fn reference_suspended(name: &str) -> String {
-    format!("Waiting: the RedisClusterRef {name} is suspended. Set its spec.suspend to false to let the flush go on.")
+    format!("RedisClusterRef {name} is suspended. Set its spec.suspend to false to let the flush go on.")
 }
 
 pub(super) fn claim_unavailable(why: &str) -> String {
-    format!("Waiting: the claim that guards against a second flush cannot be handled: {why}")
+    full_stop(&format!("The claim that guards against a second flush is not available: {why}"))
+}
+
+pub(super) fn claims_unread(namespace: &str, error: &kube::Error) -> String {
+    format!("claims in namespace {namespace} cannot be read ({error})")
+}
+
+pub(super) fn claim_not_created(namespace: &str, said: &str) -> String {
+    format!("a claim cannot be created in namespace {namespace} ({})", said.trim_end_matches('.'))
+}
+
+pub(super) fn claim_not_deleted(error: &kube::Error) -> String {
+    format!("an unused claim cannot be deleted ({error})")
 }
 
 pub(super) fn cloud_failed(why: &str) -> String {
-    format!("Waiting: the cloud's list of instances could not be read: {why}")
+    format!("The cloud's list of instances could not be read. {}", full_stop(why))
+}
+
+pub(super) fn list_timed_out(limit: Duration) -> String {
+    format!("No complete answer came within {} s.", limit.as_secs())
 }
 
 pub(super) fn target_not_found(target: &TargetCache) -> String {
     format!(
-        "Waiting: the cloud's list has no REDIS instance {}. Check the site and whether the credential may see it.",
+        "The cloud's list has no Redis instance {}. Check the site, and whether the credential may see the instance.",
         target.instance_no
     )
 }
 
 pub(super) fn target_ambiguous(target: &TargetCache) -> String {
-    format!("Waiting: the cloud's list has more than one REDIS instance {}.", target.instance_no)
+    format!("The cloud's list has more than one Redis instance {}; nothing is sent.", target.instance_no)
 }
 
 pub(super) fn target_not_running(cache: &ObservedCache) -> String {
-    let state = if cache.state.is_empty() { "not known" } else { &cache.state };
-    format!("Waiting: the state of instance {} is {state}, not running.", named(cache))
+    if cache.state.is_empty() {
+        return format!("The state of instance {} is not known.", named(cache));
+    }
+    format!("The state of instance {} is {}, not running.", named(cache), cache.state)
 }
 
 pub(super) fn target_busy(target: &TargetCache, by: &ObjectKey) -> String {
-    format!("Waiting: another flush of instance {} is under way, RedisFlushRequest {by}.", target.instance_no)
+    format!("RedisFlushRequest {by} is flushing instance {}; this request follows it.", target.instance_no)
 }
 
 pub(super) fn not_supported(object: &StoredRequest) -> String {
     format!(
-        "Refused, nothing was sent: the RedisClusterRef {} is not one of NCP, and only NCP has a flush.",
+        "Nothing was sent: RedisClusterRef {} does not point at NCP, and only NCP has a flush.",
         object.spec.cluster_ref.name
     )
 }
 
 pub(super) fn confirm_mismatch(object: &StoredRequest, instance_no: &str) -> String {
     format!(
-        "Refused, nothing was sent: spec.confirm is {}, but the RedisClusterRef {} leads to instance {instance_no}. If that \
-         is the one to wipe, create a request that confirms it.",
+        "Nothing was sent: spec.confirm is {}, but RedisClusterRef {} leads to instance {instance_no}. To flush that instance, \
+         create a request that confirms it.",
         object.spec.confirm, object.spec.cluster_ref.name
     )
 }
 
 pub(super) fn already_executed(request_id: &str, claim: &HeldClaim) -> String {
     format!(
-        "Refused, nothing was sent: the flush {request_id} of this instance was {}, and one request ID flushes an instance \
-         once. {ASK_AGAIN}",
+        "Nothing was sent: request ID {request_id} was {}, and a request ID flushes an instance once. {ASK_AGAIN}",
         claimed(claim)
     )
 }
 
 pub(super) fn claim_held(request_id: &str, claim: &HeldClaim, holder: Option<&Holder>) -> String {
     let what_next = match holder {
-        Some(Holder::Failed(why)) => format!("That request cannot be read now: {why}"),
+        Some(Holder::Failed(why)) => full_stop(&format!("That request cannot be read now: {why}")),
         Some(Holder::Open | Holder::Spent) | None => {
-            "If that request was not executed, this one goes on; if it was, or if nobody can tell, this one is refused."
+            "This request goes on if that one was not executed; if it was, or if that is unknown, this one is refused."
                 .to_owned()
         }
     };
-    format!("Waiting: the flush {request_id} of this instance was {}. {what_next}", claimed(claim))
+    format!("Request ID {request_id} was {}. {what_next}", claimed(claim))
 }
 
 pub(super) fn claimed_first(request_id: &str, claim: &HeldClaim) -> String {
-    format!("the flush {request_id} of this instance was {}, before this request could claim it.", claimed(claim))
+    format!("request ID {request_id} was {}, before this request could claim it.", claimed(claim))
 }
 
 /// When a claim was made, and by which request.
 fn claimed(claim: &HeldClaim) -> String {
     let when = claim.claimed_at.map_or_else(|| "at an unknown time".to_owned(), |time| format!("at {time:.0}"));
     if claim.name.is_empty() {
-        return format!("claimed {when} by an unknown request");
+        return format!("claimed for this instance {when} by an unknown request");
     }
-    format!("claimed {when} by RedisFlushRequest {}/{} (UID {})", claim.namespace, claim.name, claim.request_uid)
+    format!(
+        "claimed for this instance {when} by RedisFlushRequest {}/{} (UID {})",
+        claim.namespace, claim.name, claim.request_uid
+    )
 }
 
-pub(super) fn write_refused(sentence: &str) -> String {
+pub(super) fn write_refused(said: &str) -> String {
     format!(
-        "The Kubernetes API refuses to record the state of this request, so it does not go on: {sentence} It is tried again, \
-         ever less often. Remove what refuses it, or delete this request and create it anew with a spec that is accepted."
+        "The Kubernetes API refuses to record the state of this request, so it does not go on: {} The write is retried with \
+         backoff. Remove what refuses it, or delete this request and create it again with a spec that is accepted.",
+        full_stop(said)
     )
 }
 
 pub(super) fn expired(object: &StoredRequest, deadline: Deadline) -> String {
     let waited = match object.status.message.as_deref() {
-        Some(message) => format!("What it waited for last: {message}"),
-        None => "The operator saw it only after that.".to_owned(),
+        Some(message) => format!("Its last message was: {message}"),
+        None => "The operator saw the request only after that.".to_owned(),
     };
     format!(
-        "Not executed: {} passed at {:.0}. {waited} Create the request anew if the flush is still wanted.",
+        "Nothing was flushed: {} passed at {:.0}. {waited} Create the request again if the flush is still wanted.",
         deadline.field, deadline.at
     )
 }
@@ -149,7 +175,7 @@ pub(super) fn interrupted(object: &StoredRequest) -> String {
 pub(super) fn status_lost(object: &StoredRequest, claim: &HeldClaim) -> String {
     let when = claim.claimed_at.map_or_else(String::new, |time| format!(" at {time:.0}"));
     format!(
-        "The claim {} says that this request began to send{when}, but its status does not know: it was lost or set back. \
+        "Claim {} says that this request began to send{when}, but its status does not: the status was lost or set back. \
          Instance {} may or may not have been flushed, and this request never sends again. {CHECK} {ASK_AGAIN}",
         claim.lease_name, object.spec.confirm
     )
@@ -157,7 +183,7 @@ pub(super) fn status_lost(object: &StoredRequest, claim: &HeldClaim) -> String {
 
 pub(super) fn status_contradicts(object: &StoredRequest) -> String {
     format!(
-        "The status knows of an attempt to send, but not of its end: a part of it was lost or set back. Instance {} may or \
+        "The status has an attempt to send, but not its result: a part of the status was lost or set back. Instance {} may or \
          may not have been flushed, and this request never sends again. {CHECK} {ASK_AGAIN}",
         object.spec.confirm
     )
@@ -168,7 +194,7 @@ pub(super) fn accepted(object: &StoredRequest) -> String {
 }
 
 pub(super) fn watching(object: &StoredRequest, doubt: &str, stalled: bool) -> String {
-    let hint = if stalled { " This takes unusually long: look at the instance in the NCP console." } else { "" };
+    let hint = if stalled { " This takes unusually long; look at the instance in the NCP console." } else { "" };
     format!("{} {doubt}{hint}", accepted(object))
 }
 
@@ -179,26 +205,23 @@ pub(super) fn succeeded(object: &StoredRequest, states: &[String]) -> String {
 
 pub(super) fn not_running_again(object: &StoredRequest, doubt: &str) -> String {
     format!(
-        "The cloud accepted the flush of instance {}, but the instance was not seen running since. {doubt} Look at the \
-         instance in the NCP console; this request does not watch it any longer.",
+        "The cloud accepted the flush of instance {}, but the instance has not been seen running since. {doubt} Look at the \
+         instance in the NCP console; this request no longer watches it.",
         object.spec.confirm
     )
 }
 
 pub(super) fn deleted_while_accepted(object: &StoredRequest) -> String {
-    format!(
-        "Deleted after the cloud accepted the flush of instance {}; it is not watched any more.",
-        object.spec.confirm
-    )
+    format!("Deleted after the cloud accepted the flush of instance {}; it is no longer watched.", object.spec.confirm)
 }
 
 pub(super) fn try_again(outcome: &SendOutcome, next: &Time) -> String {
-    format!("Not executed: {} Next attempt not before {:.0}.", reason(outcome), next.0)
+    format!("Not executed: {} The next attempt is not before {:.0}.", reason(outcome), next.0)
 }
 
 pub(super) fn refused(object: &StoredRequest, outcome: &SendOutcome) -> String {
     format!(
-        "The cloud refused the flush of instance {}, nothing was flushed: {} Remove the cause and create the request anew; \
+        "The cloud refused the flush of instance {}; nothing was flushed: {} Remove the cause and create the request again; \
          the same requestID can be used.",
         object.spec.confirm,
         reason(outcome)
@@ -207,7 +230,7 @@ pub(super) fn refused(object: &StoredRequest, outcome: &SendOutcome) -> String {
 
 pub(super) fn lost(object: &StoredRequest, outcome: &SendOutcome) -> String {
     format!(
-        "The flush of instance {} was sent, but the answer does not say whether it was executed: {} It is never sent again. \
+        "The flush of instance {} was sent, but it is unknown whether it was executed: {} It is never sent again. \
          {CHECK} {ASK_AGAIN}",
         object.spec.confirm,
         reason(outcome)
@@ -226,7 +249,7 @@ pub(super) fn reason(outcome: &SendOutcome) -> String {
         SendOutcome::NoClient { kind, message } => {
             format!("{} ({}).", message.trim_end_matches('.'), reason_of(*kind))
         }
-        SendOutcome::NoAnswer => format!("the call did not come back ({}).", Reason::CloudUnavailable),
+        SendOutcome::NoAnswer => format!("the call did not return ({}).", Reason::CloudUnavailable),
         SendOutcome::Failed(error) => failed(error),
     }
 }
@@ -244,16 +267,14 @@ fn trace(id: Option<&str>) -> String {
 
 fn not_sent(why: &NotSent) -> String {
     match why {
-        NotSent::Paused => "the operator process stood still before it could send, so it did not.".to_owned(),
-        NotSent::Stopping => "the operator process was told to stop, so it did not begin to send.".to_owned(),
-        NotSent::Queued => "other flushes of the same connection were under way, so it was not sent.".to_owned(),
+        NotSent::Paused => "the operator process was paused before it could send.".to_owned(),
+        NotSent::Stopping => "the operator process was stopping.".to_owned(),
+        NotSent::Queued => "other flushes of the same connection were still running.".to_owned(),
         NotSent::DeadlinePassed => "the deadline passed before it could be sent.".to_owned(),
         NotSent::Deleted => "the request was deleted before it could be sent.".to_owned(),
         NotSent::ReferenceChanged => "the reference changed before it could be sent.".to_owned(),
         NotSent::ClaimedByAnother(sentence) => sentence.clone(),
-        NotSent::ClaimUnavailable(why) => {
-            format!("the claim that guards against a second flush cannot be handled: {why}.")
-        }
+        NotSent::ClaimUnavailable(why) => full_stop(why),
     }
 }
 

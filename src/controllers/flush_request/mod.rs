@@ -22,7 +22,7 @@ pub(crate) mod context;
 mod effect;
 mod executor;
 mod facts;
-mod messages;
+pub(super) mod messages;
 mod outcome;
 mod plan;
 mod reconcile;

@@ -66,7 +66,7 @@ impl Reconcile for RedisFlushRequest {
 impl Kind for RedisFlushRequest {
     async fn sweep(ctx: &FlushContext) {
         if let Err(error) = expired_claims(ctx).await {
-            warn!(%error, "the flush claims could not be swept; they are looked at again in a minute");
+            warn!(%error, "the flush claims could not be swept; retrying in a minute");
         }
     }
 }
@@ -139,7 +139,7 @@ impl FlushRun {
         let report = match self.executor.carry_out(&self.session, effect).await {
             Err(error) if !self.session.holds_answer() => return Err(error),
             Err(error) => {
-                warn!(%error, "the answer to the flush is not written down yet; trying again");
+                warn!(%error, "the answer to the flush is not recorded yet; retrying");
                 EffectReport::ObjectUncertain
             }
             Ok(report) => report,

@@ -1,16 +1,17 @@
 //! What a flush request's reference leads to.
 
 use super::facts::{ObservedReference, TargetCache};
-use super::messages::sentence;
+use super::messages;
 use crate::api::conditions::{self, READY, STALLED};
 use crate::api::{RedisClusterRef, Target};
+use crate::controllers::problem::Problem;
 
 /// What a reference leads to. Its cache is taken from a status that belongs to its present spec.
 pub(super) fn resolve(reference: &RedisClusterRef) -> ObservedReference {
     let site = match reference.spec.target() {
         Ok(Target::NcpClassic { site, .. }) => site,
         Ok(Target::KakaoCloud { .. }) => return ObservedReference::NoFlush,
-        Err(error) => return ObservedReference::NotReady(sentence(&error.to_string())),
+        Err(error) => return ObservedReference::NotReady(Problem::from(error).message),
     };
     if reference.spec.suspend {
         return ObservedReference::Suspended;
@@ -18,15 +19,15 @@ pub(super) fn resolve(reference: &RedisClusterRef) -> ObservedReference {
     let status = reference.status.as_ref();
     let observed = status.and_then(|status| status.observed_generation);
     let Some(status) = status.filter(|_| observed.is_some() && observed == reference.metadata.generation) else {
-        return ObservedReference::NotReady("its status is not up to date yet.".to_owned());
+        return ObservedReference::NotReady(messages::REFERENCE_OUTDATED.to_owned());
     };
     if let Some(stalled) = conditions::find(&status.conditions, STALLED) {
-        return ObservedReference::NotReady(sentence(&stalled.message));
+        return ObservedReference::NotReady(stalled.message.clone());
     }
     let cluster = status.cluster.as_ref();
     let Some(instance_no) = cluster.and_then(|cluster| cluster.id.clone()) else {
-        let why = conditions::find(&status.conditions, READY).map(|ready| sentence(&ready.message));
-        return ObservedReference::NotReady(why.unwrap_or_else(|| "its instance was not read yet.".to_owned()));
+        let why = conditions::find(&status.conditions, READY).map(|ready| ready.message.clone());
+        return ObservedReference::NotReady(why.unwrap_or_else(|| messages::REFERENCE_UNREAD.to_owned()));
     };
     let name = cluster.and_then(|cluster| cluster.name.clone());
     ObservedReference::Target(TargetCache { site, instance_no, name })
@@ -78,9 +79,9 @@ mod tests {
             resolve(&reference(ncp(), json!({ "observedGeneration": 2, "conditions": conditions })))
         };
         let because = |why: &str| ObservedReference::NotReady(why.to_owned());
-        assert_eq!(not_ready(condition("Stalled", "the Secret is missing")), because("the Secret is missing."));
-        assert_eq!(not_ready(condition("Ready", "the cloud is being read.")), because("the cloud is being read."));
-        assert_eq!(not_ready(json!([])), because("its instance was not read yet."));
+        assert_eq!(not_ready(condition("Stalled", "The Secret is missing.")), because("The Secret is missing."));
+        assert_eq!(not_ready(condition("Ready", "Reading the cloud.")), because("Reading the cloud."));
+        assert_eq!(not_ready(json!([])), because("Its instance has not been read yet."));
         let mut suspended = ncp();
         suspended["suspend"] = json!(true);
         assert_eq!(resolve(&reference(suspended, json!({}))), ObservedReference::Suspended);

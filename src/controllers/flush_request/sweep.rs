@@ -68,7 +68,7 @@ async fn settle(ctx: &FlushContext, claims: &Api<Lease>, claim: &HeldClaim) -> b
             true
         }
         Err(error) => {
-            warn!(claim = %claim.lease_name, %error, "a claim could not be deleted; it is looked at again in a minute");
+            warn!(claim = %claim.lease_name, %error, "a claim could not be deleted; retrying in a minute");
             false
         }
     }

@@ -84,15 +84,15 @@ fn report(ctx: &SyncContext, apply: &Apply, result: &ApplyResult) {
     let (cluster, attempt) = (&apply.name, apply.attempt);
     let outcome = match result {
         ApplyResult::Accepted => {
-            info!(%cluster, attempt, "application accepted");
+            info!(%cluster, attempt, "apply accepted");
             "accepted"
         }
         ApplyResult::Busy => {
-            info!(%cluster, "the cluster is busy; asked again later");
+            info!(%cluster, "the cluster is busy; the apply is retried");
             "busy"
         }
         ApplyResult::Failed(error) | ApplyResult::NotSent(error) => {
-            warn!(%cluster, attempt, error = %error.message, "application failed");
+            warn!(%cluster, attempt, error = %error.message, "apply failed");
             "failed"
         }
     };

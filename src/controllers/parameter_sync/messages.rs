@@ -1,9 +1,14 @@
-//! The sentences that a person reads in conditions, errors and events. Values in, text out.
+//! The sentences that a person reads in conditions, errors and events.
+//!
+//! An error and a cause are sentences without their full stop, since other sentences quote them.
 
 use jiff::Timestamp;
 
 use crate::api::{Provider, RECONCILE_REQUESTED_AT};
 use crate::text;
+
+#[cfg(test)]
+pub(in crate::controllers) mod samples;
 
 /// How many clusters a sentence names before it counts the rest.
 const NAMED: usize = 3;
@@ -12,21 +17,22 @@ const MAX_CAUSE_BYTES: usize = 512;
 /// The Events API refuses notes of more than 1024 bytes.
 const MAX_NOTE_BYTES: usize = 1000;
 
-pub(super) const SUSPENDED: &str = "Suspended: nothing is applied, and the status stays as it was last seen.";
-pub(super) const SUSPENDED_BEFORE_READ: &str = "Suspended before the cloud was read.";
+pub(super) const SUSPENDED: &str = "Applying is suspended by spec.suspend; the status shows what was last seen.";
+pub(super) const SUSPENDED_BEFORE_READ: &str = "Applying was suspended before the cloud was read.";
 pub(super) const READ: &str = "The cloud was read.";
 pub(super) const NOT_READ_YET: &str = "The cloud has not been read yet.";
-pub(super) const NOTHING_TO_READ: &str = "There is no cluster with a parameter group to be read.";
+pub(super) const NOTHING_TO_READ: &str = "No cluster has a parameter group to read.";
 pub(super) const CLUSTERS_NOT_READ_YET: &str = "The clusters have not been read yet.";
 pub(super) const NO_CLUSTER: &str = "There is no cluster to apply a parameter group to.";
-pub(super) const STALE: &str = "The clusters were In-Sync when the cloud was last read, which is too long ago to say.";
-pub(super) const ONLY_KAKAO: &str = "only KakaoCloud applies parameter groups";
-pub(super) const CONNECTION_GONE: &str = "the cluster's connection is gone";
+pub(super) const STALE: &str =
+    "The clusters were In-Sync at the last read, but the cloud has not been readable for three polls.";
+pub(super) const ONLY_KAKAO: &str = "Only KakaoCloud applies parameter groups";
+pub(super) const CONNECTION_GONE: &str = "The cluster's connection is gone";
 
 // Conditions: several clusters that are not in sync for the same reason, by their names.
 
 pub(super) fn unreadable(names: &str, cause: &str) -> String {
-    format!("{names} cannot be read: {}. It is tried again at every poll.", clause(cause, MAX_CAUSE_BYTES))
+    format!("{names} cannot be read. {}. The read is retried at every poll.", clause(cause, MAX_CAUSE_BYTES))
 }
 
 pub(super) fn retries_exhausted(names: &str, attempts: i32, error: &str) -> String {
@@ -39,7 +45,7 @@ pub(super) fn retries_exhausted(names: &str, attempts: i32, error: &str) -> Stri
 }
 
 pub(super) fn cluster_not_found(names: &str, error: &str) -> String {
-    format!("{names} cannot be found{}. It is looked for at every poll.", suffix(error))
+    format!("{names} cannot be found{}. The lookup is retried at every poll.", suffix(error))
 }
 
 pub(super) fn not_supported(names: &str, error: &str) -> String {
@@ -53,7 +59,7 @@ pub(super) fn backing_off(
     error: &str,
     next: Option<Timestamp>,
 ) -> String {
-    let next = next.map_or(String::new(), |time| format!(" The next attempt comes at {time}."));
+    let next = next.map_or(String::new(), |time| format!(" The next attempt is at {time}."));
     format!(
         "Applying the parameter group to {names} failed (attempt {attempts} of {max_attempts}){}.{next}",
         suffix(error)
@@ -65,15 +71,15 @@ pub(super) fn applying(names: &str) -> String {
 }
 
 pub(super) fn waiting(names: &str, cause: &str) -> String {
-    format!("Waiting for {names}: {cause}.")
+    format!("Waiting for {names}. {cause}.")
 }
 
 // What a cluster waits for, as a part of `waiting`.
 
 pub(super) fn sync_status_is(name: &str, word: Option<&str>) -> String {
     word.map_or_else(
-        || format!("the cloud shows no sync status of {name}"),
-        |word| format!("the sync status of {name} is {word}"),
+        || format!("The cloud reports no sync status of {name}"),
+        |word| format!("The sync status of {name} is {word}"),
     )
 }
 
@@ -82,22 +88,26 @@ pub(super) fn not_read_yet(name: &str) -> String {
 }
 
 pub(super) fn not_running(name: &str, state: Option<&str>) -> String {
-    let state = state.map_or_else(|| format!("the state of {name} is not known"), |state| format!("{name} is {state}"));
-    format!("{state}, and the parameter group is applied once it is Running")
+    let state = state.map_or_else(|| format!("The state of {name} is not known"), |state| format!("{name} is {state}"));
+    format!("{state}; its parameter group is applied once it is Running")
 }
 
 pub(super) fn next_attempt(name: &str, next: Option<Timestamp>) -> String {
     let next = next.map_or(String::new(), |next| format!(" at {next}"));
-    format!("{name} can be asked for again{next}")
+    format!("The parameter group of {name} can be applied again{next}")
 }
 
 pub(super) fn owned_by(owner: Option<&str>, word: Option<&str>) -> String {
-    let (word, owner) = (word.unwrap_or("absent"), owner.unwrap_or("another one"));
-    format!("its sync status is {word}, and RedisParameterSync {owner} applies its parameter group")
+    let owner =
+        owner.map_or_else(|| "another RedisParameterSync".to_owned(), |owner| format!("RedisParameterSync {owner}"));
+    word.map_or_else(
+        || format!("The cloud reports no sync status of it, and {owner} applies its parameter group"),
+        |word| format!("Its sync status is {word}, and {owner} applies its parameter group"),
+    )
 }
 
 pub(super) fn applied_next(name: &str) -> String {
-    format!("the parameter group of {name} is applied next")
+    format!("The parameter group of {name} is applied next")
 }
 
 // Conditions: all clusters of an object.
@@ -116,7 +126,7 @@ pub(super) fn all_in_sync(total: usize) -> String {
 
 pub(super) fn too_many_clusters(total: usize, in_sync: usize, max_clusters: usize, left_out: usize) -> String {
     format!(
-        "It is about {total} clusters, and one RedisParameterSync keeps {max_clusters} in sync at most: {left_out} of them are \
+        "{total} clusters are selected, but one RedisParameterSync keeps at most {max_clusters} in sync: {left_out} of them are \
          left out. Split it into several, each with a clusterSelector for a part of them. {}",
         share_in_sync(in_sync, total),
     )
@@ -125,27 +135,31 @@ pub(super) fn too_many_clusters(total: usize, in_sync: usize, max_clusters: usiz
 // What was observed.
 
 pub(super) fn reference_missing(name: &str, namespace: &str) -> String {
-    format!("RedisClusterRef {name} is not in namespace {namespace}")
+    format!("RedisClusterRef {name} is not in namespace {namespace}. Create it, or correct spec.clusterRef.")
 }
 
 pub(super) fn reference_invalid(name: &str) -> String {
-    format!("RedisClusterRef {name} cannot be read; see its conditions")
+    format!("RedisClusterRef {name} cannot be read; see its conditions.")
 }
 
 pub(super) fn reference_suspended(name: &str) -> String {
-    format!("RedisClusterRef {name} is suspended")
+    format!("RedisClusterRef {name} is suspended. Set its spec.suspend to false to go on.")
 }
 
 pub(super) fn provider_not_supported(name: &str, provider: Provider) -> String {
-    format!("RedisClusterRef {name} is of {provider}, whose API cannot apply parameter groups")
+    format!("RedisClusterRef {name} points at {provider}, whose API cannot apply parameter groups")
+}
+
+pub(super) fn invalid_selector(error: &str) -> String {
+    format!("spec.clusterSelector cannot be used: {}.", clause(error, MAX_CAUSE_BYTES))
 }
 
 pub(super) fn no_reference_selected(namespace: &str) -> String {
-    format!("no RedisClusterRef of namespace {namespace} has the labels of clusterSelector")
+    format!("No RedisClusterRef of namespace {namespace} has the labels of clusterSelector.")
 }
 
 pub(super) fn no_cluster_in_group(group: &str, region: &str) -> String {
-    format!("KakaoCloud lists no cluster with parameter group {group} in {region}")
+    format!("KakaoCloud lists no cluster with parameter group {group} in {region}.")
 }
 
 pub(super) fn no_cluster_of_reference(reference: &str) -> String {
@@ -153,11 +167,11 @@ pub(super) fn no_cluster_of_reference(reference: &str) -> String {
 }
 
 pub(super) fn ambiguous_name(reference: &str, clusters: usize) -> String {
-    format!("{clusters} clusters have the name RedisClusterRef {reference} gives")
+    format!("{clusters} clusters have the name in RedisClusterRef {reference}; set its clusterID.")
 }
 
 pub(super) fn no_parameter_group(cluster: &str) -> String {
-    format!("cluster {cluster} has no parameter group")
+    format!("Cluster {cluster} has no parameter group")
 }
 
 // Why an attempt failed.
@@ -215,7 +229,7 @@ fn clusters(count: usize) -> String {
 }
 
 fn suffix(error: &str) -> String {
-    if error.is_empty() { String::new() } else { format!(": {error}") }
+    if error.is_empty() { String::new() } else { format!(". {error}") }
 }
 
 fn note(text: &str) -> String {

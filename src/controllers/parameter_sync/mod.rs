@@ -20,7 +20,7 @@ mod episode;
 mod events;
 mod input;
 mod membership;
-mod messages;
+pub(super) mod messages;
 mod not_ready;
 mod notify;
 mod observe;

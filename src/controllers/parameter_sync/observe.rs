@@ -185,7 +185,7 @@ impl<'a> Observer<'a> {
             return Ok(Vec::new());
         }
         let selected = selected_references(self.ctx, self.sync)
-            .map_err(|message| no_clusters(Reason::InvalidSelector, message))?;
+            .map_err(|error| no_clusters(Reason::InvalidSelector, messages::invalid_selector(&error)))?;
         if selected.total == 0 {
             return Err(no_clusters(Reason::NoClusters, messages::no_reference_selected(namespace)));
         }

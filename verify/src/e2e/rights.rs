@@ -176,7 +176,7 @@ async fn try_case(
 
 async fn noticed(cluster: &TestCluster, cloud: &ClusterCloud, case: &RightsCase, right: &Right) -> anyhow::Result<()> {
     let sign = match (right.verb.as_str(), right.resource.as_str()) {
-        ("get", "secrets") => "the operator may not get Secret".to_owned(),
+        ("get", "secrets") => "The operator may not get Secret".to_owned(),
         (verb, resource) => format!("cannot {verb} resource \"{resource}\""),
     };
     let mut nudges = Nudges::default();

@@ -191,7 +191,7 @@ mod tests {
             ready: "False".to_owned(),
             reason: "ClusterNotFound".to_owned(),
             state: String::new(),
-            message: "the cloud has no cluster of that name; it is looked for again every minute".to_owned(),
+            message: "The cloud has no cluster of that name.".to_owned(),
             current: true,
         };
         ExampleOutcomes::from([(ObjectName::new("RedisClusterRef", "odrers"), ExampleOutcome::Stands(seen))])
@@ -230,7 +230,7 @@ mod tests {
         let (key, found) = outcomes.first_key_value().unwrap();
         let line = change_line(key, Some(found));
         assert!(
-            line.contains("redisclusterref/odrers") && line.contains("ClusterNotFound: the cloud has no"),
+            line.contains("redisclusterref/odrers") && line.contains("ClusterNotFound: The cloud has no"),
             "{line}"
         );
         assert!(change_line(key, None).ends_with("deleted"));

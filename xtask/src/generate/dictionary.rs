@@ -16,6 +16,8 @@ pub fn file() -> Result<(String, String), Error> {
     let samples = [ncp(), kakao()].map(serde_json::from_value::<RedisClusterRef>);
     let mut text = String::new();
     for sample in samples {
+        // LZ4 indexes every third byte of a dictionary, so where a sample begins matters a few percent; this place was measured.
+        text.push('\n');
         text.push_str(&serde_json::to_string(&sample?)?);
     }
     text.push('\n');
@@ -94,8 +96,8 @@ fn object(provider: &str, state: &str, cluster: &Value) -> Value {
         "status": {
             "observedGeneration": 1, "lastHandledReconcileAt": "", "lastObservedTime": TIME,
             "conditions": [
-                condition("Ready", "Running", &format!("the cloud says {state}")),
-                condition("Synced", "ObserveSucceeded", "the cloud was read with success"),
+                condition("Ready", "Running", &format!("The cloud reports state {state}.")),
+                condition("Synced", "ObserveSucceeded", "The cloud was read."),
             ],
             "provider": provider, "state": state, "cluster": cluster,
             "engine": { "offered": true, "newest": "7.2.11" },

@@ -206,7 +206,11 @@ pub(in super::super) async fn remove(api: &Api<ConfigMap>, reference: &RedisClus
         // Somebody changed it a moment ago, and may have made it theirs.
         Err(ConfigMapError::Lost) => false,
         Err(ConfigMapError::Problem(problem)) => {
-            tracing::warn!(config_map = name, error = problem.message, "a ConfigMap that is not wanted any more stays");
+            tracing::warn!(
+                config_map = name,
+                error = problem.message,
+                "an obsolete ConfigMap could not be deleted; retrying"
+            );
             false
         }
     }

@@ -174,7 +174,7 @@ mod tests {
         let WriteOutcome::Failed(problem) = writes.end(&carts, refused(), start) else { panic!() };
         assert_eq!(
             problem.message,
-            "cannot be written: exceeded quota. Applications may find it missing or out of date. It is tried again."
+            "cannot be written: exceeded quota. Applications may find it missing or out of date. It is retried."
         );
         assert_eq!(problem.again, Duration::from_secs(1));
         assert_eq!(writes.begin(&carts, false, start), Err(problem));

@@ -198,10 +198,16 @@ fn sentences_name_the_target() {
     for (spec, wanted) in [
         (
             kakao.clone(),
-            "the cloud has no cluster or instance set set-1 in kr-central-2; it is looked for again every 60s",
+            "The cloud has no cluster or instance set set-1 in kr-central-2. Create it or correct the spec; it is looked up every 60s.",
         ),
-        (named(&kakao), "the cloud has no cluster or instance set named carts in kr-central-2; it is looked for again"),
-        (ncp, "the cloud has no Redis instance 882731 at site Gov; it is looked for again every 60s"),
+        (
+            named(&kakao),
+            "The cloud has no cluster or instance set named carts in kr-central-2. Create it or correct the spec; it is looked up",
+        ),
+        (
+            ncp,
+            "The cloud has no Redis instance 882731 at site Gov. Create it or correct the spec; it is looked up every 60s.",
+        ),
     ] {
         let status = pass(&spec, &RedisClusterRefStatus::default(), seen(Observed::Absent), 0).status;
         assert!(message(&status, READY).starts_with(wanted), "{}", message(&status, READY));
@@ -210,7 +216,7 @@ fn sentences_name_the_target() {
     let status = pass(&named(&kakao), &RedisClusterRefStatus::default(), seen(Observed::Ambiguous(ids)), 0).status;
     assert_eq!(
         message(&status, STALLED),
-        "5 clusters are a cluster or instance set named carts in kr-central-2: refer to one of them by ID (a, b, c, …)"
+        "5 clusters are named carts in kr-central-2; set clusterID to one of a, b, c, …"
     );
 }
 
@@ -236,7 +242,7 @@ fn every_kind_of_cloud_error_with_a_picture_and_without() {
         let status = pass(&spec(), &stands(), failing(found(Some("Running"), 0), kind), 60).status;
         assert_eq!(words(&status), if heals { keeps(reason) } else { stalls(reason) }, "{kind:?}");
         assert_eq!((&status.cluster, status.state.as_deref()), (&Some(cluster()), Some("Running")), "{kind:?}");
-        assert!(message(&status, SYNCED).ends_with("(listClusters, HTTP 418): why"), "{}", message(&status, SYNCED));
+        assert!(message(&status, SYNCED).ends_with("(listClusters, HTTP 418): why."), "{}", message(&status, SYNCED));
         let status = pass(&spec(), &RedisClusterRefStatus::default(), failing(Observed::NotYet, kind), 60).status;
         assert_eq!(words(&status), if heals { has_none(reason) } else { stalls(reason) }, "{kind:?}");
         // After a restart the picture is the one of the status.
@@ -256,7 +262,10 @@ fn a_picture_is_stale_after_three_intervals() {
         words(&stale),
         ["Ready=Unknown ObservationStale", "Reconciling=True ObservationStale", "Synced=False CloudUnavailable"]
     );
-    assert!(message(&stale, READY).starts_with("last seen at 2027-01-15T08:00:00Z, since then: "), "{stale:?}");
+    assert!(
+        message(&stale, READY).starts_with("The last successful read was at 2027-01-15T08:00:00Z. KakaoCloud "),
+        "{stale:?}"
+    );
     assert_eq!(stale.cluster, Some(cluster()), "it is still shown");
     assert_eq!(
         words(&pass(&spec(), &stale, running(240), 240).status),

@@ -8,6 +8,7 @@ use super::super::claim::{Claim, ClaimKey, HeldClaim, REQUEST_UID_LABEL};
 use super::super::claim_store::{self, ClaimantError, claimant, delete_claim};
 use super::super::effect::EffectReport;
 use super::super::facts::{Holder, ObservedClaim};
+use super::super::messages;
 use super::super::session::Session;
 use super::Executor;
 use super::writes::pause_after;
@@ -21,10 +22,7 @@ impl Executor {
     pub(super) async fn read_claim(&self, session: &Session, key: Option<&ClaimKey>) -> ObservedClaim {
         tokio::time::sleep(pause_after(self.failed_writes)).await;
         let failed = |error: &kube::Error| {
-            ObservedClaim::Failed(format!(
-                "the claims in namespace {} cannot be read ({error}).",
-                self.ctx.settings.operator_namespace
-            ))
+            ObservedClaim::Failed(messages::claims_unread(&self.ctx.settings.operator_namespace, error))
         };
         if let Some(key) = key {
             match self.claims().get_opt(&key.lease_name()).await {
@@ -50,7 +48,7 @@ impl Executor {
             Err(ClaimantError::NotUnderstood) => Holder::Spent,
             // The operator does not see that namespace, and never will: nobody can tell.
             Err(ClaimantError::Api(kube::Error::Api(status))) if status.is_forbidden() => Holder::Spent,
-            Err(ClaimantError::Api(error)) => Holder::Failed(format!("{error}.")),
+            Err(ClaimantError::Api(error)) => Holder::Failed(error.to_string()),
         }
     }
 
@@ -61,14 +59,14 @@ impl Executor {
             Ok(created) => EffectReport::Claim(ObservedClaim::Present(HeldClaim::from_lease(&created))),
             Err(kube::Error::Api(status)) if !status.is_already_exists() && (400..500).contains(&status.code) => {
                 let namespace = &self.ctx.settings.operator_namespace;
-                let why = format!("the claim cannot be created in namespace {namespace} ({}).", status.message);
+                let why = messages::claim_not_created(namespace, &status.message);
                 EffectReport::Claim(ObservedClaim::Failed(why))
             }
             Err(error) => {
                 if !matches!(&error, kube::Error::Api(status) if status.is_already_exists()) {
                     self.failed_writes = self.failed_writes.saturating_add(1);
                 }
-                warn!(%error, "the claim was not created, or it is not known whether it was; reading it");
+                warn!(%error, "the result of creating the claim is not known; reading the claim");
                 EffectReport::ClaimUncertain
             }
         }
@@ -78,7 +76,7 @@ impl Executor {
         match delete_claim(&self.claims(), claim).await {
             Ok(true) => EffectReport::Released,
             Ok(false) => EffectReport::ClaimUncertain,
-            Err(error) => EffectReport::Claim(ObservedClaim::Failed(format!("the claim cannot be deleted ({error})."))),
+            Err(error) => EffectReport::Claim(ObservedClaim::Failed(messages::claim_not_deleted(&error))),
         }
     }
 }

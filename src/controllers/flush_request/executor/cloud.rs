@@ -8,7 +8,7 @@ use tracing::info;
 use super::super::claim::FlushUnit;
 use super::super::effect::SEND_WITHIN;
 use super::super::facts::{ObservedCaches, TargetCache};
-use super::super::messages::sentence;
+use super::super::messages;
 use super::super::outcome::{NotSent, SendOutcome, shortened};
 use super::super::session::Session;
 use super::super::slots::SlotSubject;
@@ -36,7 +36,7 @@ impl Executor {
             read = tokio::time::timeout(READ_WITHIN, self.read_caches(target)) => {
                 read.unwrap_or_else(|_| ObservedCaches::Failed {
                     reason: Reason::CloudUnavailable,
-                    message: format!("no complete answer came within {} s.", READ_WITHIN.as_secs()),
+                    message: messages::list_timed_out(READ_WITHIN),
                 })
             }
             // Another process asks instead.
@@ -106,7 +106,7 @@ impl Executor {
         let request_id = session.object.request_id();
         info!(instance = %unit.instance_no, attempt = attempt_id, request = %request_id, "sending the flush");
         let outcome = SendOutcome::from(client.send(&unit.instance_no).await);
-        info!(instance = %unit.instance_no, attempt = attempt_id, outcome = outcome.reason().as_str(), "the flush came back");
+        info!(instance = %unit.instance_no, attempt = attempt_id, outcome = outcome.reason().as_str(), "the flush returned");
         outcome
     }
 
@@ -122,7 +122,7 @@ impl Executor {
 }
 
 fn failed(problem: &Problem) -> ObservedCaches {
-    ObservedCaches::Failed { reason: problem.reason, message: sentence(&problem.message) }
+    ObservedCaches::Failed { reason: problem.reason, message: problem.message.clone() }
 }
 
 /// A cache with texts that a status can keep.

@@ -100,7 +100,7 @@ impl Executor {
         if self.failed_writes >= MAX_FAILED_WRITES && !may_send {
             return Err(error.into());
         }
-        warn!(what, %error, "a write of the request failed; reading it again");
+        warn!(what, %error, "a write of the request failed; reading the request again");
         Ok(EffectReport::ObjectUncertain)
     }
 

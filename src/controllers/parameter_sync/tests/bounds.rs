@@ -98,7 +98,7 @@ fn what_is_beyond_the_bound_is_said_and_what_is_covered_is_kept_in_sync() {
     assert_eq!((reason(&status, READY), reason(&status, STALLED)), ("TooManyClusters", "TooManyClusters"));
     assert_eq!((condition_status(&status, READY), condition_status(&status, RECONCILING)), ("False", "absent"));
     assert_eq!((status.total, status.in_sync), (Some(1000), Some(199)));
-    let said = "It is about 1000 clusters, and one RedisParameterSync keeps 200 in sync at most: 800 of them are left out. \
+    let said = "1000 clusters are selected, but one RedisParameterSync keeps at most 200 in sync: 800 of them are left out. \
                 Split it into several, each with a clusterSelector for a part of them. 199 of 1000 clusters are In-Sync.";
     assert_eq!(message(&status, READY), said);
     let again = story.plan(Ok(&clusters), 0);

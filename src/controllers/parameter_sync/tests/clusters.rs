@@ -148,7 +148,7 @@ fn backing_off_asks_again_at_next_attempt_time_and_gives_up_at_max_attempts() {
     assert_eq!((reason(&status, READY), reason(&status, STALLED)), ("RetriesExhausted", "RetriesExhausted"));
     assert_eq!(
         message(&status, READY),
-        "Gave up on name-a after 3 attempts: The sync status is Error-Sync after attempt 3. Change the spec or the \
+        "Gave up on name-a after 3 attempts. The sync status is Error-Sync after attempt 3. Change the spec or the \
          parameter group, or set the annotation managedredis.dev/reconcile-requested-at to a new value, to try again."
     );
     for (word, later) in [("Error-Sync", 100_000), ("Applying", 200_000), ("Error-Sync", 300_000)] {
@@ -271,7 +271,7 @@ fn busy_is_no_attempt() {
     let next = entry.next_attempt_time.unwrap().0;
     assert!(next >= at(24) && next <= at(37), "{next}");
     assert!(story.word("Error-Sync", 20).applies.is_empty());
-    assert!(message(story.status.as_ref().unwrap(), READY).contains("can be asked for again at"));
+    assert!(message(story.status.as_ref().unwrap(), READY).contains("can be applied again at"));
     for again in 1..=10 {
         story.pass_answered(&[seen("a", "Error-Sync", again * 100)], again * 100, &ApplyResult::Busy);
         assert_eq!(story.entry("a").attempts, 0, "busy for ever never gives up");
@@ -291,7 +291,7 @@ fn an_error_backs_off_and_the_last_one_gives_up() {
     assert_eq!(
         message(&recorded.status, READY),
         format!(
-            "Applying the parameter group to name-a failed (attempt 1 of 2): Internal error. The next attempt comes at {}.",
+            "Applying the parameter group to name-a failed (attempt 1 of 2). Internal error. The next attempt is at {}.",
             story.entry("a").next_attempt_time.as_ref().unwrap().0
         )
     );

@@ -222,7 +222,7 @@ fn the_worst_cluster_speaks_for_all() {
         )
         .status;
     assert_eq!(kstatus(&status), ["False/RetriesExhausted", "-", "True/RetriesExhausted"]);
-    assert!(message(&status, READY).starts_with("Gave up on name-a after 1 attempt: Internal error. "));
+    assert!(message(&status, READY).starts_with("Gave up on name-a after 1 attempt. Internal error. "));
     assert!(message(&status, READY).ends_with(" 1 of 5 clusters are In-Sync."), "{}", message(&status, READY));
     assert_eq!((status.total, status.in_sync, status.failing), (Some(5), Some(1), Some(1)));
     assert_eq!(reason(&status, SYNCED), "CloudUnavailable");
