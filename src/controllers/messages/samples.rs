@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::*;
+use crate::api::Provider;
 use crate::api::TargetError;
-use crate::cloud::{CloudError, EndpointMap, EndpointSet, ErrorKind, Executed, Provider, SetupError};
+use crate::cloud::{CloudError, EndpointMap, EndpointSet, ErrorKind, Executed, SetupError};
 use crate::controllers::problem::Problem;
 
 /// Each message about a Secret with its name.

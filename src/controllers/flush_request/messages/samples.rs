@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
+use crate::api::Provider;
 use crate::api::flush_request::Attempt;
-use crate::cloud::{ErrorKind, Executed, FlushReceipt, Provider};
+use crate::cloud::{ErrorKind, Executed, FlushReceipt};
 
 const ID: &str = "2026-11-black-friday";
 
