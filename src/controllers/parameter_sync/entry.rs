@@ -70,12 +70,20 @@ pub(super) fn begin_episode(entry: &mut ClusterSync) {
 }
 
 /// Takes over which other object applies, and when another object last requested: the backoff is the cluster's, not the object's.
-pub(super) fn note_others(entry: &mut ClusterSync, others: &OtherSyncs) {
+/// A next attempt that was planned before that request keeps its distance to it, too.
+pub(super) fn note_others(entry: &mut ClusterSync, others: &OtherSyncs, policy: &Policy) {
     entry.applied_by.clone_from(&others.owner);
     let Some(requested) = others.last_request_at.map(whole_seconds).filter(|_| others.owner.is_none()) else { return };
-    if entry.last_attempt_time.as_ref().is_none_or(|last| last.0 < requested.0) {
-        entry.last_attempt_time = Some(requested);
+    if entry.last_attempt_time.as_ref().is_some_and(|last| last.0 >= requested.0) {
+        return;
     }
+    let earliest = ceil_seconds(after(requested.0, policy.initial_backoff()));
+    if let Some(next) = &mut entry.next_attempt_time
+        && next.0 < earliest.0
+    {
+        *next = earliest;
+    }
+    entry.last_attempt_time = Some(requested);
 }
 
 /// Brings times that cannot be (written by a machine whose clock was ahead) back to what this machine's clock allows, so that

@@ -109,7 +109,7 @@ impl ClusterPlan {
         if new_episode {
             begin_episode(&mut entry);
         }
-        note_others(&mut entry, &cluster.others);
+        note_others(&mut entry, &cluster.others, policy);
         let mut plan = Self::unobserved(cluster, before, entry);
         match &cluster.observation {
             ClusterObservation::Read(group) => plan.observe(group, policy),
@@ -214,7 +214,7 @@ impl ClusterPlan {
             return;
         }
         self.waits_for = WaitsFor::SyncStatus;
-        self.note_group(group);
+        self.note_group(group, policy);
         if self.entry.phase == SyncPhase::NotFound || self.is_not_supported() {
             self.entry.phase = SyncPhase::Waiting;
             self.entry.last_error = None;
@@ -251,11 +251,11 @@ impl ClusterPlan {
     }
 
     /// Takes over the parameter group; another one begins a new episode.
-    fn note_group(&mut self, group: &GroupObservation) {
+    fn note_group(&mut self, group: &GroupObservation, policy: &Policy) {
         let Some(id) = &group.group_id else { return };
         if self.entry.parameter_group_id.as_ref().is_some_and(|known| known != id) {
             begin_episode(&mut self.entry);
-            note_others(&mut self.entry, &self.others);
+            note_others(&mut self.entry, &self.others, policy);
         }
         self.entry.parameter_group_id = Some(id.clone());
     }

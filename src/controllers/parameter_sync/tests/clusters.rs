@@ -391,6 +391,20 @@ fn an_object_that_takes_over_keeps_the_distance_to_the_last_request() {
     assert_eq!(later.applies.len(), 1);
 }
 
+/// The other object came and went between two passes of this one, which had planned its next attempt before.
+#[test]
+fn a_planned_attempt_keeps_the_distance_to_a_request_of_another_object() {
+    let mut story = accepted();
+    story.word("Error-Sync", 10);
+    let planned = story.entry("a").next_attempt_time.as_ref().unwrap().0;
+    let requested = planned.as_second() - EPOCH - 1;
+    let soon = story.pass(&shared("Error-Sync", requested + 8, None, Some(requested)), requested + 8);
+    assert!(soon.applies.is_empty(), "30 s after the other's request");
+    assert_eq!(story.entry("a").next_attempt_time.as_ref().unwrap().0, at(requested + 30));
+    let later = story.pass(&shared("Error-Sync", requested + 30, None, Some(requested)), requested + 30);
+    assert_eq!(later.applies[0].attempt, 2);
+}
+
 /// The distance is the cluster's, so a new episode does not shorten it, and planning again says the same.
 #[test]
 fn a_new_group_keeps_the_distance_to_the_request_of_another_object() {
