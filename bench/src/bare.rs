@@ -22,7 +22,7 @@ const MOST: u32 = 2000;
 const AT_ONCE: [usize; 2] = [8, 16];
 
 /// Writes first statuses like the operator's, half of them with each concurrency. The better rate counts.
-pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(crate) async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     let count = plan.n.min(MOST);
     let environment = run.environment("bare", Seed::default()).await?;
     let api: &Api<RedisClusterRef> = &environment.api();

@@ -12,7 +12,7 @@ use super::report::Figure;
 use super::run::BenchRun;
 
 /// Changes clusters at random moments of two intervals, and waits until each change is seen.
-pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(crate) async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let count = plan.samples().min(plan.n);
     let over = plan.window();
@@ -46,7 +46,7 @@ pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
 }
 
 /// Sets the state of a cluster. The fake cloud does not change such a state by itself.
-pub fn set_state(run: &BenchRun, number: u32, state: &str) -> Result<()> {
+pub(crate) fn set_state(run: &BenchRun, number: u32, state: &str) -> Result<()> {
     let changed =
         run.clouds().update_kakao_cluster(&objects::cluster_id(number), |cluster| cluster.status = state.into());
     changed.map(drop).context("the fake cloud refuses the state")

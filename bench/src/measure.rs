@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Memory of a process in MiB.
 #[derive(Clone, Copy, Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// Resident now.
     pub now: f64,
     /// The most that was ever resident.
@@ -16,7 +16,7 @@ pub struct Memory {
 ///
 /// # Errors
 /// When it has ended.
-pub fn memory(pid: u32) -> io::Result<Memory> {
+pub(crate) fn memory(pid: u32) -> io::Result<Memory> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let mib = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -32,7 +32,7 @@ pub fn memory(pid: u32) -> io::Result<Memory> {
 ///
 /// # Errors
 /// When it has ended.
-pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let ticks = ticks(&stat).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not as proc(5) has it"))?;
     let a_second = rustix::param::clock_ticks_per_second().max(1);
@@ -46,12 +46,12 @@ fn ticks(stat: &str) -> Option<u64> {
 }
 
 /// The share of one core that a process used between two looks, in percent.
-pub fn share_of_core(before: Duration, after: Duration, over: Duration) -> f64 {
+pub(crate) fn share_of_core(before: Duration, after: Duration, over: Duration) -> f64 {
     100.0 * after.saturating_sub(before).as_secs_f64() / over.as_secs_f64()
 }
 
 /// The smallest sample that at least `share` of all samples do not exceed; 0 without samples.
-pub fn percentile(samples: &[Duration], share: f64) -> f64 {
+pub(crate) fn percentile(samples: &[Duration], share: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of samples")]
@@ -60,7 +60,7 @@ pub fn percentile(samples: &[Duration], share: f64) -> f64 {
 }
 
 /// The sum of a counter's series that have all these labels, in the Prometheus text format.
-pub fn counter(text: &str, name: &str, labels: &[&str]) -> f64 {
+pub(crate) fn counter(text: &str, name: &str, labels: &[&str]) -> f64 {
     text.lines()
         .filter_map(|line| line.strip_prefix(name))
         .filter(|rest| rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label)))
@@ -69,7 +69,7 @@ pub fn counter(text: &str, name: &str, labels: &[&str]) -> f64 {
 }
 
 /// The machine in a few words.
-pub fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =
         cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':')).map_or("", |(_, name)| name);

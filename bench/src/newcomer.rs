@@ -15,7 +15,7 @@ use super::run::{BenchRun, SPARE};
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// With one other reference present.
-pub async fn alone(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(crate) async fn alone(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     let seconds = plan.interval.as_secs();
     let first = plan.n + SPARE;
     objects::create(&run.api(), first..=first, seconds).await?;
@@ -34,7 +34,7 @@ pub async fn alone(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> 
 }
 
 /// With all references present.
-pub async fn among_all(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(crate) async fn among_all(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let samples = one_by_one(run, plan).await?;
     let p99 = percentile(&samples, 0.99);

@@ -16,17 +16,17 @@ use serde_json::json;
 const AT_ONCE: usize = 16;
 
 /// The name of the `number`-th cluster, and of its reference.
-pub fn name(number: u32) -> String {
+pub(crate) fn name(number: u32) -> String {
     format!("bench-{number:05}")
 }
 
 /// The ID that the fake cloud gives to the `number`-th cluster it makes up.
-pub fn cluster_id(number: u32) -> String {
+pub(crate) fn cluster_id(number: u32) -> String {
     format!("{number:08x}-0d1c-4b2a-9f3e-{number:012x}")
 }
 
 /// The reference to the `number`-th cluster.
-pub fn reference(number: u32, interval_seconds: u64) -> Result<RedisClusterRef> {
+pub(crate) fn reference(number: u32, interval_seconds: u64) -> Result<RedisClusterRef> {
     Ok(serde_json::from_value(json!({
         "apiVersion": "managedredis.dev/v1alpha1",
         "kind": "RedisClusterRef",
@@ -39,7 +39,7 @@ pub fn reference(number: u32, interval_seconds: u64) -> Result<RedisClusterRef> 
 }
 
 /// Creates the references to clusters of these numbers.
-pub async fn create(
+pub(crate) async fn create(
     api: &Api<RedisClusterRef>,
     numbers: std::ops::RangeInclusive<u32>,
     interval_seconds: u64,
@@ -48,7 +48,7 @@ pub async fn create(
 }
 
 /// Creates an object for each of these numbers.
-pub async fn create_each<K>(
+pub(crate) async fn create_each<K>(
     api: &Api<K>,
     numbers: std::ops::RangeInclusive<u32>,
     object: impl Fn(u32) -> Result<K>,

@@ -15,7 +15,7 @@ use super::run::BenchRun;
 const PROBE_SECONDS: f64 = 30.0;
 
 /// Answers 503 to everything for a while, then nothing but good answers.
-pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(crate) async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let look = Duration::from_secs(if plan.quick { 35 } else { 190 });
     let before = run.clouds().requests(Operation::Any);

@@ -6,7 +6,7 @@ use fake_cloud::FaultKind;
 
 /// What a run is to measure, resolved from the flags.
 #[derive(Clone, Debug)]
-pub struct BenchPlan {
+pub(crate) struct BenchPlan {
     /// References, and clusters at the cloud.
     pub n: u32,
     /// The references' poll interval.
@@ -19,17 +19,17 @@ pub struct BenchPlan {
 
 impl BenchPlan {
     /// How long to measure something that happens once an interval.
-    pub fn window(&self) -> Duration {
+    pub(crate) fn window(&self) -> Duration {
         if self.quick { self.interval } else { self.interval * 2 }
     }
 
     /// The clouds' latency.
-    pub fn delay(&self) -> FaultKind {
+    pub(crate) fn delay(&self) -> FaultKind {
         FaultKind::Delay { ms: u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX) }
     }
 
     /// How many times to repeat something that is timed one by one.
-    pub fn samples(&self) -> u32 {
+    pub(crate) fn samples(&self) -> u32 {
         if self.quick { 10 } else { 100 }
     }
 }

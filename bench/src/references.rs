@@ -44,7 +44,7 @@ struct ShownCondition {
 
 /// One reference as it was last seen.
 #[derive(Clone, Debug)]
-pub struct ReferenceState {
+pub(crate) struct ReferenceState {
     /// Whether it is Ready.
     pub ready: bool,
     /// Whether it shows its parameter group, which the cloud's list leaves out for clusters in cluster mode.
@@ -63,7 +63,7 @@ struct ReferenceStates {
 }
 
 /// All references of a namespace as they were last seen.
-pub struct References {
+pub(crate) struct References {
     all: Arc<Mutex<ReferenceStates>>,
     changed: watch::Receiver<()>,
     task: AbortHandle,
@@ -77,7 +77,7 @@ impl Drop for References {
 
 impl References {
     /// Begins to watch.
-    pub fn watch(client: Client, namespace: &str) -> Self {
+    pub(crate) fn watch(client: Client, namespace: &str) -> Self {
         let api: Api<Object<Ignored, Shown>> =
             Api::namespaced_with(client, namespace, &ApiResource::erase::<RedisClusterRef>(&()));
         let all: Arc<Mutex<ReferenceStates>> = Arc::default();
@@ -96,22 +96,22 @@ impl References {
     }
 
     /// How many are Ready.
-    pub fn ready(&self) -> usize {
+    pub(crate) fn ready(&self) -> usize {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).ready
     }
 
     /// How many show their parameter group.
-    pub fn whole(&self) -> usize {
+    pub(crate) fn whole(&self) -> usize {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).whole
     }
 
     /// A reference as it was last seen.
-    pub fn get(&self, name: &str) -> Option<ReferenceState> {
+    pub(crate) fn get(&self, name: &str) -> Option<ReferenceState> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).references.get(name).cloned()
     }
 
     /// Waits until something holds; false if it does not within the time.
-    pub async fn until(&self, within: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+    pub(crate) async fn until(&self, within: Duration, holds: impl Fn(&Self) -> bool) -> bool {
         let mut changed = self.changed.clone();
         let wait = async {
             while !holds(self) {

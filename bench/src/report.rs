@@ -10,7 +10,7 @@ use super::plan::BenchPlan;
 /// The value that a figure should have.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum FigureTarget {
+pub(crate) enum FigureTarget {
     /// Not more than this.
     AtMost(f64),
     /// Not less than this.
@@ -19,7 +19,7 @@ pub enum FigureTarget {
 
 /// Something measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// What was measured.
     pub name: String,
     /// The value.
@@ -33,17 +33,17 @@ pub struct Figure {
 
 impl Figure {
     /// A figure without a target.
-    pub fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
+    pub(crate) fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
         Self { name: name.into(), value, unit, target: None }
     }
 
     /// With a target: at most this.
-    pub fn at_most(self, limit: f64) -> Self {
+    pub(crate) fn at_most(self, limit: f64) -> Self {
         Self { target: Some(FigureTarget::AtMost(limit)), ..self }
     }
 
     /// With a target: at least this.
-    pub fn at_least(self, limit: f64) -> Self {
+    pub(crate) fn at_least(self, limit: f64) -> Self {
         Self { target: Some(FigureTarget::AtLeast(limit)), ..self }
     }
 
@@ -56,7 +56,7 @@ impl Figure {
     }
 
     /// The figure as one line.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let Self { name, value, unit, .. } = self;
         let verdict = match (self.target, self.is_met()) {
             (Some(FigureTarget::AtMost(limit)), Some(met)) => format!("   (at most {limit:.2}: {})", word(met)),
@@ -81,7 +81,7 @@ struct ScenarioFigure {
 /// Everything measured in one run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct BenchReport {
+pub(crate) struct BenchReport {
     references: u32,
     interval_seconds: u64,
     cloud_latency_ms: u128,
@@ -92,7 +92,7 @@ pub struct BenchReport {
 
 impl BenchReport {
     /// Nothing measured yet.
-    pub fn new(plan: &BenchPlan) -> Self {
+    pub(crate) fn new(plan: &BenchPlan) -> Self {
         Self {
             references: plan.n,
             interval_seconds: plan.interval.as_secs(),
@@ -104,17 +104,17 @@ impl BenchReport {
     }
 
     /// Adds what a scenario measured.
-    pub fn add(&mut self, scenario: &'static str, figure: Figure) {
+    pub(crate) fn add(&mut self, scenario: &'static str, figure: Figure) {
         self.figures.push(ScenarioFigure { scenario, figure });
     }
 
     /// How many targets were missed.
-    pub fn missed(&self) -> usize {
+    pub(crate) fn missed(&self) -> usize {
         self.figures.iter().filter(|entry| entry.figure.is_met() == Some(false)).count()
     }
 
     /// For people.
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let Self { references, interval_seconds, cloud_latency_ms, machine, .. } = self;
         let mut text = format!(
             "\n{references} references, pollInterval {interval_seconds} s, the cloud answers after {cloud_latency_ms} ms; {machine}\n"
@@ -132,7 +132,7 @@ impl BenchReport {
     ///
     /// # Errors
     /// When a figure is no number.
-    pub fn json(&self) -> Result<String, serde_json::Error> {
+    pub(crate) fn json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self)
     }
 }

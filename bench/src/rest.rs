@@ -17,7 +17,7 @@ use super::start::{MEMORY, limit, status_writes};
 const READS_A_SECOND: u64 = 5;
 
 /// Measures the operator twice, for two intervals each.
-pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(crate) async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let first = usage(run, plan).await?;
     let mut figures = vec![

@@ -17,7 +17,7 @@ use super::start::status_writes;
 const HEARTBEAT: Duration = Duration::from_secs(600);
 
 /// Restarts the API server with a change at the cloud meanwhile, then the operator.
-pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(crate) async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let mut figures = apiserver(run, plan).await?;
     figures.extend(operator(run, plan).await?);

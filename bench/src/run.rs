@@ -17,12 +17,12 @@ use super::plan::BenchPlan;
 use super::references::References;
 
 /// Clusters beyond `--n`, for references that a scenario creates.
-pub const SPARE: u32 = 500;
+pub(crate) const SPARE: u32 = 500;
 /// Lines of the operator's log that an error shows.
 const LOG_LINES: usize = 20;
 
 /// One run of the bench.
-pub struct BenchRun {
+pub(crate) struct BenchRun {
     server: ApiServer,
     /// The namespace and the clouds of the scenarios that need none of their own.
     environment: Environment,
@@ -40,7 +40,7 @@ pub struct BenchRun {
 
 impl BenchRun {
     /// Builds and starts what it takes, saying so.
-    pub async fn start(plan: &BenchPlan, program: Option<PathBuf>, flags: Vec<String>) -> Result<Self> {
+    pub(crate) async fn start(plan: &BenchPlan, program: Option<PathBuf>, flags: Vec<String>) -> Result<Self> {
         let program = match program {
             Some(program) => program,
             None => {
@@ -69,52 +69,52 @@ impl BenchRun {
     }
 
     /// The administrator's client.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.environment.client()
     }
 
     /// The references that the operator watches.
-    pub fn api(&self) -> Api<RedisClusterRef> {
+    pub(crate) fn api(&self) -> Api<RedisClusterRef> {
         self.environment.api()
     }
 
     /// A namespace and clouds for a scenario of its own.
-    pub async fn environment(&self, prefix: &str, seed: Seed) -> Result<Environment> {
+    pub(crate) async fn environment(&self, prefix: &str, seed: Seed) -> Result<Environment> {
         Environment::create(&self.server, prefix, seed).await
     }
 
     /// The clouds' state.
-    pub fn clouds(&self) -> StateHandle {
+    pub(crate) fn clouds(&self) -> StateHandle {
         self.environment.clouds()
     }
 
     /// Removes every fault but the latency.
-    pub fn calm(&self) -> Result<()> {
+    pub(crate) fn calm(&self) -> Result<()> {
         self.clouds().clear_faults();
         self.inject(self.delay.clone())
     }
 
     /// Adds a fault of every operation, beside the latency.
-    pub fn inject(&self, kind: FaultKind) -> Result<()> {
+    pub(crate) fn inject(&self, kind: FaultKind) -> Result<()> {
         self.clouds().inject(Fault::new(Operation::Any, kind)).context("the fake cloud refuses a fault")?;
         Ok(())
     }
 
     /// Starts the operator of the run, with the defaults that users have.
-    pub fn start_operator(&mut self) -> Result<Instant> {
+    pub(crate) fn start_operator(&mut self) -> Result<Instant> {
         let started = Instant::now();
         self.operator = Some(self.launch(&self.environment, &[])?);
         Ok(started)
     }
 
     /// Starts an operator in another environment, which belongs to the caller.
-    pub fn launch(&self, environment: &Environment, flags: &[&str]) -> Result<Operator> {
+    pub(crate) fn launch(&self, environment: &Environment, flags: &[&str]) -> Result<Operator> {
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).chain(flags.iter().copied()).collect();
         self.launch_command(environment.operator(&self.program, &flags))
     }
 
     /// Starts an operator for a namespace, with a cloud of the scenario's own instead of the fake ones.
-    pub fn launch_against(&self, namespace: &str, clouds_url: &str) -> Result<Operator> {
+    pub(crate) fn launch_against(&self, namespace: &str, clouds_url: &str) -> Result<Operator> {
         let command = OperatorCommand::new(&self.program, self.server.kubeconfig_path());
         let command = command.namespace(namespace).clouds(clouds_url).flags(["--leader-election=false"]);
         self.launch_command(command.flags(self.flags.iter().cloned()))
@@ -128,12 +128,12 @@ impl BenchRun {
     ///
     /// # Errors
     /// When none runs: a scenario was asked for that needs the objects and the operator of another one.
-    pub fn operator(&self) -> Result<&Operator> {
+    pub(crate) fn operator(&self) -> Result<&Operator> {
         self.operator.as_ref().context("the scenario needs `start` before it: add --only start")
     }
 
     /// Stops the operator as Kubernetes does.
-    pub async fn stop_operator(&mut self) -> Result<()> {
+    pub(crate) async fn stop_operator(&mut self) -> Result<()> {
         match self.operator.take() {
             Some(operator) => operator.stop().await,
             None => Ok(()),
@@ -141,28 +141,28 @@ impl BenchRun {
     }
 
     /// Kills kube-apiserver and starts it again.
-    pub async fn restart_apiserver(&mut self) -> Result<()> {
+    pub(crate) async fn restart_apiserver(&mut self) -> Result<()> {
         Ok(self.server.restart_apiserver().await?)
     }
 
     /// The operator's memory.
-    pub fn memory(&self) -> Result<Memory> {
+    pub(crate) fn memory(&self) -> Result<Memory> {
         Ok(memory(self.operator()?.id())?)
     }
 
     /// The CPU time the operator has used.
-    pub fn cpu_time(&self) -> Result<Duration> {
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
         Ok(cpu_time(self.operator()?.id())?)
     }
 
     /// kube-apiserver's metrics, in the Prometheus text format.
-    pub async fn apiserver_metrics(&self) -> Result<String> {
+    pub(crate) async fn apiserver_metrics(&self) -> Result<String> {
         let request = http::Request::get("/metrics").body(Vec::new())?;
         self.client().request_text(request).await.context("the API server's metrics")
     }
 
     /// Waits until something holds of what users see.
-    pub async fn until(&self, what: &str, within: Duration, holds: impl Fn(&References) -> bool) -> Result<()> {
+    pub(crate) async fn until(&self, what: &str, within: Duration, holds: impl Fn(&References) -> bool) -> Result<()> {
         if self.references.until(within, holds).await {
             return Ok(());
         }
@@ -170,7 +170,7 @@ impl BenchRun {
     }
 
     /// The error of something that did not come in time.
-    pub fn late(&self, what: &str, within: Duration) -> anyhow::Error {
+    pub(crate) fn late(&self, what: &str, within: Duration) -> anyhow::Error {
         let log = harness::tail(&self.log(), LOG_LINES);
         anyhow!("{what} did not come within {} s; the operator's log ends with\n{log}", within.as_secs())
     }
@@ -180,7 +180,7 @@ impl BenchRun {
     }
 
     /// Keeps the operator's log, which would go with the API server's folder.
-    pub fn keep_log(&self) {
+    pub(crate) fn keep_log(&self) {
         let kept = std::env::temp_dir().join(format!("managed-redis-operator-bench-{}.log", std::process::id()));
         if std::fs::copy(self.log(), &kept).is_ok() {
             say(format_args!("The operator's log is kept in {}", kept.display()));
@@ -188,7 +188,7 @@ impl BenchRun {
     }
 
     /// Stops everything and removes its data.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         if let Err(error) = self.stop_operator().await {
             say(format_args!("The operator did not end well: {error:#}"));
         }

@@ -14,10 +14,10 @@ const WITHIN: Duration = Duration::from_secs(600);
 /// Targets of the time to Ready, in seconds, each for up to so many references.
 const READY_WITHIN: [(u32, f64); 2] = [(1000, 5.0), (10_000, 30.0)];
 /// Targets of the memory, in MiB, each for up to so many references.
-pub const MEMORY: [(u32, f64); 2] = [(1000, 24.0), (10_000, 64.0)];
+pub(crate) const MEMORY: [(u32, f64); 2] = [(1000, 24.0), (10_000, 64.0)];
 
 /// Starts the operator, which keeps running for the scenarios that follow.
-pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(crate) async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     say(format_args!("    creating {} references", plan.n));
     objects::create(&run.api(), 1..=plan.n, plan.interval.as_secs()).await?;
     let all = plan.n as usize;
@@ -47,14 +47,14 @@ pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
 }
 
 /// Status writes to RedisClusterRefs that the API server has counted.
-pub async fn status_writes(run: &BenchRun) -> Result<f64> {
+pub(crate) async fn status_writes(run: &BenchRun) -> Result<f64> {
     let metrics = run.apiserver_metrics().await?;
     let labels = ["resource=\"redisclusterrefs\"", "subresource=\"status\""];
     Ok(counter(&metrics, "apiserver_request_total", &labels))
 }
 
 /// Gives a figure the target for this many references, if there is one.
-pub fn limit(figure: Figure, n: u32, targets: &[(u32, f64)]) -> Figure {
+pub(crate) fn limit(figure: Figure, n: u32, targets: &[(u32, f64)]) -> Figure {
     match targets.iter().find(|(upto, _)| n <= *upto) {
         Some((_, limit)) => figure.at_most(*limit),
         None => figure,

@@ -118,7 +118,7 @@ fn id(number: u32) -> String {
 }
 
 /// Runs an operator with clouds of its own.
-pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(crate) async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     let clusters = plan.n.min(MOST);
     let environment = run.environment("bench-syncs", Seed::default()).await?;
     fill(&environment.clouds(), plan, clusters)?;

@@ -10,7 +10,7 @@ use super::report::Figure;
 use super::run::BenchRun;
 
 /// Refuses requests for a moment, and counts those that come before Retry-After is over.
-pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(crate) async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     run.operator()?;
     let pause: u32 = if plan.quick { 5 } else { 40 };
     let before = run.clouds().requests(Operation::Any);

@@ -15,7 +15,7 @@ const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs
 
 /// The circuit breaker of one connection's single reads.
 #[derive(Debug, Default)]
-pub struct CircuitBreaker {
+pub(crate) struct CircuitBreaker {
     /// Single reads that failed in a row.
     failures: u32,
     /// When the last of them failed.
@@ -31,7 +31,7 @@ impl CircuitBreaker {
     ///
     /// One cluster that cannot be read among others that can does not open it. Nor is it opened twice within `interval`: the list
     /// has just said that the cloud works.
-    pub fn record(&mut self, outcome: Result<(), &CloudError>, now: Instant, interval: Duration) -> bool {
+    pub(crate) fn record(&mut self, outcome: Result<(), &CloudError>, now: Instant, interval: Duration) -> bool {
         let in_trouble = |error: &CloudError| {
             matches!(error.kind, ErrorKind::Unavailable | ErrorKind::RateLimited | ErrorKind::CredentialsRejected)
         };
@@ -45,23 +45,23 @@ impl CircuitBreaker {
     }
 
     /// Whether no single read may begin before a list has ended.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.open
     }
 
     /// When the next single read may begin, if reads have failed in a row.
-    pub fn not_before(&self) -> Option<Instant> {
+    pub(crate) fn not_before(&self) -> Option<Instant> {
         let more = self.failures.checked_sub(OPENS_AT)?;
         self.failed_at.map(|at| at + PAUSES.after(more + 1))
     }
 
     /// Whether the next single read is tried only once: the last one failed, or the breaker was opened within `interval`.
-    pub fn forbids_retries(&self, now: Instant, interval: Duration) -> bool {
+    pub(crate) fn forbids_retries(&self, now: Instant, interval: Duration) -> bool {
         self.failures > 0 || self.was_open(now, interval)
     }
 
     /// A list has ended.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         (self.open, self.failures, self.failed_at) = (false, 0, None);
     }
 

@@ -13,14 +13,14 @@ static OF_THE_PROCESS: LazyLock<MemoryLimit> = LazyLock::new(|| MemoryLimit::new
 
 /// The memory for instances. Clones share it.
 #[derive(Clone, Debug)]
-pub struct MemoryLimit {
+pub(crate) struct MemoryLimit {
     used: Arc<AtomicUsize>,
     most: usize,
 }
 
 /// A share of it, given back when it is dropped.
 #[derive(Debug)]
-pub struct MemoryShare {
+pub(crate) struct MemoryShare {
     used: Arc<AtomicUsize>,
     bytes: usize,
 }
@@ -34,17 +34,17 @@ impl Default for MemoryLimit {
 
 impl MemoryLimit {
     /// A limit of so many bytes.
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { used: Arc::default(), most }
     }
 
     /// Whether another instance may be kept.
-    pub fn is_left(&self) -> bool {
+    pub(crate) fn is_left(&self) -> bool {
         self.used.load(Ordering::Relaxed) < self.most
     }
 
     /// Takes a share for an instance of so many packed bytes, also when nothing is left: the caller asks before.
-    pub fn take(&self, packed_bytes: usize) -> MemoryShare {
+    pub(crate) fn take(&self, packed_bytes: usize) -> MemoryShare {
         let bytes = packed_bytes + OVERHEAD_BYTES;
         self.used.fetch_add(bytes, Ordering::Relaxed);
         MemoryShare { used: Arc::clone(&self.used), bytes }

@@ -35,7 +35,7 @@ impl Priority {
 
 /// The single reads that are due, spread over time.
 #[derive(Debug)]
-pub struct ReadQueue {
+pub(crate) struct ReadQueue {
     requested: VecDeque<Arc<str>>,
     changed: VecDeque<Arc<str>>,
     routine: VecDeque<Arc<str>>,
@@ -51,7 +51,7 @@ pub struct ReadQueue {
 
 /// What to do about single reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NextRead {
+pub(crate) enum NextRead {
     /// Read this cluster now.
     Read(Arc<str>),
     /// Ask again at that time.
@@ -62,7 +62,7 @@ pub enum NextRead {
 
 impl ReadQueue {
     /// Nothing to read; reads are at least `gap` apart.
-    pub fn new(gap: Duration) -> Self {
+    pub(crate) fn new(gap: Duration) -> Self {
         Self {
             requested: VecDeque::new(),
             changed: VecDeque::new(),
@@ -76,7 +76,7 @@ impl ReadQueue {
     }
 
     /// Adds a read. One that is under way is not added: when it ends, the reads that are due then are added.
-    pub fn add(&mut self, due: &DueRead) {
+    pub(crate) fn add(&mut self, due: &DueRead) {
         if self.under_way.contains(&due.id) {
             return;
         }
@@ -96,7 +96,7 @@ impl ReadQueue {
     }
 
     /// Replaces all queued reads by those that are due until the next list, in this order, and spreads routine reads over `interval`.
-    pub fn replace(&mut self, due: &[DueRead], interval: Duration) {
+    pub(crate) fn replace(&mut self, due: &[DueRead], interval: Duration) {
         for priority in Priority::MOST_URGENT_FIRST {
             self.queue(priority).clear();
         }
@@ -107,7 +107,7 @@ impl ReadQueue {
     }
 
     /// What to do now.
-    pub fn next(&mut self, now: Instant) -> NextRead {
+    pub(crate) fn next(&mut self, now: Instant) -> NextRead {
         if self.under_way.len() >= AT_ONCE {
             return NextRead::Idle;
         }
@@ -133,7 +133,7 @@ impl ReadQueue {
     }
 
     /// A read has ended.
-    pub fn ended(&mut self, id: &str) {
+    pub(crate) fn ended(&mut self, id: &str) {
         self.under_way.remove(id);
     }
 }

@@ -20,7 +20,7 @@ const JITTER: f64 = 0.05;
 
 /// What the time of the next list depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct PollSchedule {
+pub(crate) struct PollSchedule {
     /// The shortest interval of a subscription.
     pub shortest: Duration,
     /// Whether a subscriber's instance is on its way to another state.
@@ -33,7 +33,7 @@ pub struct PollSchedule {
 
 impl PollSchedule {
     /// The time from the start of a list to the start of the next; `random` is at least 0 and below 1.
-    pub fn gap(&self, random: f64) -> Duration {
+    pub(crate) fn gap(&self, random: f64) -> Duration {
         if self.failures == 0 {
             let shortest = if self.in_transition {
                 self.shortest.min(IN_TRANSITION + IN_TRANSITION_SPREAD.mul_f64(random))

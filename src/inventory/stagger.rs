@@ -9,7 +9,7 @@ const APART: Duration = Duration::from_millis(500);
 
 /// Gives each connection its own time to begin.
 #[derive(Debug, Default)]
-pub struct Stagger {
+pub(crate) struct Stagger {
     next: Option<Instant>,
 }
 
@@ -18,7 +18,7 @@ impl Stagger {
     ///
     /// The first begins at once and the others follow one by one. Those that would wait longer than half an interval are spread
     /// over it.
-    pub fn delay(&mut self, now: Instant, interval: Duration, random: f64) -> Duration {
+    pub(crate) fn delay(&mut self, now: Instant, interval: Duration, random: f64) -> Duration {
         let at = self.next.map_or(now, |next| next.max(now));
         self.next = Some(at + APART);
         let (delay, most) = (at - now, interval / 2);

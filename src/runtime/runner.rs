@@ -34,7 +34,7 @@ const EVENTS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Which objects a controller watches.
 #[derive(Clone, Debug)]
-pub struct Scope {
+pub(crate) struct Scope {
     /// Namespaces; empty means all of them.
     pub namespaces: Vec<String>,
     /// Label selector.

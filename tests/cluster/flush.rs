@@ -10,16 +10,16 @@ use serde_json::{Value, json};
 
 use crate::support::{BOUND, Env, kakao, ncp, until};
 
-pub const NUMBER: &str = "771001";
+pub(crate) const NUMBER: &str = "771001";
 
 /// A namespace with a running instance that flushes in a moment, and a reference to it that is Ready.
-pub async fn with_instance(prefix: &str) -> Env {
+pub(crate) async fn with_instance(prefix: &str) -> Env {
     let env = Env::start(prefix).await;
     add_instance(&env).await;
     env
 }
 
-pub async fn add_instance(env: &Env) {
+pub(crate) async fn add_instance(env: &Env) {
     let mut instance = NcpInstance::single(NUMBER, "cart");
     instance.behaviour.flush_seconds = Some(0);
     env.clouds().add_ncp_instance(instance).unwrap();
@@ -31,7 +31,7 @@ pub async fn add_instance(env: &Env) {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is always a literal")]
-pub fn request(name: &str, more: Value) -> Value {
+pub(crate) fn request(name: &str, more: Value) -> Value {
     let mut spec = json!({ "clusterRef": { "name": "cart" }, "confirm": NUMBER });
     for (key, value) in more.as_object().unwrap() {
         spec[key] = value.clone();
@@ -44,16 +44,16 @@ pub fn request(name: &str, more: Value) -> Value {
     })
 }
 
-pub fn status(request: &RedisFlushRequest) -> RedisFlushRequestStatus {
+pub(crate) fn status(request: &RedisFlushRequest) -> RedisFlushRequestStatus {
     request.status.clone().unwrap_or_default()
 }
 
-pub fn is_settled(request: &RedisFlushRequest) -> bool {
+pub(crate) fn is_settled(request: &RedisFlushRequest) -> bool {
     status(request).phase.is_some_and(FlushPhase::is_terminal) && request.finalizers().is_empty()
 }
 
 /// Waits for the verdict, and checks that it is this phase for this reason.
-pub async fn verdict(env: &Env, name: &str, phase: FlushPhase, reason: &str) -> RedisFlushRequestStatus {
+pub(crate) async fn verdict(env: &Env, name: &str, phase: FlushPhase, reason: &str) -> RedisFlushRequestStatus {
     let settled = env.until(name, &format!("a verdict, {phase:?} {reason}"), is_settled).await;
     let status = status(&settled);
     let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
@@ -67,7 +67,7 @@ pub async fn verdict(env: &Env, name: &str, phase: FlushPhase, reason: &str) -> 
     status
 }
 
-pub async fn claims(env: &Env) -> Vec<Lease> {
+pub(crate) async fn claims(env: &Env) -> Vec<Lease> {
     let label = ListParams::default().labels("managedredis.dev/claim=flush");
     env.api::<Lease>().list(&label).await.unwrap().items
 }

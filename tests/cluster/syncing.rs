@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use crate::support::{BOUND, Env, condition, kakao, ncp, parameter_sync};
 
 /// Longer than the stand-in takes to apply a parameter group.
-pub const APPLIED: Duration = Duration::from_secs(10);
+pub(crate) const APPLIED: Duration = Duration::from_secs(10);
 
-pub fn failing(id: &str, failures: u32) -> KakaoCluster {
+pub(crate) fn failing(id: &str, failures: u32) -> KakaoCluster {
     let mut cluster = KakaoCluster::instance_set(id, id);
     cluster.parameter_group_sync_status = Some("Error-Sync".into());
     cluster.behaviour.apply_failures = failures;
@@ -20,17 +20,17 @@ pub fn failing(id: &str, failures: u32) -> KakaoCluster {
 }
 
 /// Retries as quick as the schema allows.
-pub fn quick(target: Value, max_attempts: u32) -> Value {
+pub(crate) fn quick(target: Value, max_attempts: u32) -> Value {
     let mut spec = target;
     spec["retry"] = json!({ "maxAttempts": max_attempts, "initialBackoff": "1s", "maxBackoff": "1s" });
     spec
 }
 
-pub fn by_ref(name: &str) -> Value {
+pub(crate) fn by_ref(name: &str) -> Value {
     json!({ "clusterRef": { "name": name } })
 }
 
-pub fn entry<'a>(sync: &'a RedisParameterSync, id: &str) -> Option<&'a ClusterSync> {
+pub(crate) fn entry<'a>(sync: &'a RedisParameterSync, id: &str) -> Option<&'a ClusterSync> {
     sync.status.as_ref()?.clusters.iter().find(|cluster| cluster.id == id)
 }
 
@@ -39,7 +39,7 @@ fn counts(sync: &RedisParameterSync) -> (Option<i32>, Option<i32>, Option<i32>) 
 }
 
 /// The attempt is made, and the cloud is done with it.
-pub async fn attempt(env: &Env, id: &str, count: u64) {
+pub(crate) async fn attempt(env: &Env, id: &str, count: u64) {
     let made = env.clouds().wait_until(BOUND, |clouds| clouds.applies(id) >= count).await;
     assert!(made, "attempt {count} is made; the operator's log ends with\n{}", env.operator().tail());
     env.clouds().advance(APPLIED);

@@ -67,7 +67,7 @@ pub enum Action {
     LosePhase { slot: usize, to: Option<FlushPhase> },
 }
 
-pub fn target() -> TargetCache {
+pub(crate) fn target() -> TargetCache {
     TargetCache { site: NcpSite::Public, instance_no: INSTANCE.to_owned(), name: None }
 }
 
@@ -328,7 +328,7 @@ pub enum Put {
 }
 
 /// The cloud executes a flush.
-pub fn flush(world: &mut World, uid: String) {
+pub(crate) fn flush(world: &mut World, uid: String) {
     world.executed.push(uid);
     world.settling = true;
 }
@@ -364,6 +364,6 @@ fn others(world: &World, slot: usize) -> Others {
     if busy { Others::Busy(ObjectKey::new("shop", "other")) } else { Others::Free }
 }
 
-pub fn misled(missing: bool) -> ObservedReference {
+pub(crate) fn misled(missing: bool) -> ObservedReference {
     if missing { ObservedReference::Missing } else { ObservedReference::Target(elsewhere()) }
 }

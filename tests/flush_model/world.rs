@@ -10,14 +10,14 @@ use managed_redis_operator::api::flush_request::{FlushPhase, RedisFlushRequestSp
 use managed_redis_operator::api::shared::LocalRef;
 use managed_redis_operator::controllers::flush_request::{Effect, HeldClaim, PlanTime, Session, StoredRequest};
 
-pub const INSTANCE: &str = "4711";
-pub const REQUEST_ID: &str = "spring-sale";
+pub(crate) const INSTANCE: &str = "4711";
+pub(crate) const REQUEST_ID: &str = "spring-sale";
 
 /// Wall-clock times, in seconds since the first request was created: a second attempt fits before the start deadline (10
 /// min), the third is past it, and the fourth past every limit of the protocol.
-pub const STAGES: [i64; 7] = [0, 60, 660, 2 * DAY, 2 * DAY + 60, 2 * DAY + 660, 4 * DAY];
+pub(crate) const STAGES: [i64; 7] = [0, 60, 660, 2 * DAY, 2 * DAY + 60, 2 * DAY + 660, 4 * DAY];
 /// The stages that can be reached while there is trouble; the rest is for requests created late to come to an end.
-pub const TROUBLED_STAGES: usize = 3;
+pub(crate) const TROUBLED_STAGES: usize = 3;
 const DAY: i64 = 24 * 3600;
 const EPOCH: i64 = 1_790_000_000;
 
@@ -151,11 +151,11 @@ pub struct World {
     pub retried: bool,
 }
 
-pub fn time(stage: usize) -> Timestamp {
+pub(crate) fn time(stage: usize) -> Timestamp {
     Timestamp::from_second(EPOCH + STAGES[stage]).unwrap()
 }
 
-pub fn fresh_object(slot: usize, uid: &str, stage: usize) -> StoredRequest {
+pub(crate) fn fresh_object(slot: usize, uid: &str, stage: usize) -> StoredRequest {
     StoredRequest {
         namespace: "shop".to_owned(),
         name: format!("flush-{slot}"),
@@ -326,7 +326,7 @@ impl World {
 
 /// Hashes what the plan decides by, which depends on the phase. The rest (the message of a verdict, the cloud's answer, the
 /// conditions but for the reason of Ready) is only ever copied or shown: worlds that differ in it alone are one.
-pub fn hash_snapshot(snapshot: &StoredRequest, state: &mut impl Hasher) {
+pub(crate) fn hash_snapshot(snapshot: &StoredRequest, state: &mut impl Hasher) {
     (&snapshot.uid, snapshot.created_at, snapshot.deleted_at, snapshot.finalizer).hash(state);
     hash_status(&snapshot.status, snapshot.finalizer, state);
 }

@@ -12,7 +12,7 @@ const SCRIPT: &str = ".ci/run";
 ///
 /// # Errors
 /// When it cannot be started or a check fails.
-pub fn main() -> anyhow::Result<()> {
+pub(crate) fn main() -> anyhow::Result<()> {
     let status = Command::new(root().join(SCRIPT)).current_dir(root()).status();
     let status = status.with_context(|| format!("cannot run {SCRIPT}"))?;
     // The script has said which check failed.

@@ -11,7 +11,7 @@ const LIMIT: u64 = 20_000_000;
 /// Builds the operator's static binary and, with buildah, its image, and writes the image as an archive that docker load,
 /// podman load and ctr images import take.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Name of the image [default: managed-redis-operator:VERSION]
     #[arg(long)]
     name: Option<String>,
@@ -30,7 +30,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When a program or a file is missing, or a build fails.
-pub fn main(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(run(arguments))
 }

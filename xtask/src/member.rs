@@ -9,7 +9,7 @@ use clap::Args;
 
 /// The command line of such a task: the program itself reads it, and answers `--help`.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     arguments: Vec<OsString>,
 }
@@ -18,7 +18,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When it cannot be built or started.
-pub fn run(program: &str, subcommand: Option<&str>, arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(program: &str, subcommand: Option<&str>, arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let path = runtime.block_on(harness::program::build_member(program))?;
     let failed = Command::new(&path).args(subcommand).args(&arguments.arguments).exec();

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_secs(30);
 const MIB: usize = 1 << 20;
 
 /// One hostile cloud.
-pub struct HostileCase {
+pub(super) struct HostileCase {
     name: &'static str,
     /// The part of the namespace's name that is the case's own.
     word: &'static str,
@@ -61,7 +61,7 @@ const fn case(
 }
 
 /// Every hostile cloud.
-pub const CASES: [HostileCase; 9] = [
+pub(super) const CASES: [HostileCase; 9] = [
     case("2 MiB page of 700,000 empty rows, without end", "rows", HostileProvider::Ncp, || {
         HostileAnswer::whole(ncp_page(&repeated("{}", 2 * MIB), 100_000_000))
     }),
@@ -161,7 +161,7 @@ fn plausible(number: u32, state: &str) -> String {
 }
 
 /// Runs an operator against the cloud of the case.
-pub async fn run(run: &BenchRun, plan: &BenchPlan, case: &HostileCase) -> Result<Vec<Figure>> {
+pub(super) async fn run(run: &BenchRun, plan: &BenchPlan, case: &HostileCase) -> Result<Vec<Figure>> {
     begin(case.name);
     let namespace = format!("hostile-{}", case.word);
     let kind = if case.provider == HostileProvider::Ncp { "/clouddb/" } else { "/v1/clusters" };

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// The answer to a request for a list.
-pub enum HostileAnswer {
+pub(super) enum HostileAnswer {
     /// A whole body, with its length and perhaps its encoding.
     Whole {
         /// The bytes that are sent.
@@ -30,12 +30,12 @@ pub enum HostileAnswer {
 
 impl HostileAnswer {
     /// A body as it is.
-    pub fn whole(body: String) -> Self {
+    pub(super) fn whole(body: String) -> Self {
         Self::Whole { body: body.into_bytes(), gzipped: false }
     }
 
     /// A body, compressed.
-    pub fn gzipped(body: &str) -> Self {
+    pub(super) fn gzipped(body: &str) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         // Writing to memory cannot fail.
         let body = encoder.write_all(body.as_bytes()).and_then(|()| encoder.finish()).unwrap_or_default();
@@ -44,7 +44,7 @@ impl HostileAnswer {
 }
 
 /// A running cloud. It ends when it is dropped.
-pub struct HostileCloud {
+pub(super) struct HostileCloud {
     port: u16,
     answered: watch::Receiver<u64>,
     task: JoinHandle<()>,
@@ -58,7 +58,7 @@ impl Drop for HostileCloud {
 
 impl HostileCloud {
     /// Starts a cloud that gives the answer to every request whose path begins with `path`, and otherwise tokens and empty lists.
-    pub async fn start(path: &'static str, answer: Arc<HostileAnswer>) -> io::Result<Self> {
+    pub(super) async fn start(path: &'static str, answer: Arc<HostileAnswer>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let (count, answered) = watch::channel(0);
@@ -74,12 +74,12 @@ impl HostileCloud {
     }
 
     /// Its base URL.
-    pub fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Waits until so many answers were sent, or begun if they have no end; false if the time was up first.
-    pub async fn answered(&self, count: u64, within: Duration) -> bool {
+    pub(super) async fn answered(&self, count: u64, within: Duration) -> bool {
         let mut answered = self.answered.clone();
         tokio::time::timeout(within, answered.wait_for(|have| *have >= count)).await.is_ok_and(|have| have.is_ok())
     }

@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(30);
 const ANNOTATION_BYTES: usize = 200 << 10;
 
 /// A thousand references, and five hundred syncs that select them all.
-pub async fn references_and_syncs(run: &BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(super) async fn references_and_syncs(run: &BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     const CASE: &str = "1,000 references and 500 syncs of all of them";
     begin(CASE);
     let (references, syncs) = if plan.quick { (100, 50) } else { (1000, 500) };
@@ -57,7 +57,7 @@ pub async fn references_and_syncs(run: &BenchRun, plan: &BenchPlan) -> Result<Ve
 }
 
 /// Three thousand references to Secrets that do not exist, each with nearly as many annotations as allowed.
-pub async fn large_annotations(run: &BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(super) async fn large_annotations(run: &BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     const CASE: &str = "3,000 references without Secrets, 200 KB of annotations each";
     begin(CASE);
     let count: u32 = if plan.quick { 100 } else { 3000 };

@@ -24,7 +24,7 @@ const MOST_MIB: f64 = 128.0;
 const MOST_OF_A_CORE: f64 = 20.0;
 
 /// Runs all cases one after the other.
-pub async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(crate) async fn run(run: &mut BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     // An operator of an earlier scenario would share the machine with the cases.
     run.stop_operator().await?;
     let mut figures = Vec::new();

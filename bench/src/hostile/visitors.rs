@@ -21,7 +21,7 @@ const STARTED_WITHIN: Duration = Duration::from_secs(30);
 const PROBE_WITHIN: f64 = 1000.0;
 
 /// Opens the connections, all of them half-open at once if the operator lets them, and probes it meanwhile.
-pub async fn run(run: &BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
+pub(super) async fn run(run: &BenchRun, plan: &BenchPlan) -> Result<Vec<Figure>> {
     begin(CASE);
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let raised = rustix::process::Rlimit { current: files.maximum, ..files };

@@ -7,46 +7,46 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 
-pub const FLUSH: &str = "/clouddb/v2/flushCloudDBInstance";
-pub const LIST: &str = "/clouddb/v2/getCloudDBInstanceList";
-pub const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const FLUSH: &str = "/clouddb/v2/flushCloudDBInstance";
+pub(crate) const LIST: &str = "/clouddb/v2/getCloudDBInstanceList";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
-pub struct Clouds {
+pub(crate) struct Clouds {
     pub fake: FakeCloud,
     pub http: Client,
 }
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct ReceivedAnswer {
+pub(crate) struct ReceivedAnswer {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
 }
 
 impl ReceivedAnswer {
-    pub async fn of(response: Response) -> Self {
+    pub(crate) async fn of(response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Self { status, headers, text: response.text().await.unwrap() }
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {}", self.text))
     }
 
     /// The text at a JSON pointer, numbers included.
-    pub fn at(&self, pointer: &str) -> Value {
+    pub(crate) fn at(&self, pointer: &str) -> Value {
         self.json().pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {}", self.text)).clone()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
 /// How a request to NCP is signed; the default is right.
 #[derive(Clone)]
-pub struct Signing {
+pub(crate) struct Signing {
     pub access_key: &'static str,
     pub secret_key: &'static str,
     pub late_ms: i64,
@@ -59,34 +59,34 @@ impl Default for Signing {
 }
 
 impl Clouds {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::seeded(Seed::default()).await
     }
 
-    pub async fn seeded(seed: Seed) -> Self {
+    pub(crate) async fn seeded(seed: Seed) -> Self {
         let http = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
         Self { fake: FakeCloud::start(seed).await.unwrap(), http }
     }
 
     /// A request to KakaoCloud with the seeded token.
-    pub fn kakao(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn kakao(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, self.fake.url() + path).header("X-Auth-Token", KAKAO_TOKEN)
     }
 
-    pub async fn get(&self, path: &str) -> ReceivedAnswer {
+    pub(crate) async fn get(&self, path: &str) -> ReceivedAnswer {
         ReceivedAnswer::of(self.kakao(Method::GET, path).send().await.unwrap()).await
     }
 
-    pub async fn post(&self, path: &str) -> ReceivedAnswer {
+    pub(crate) async fn post(&self, path: &str) -> ReceivedAnswer {
         ReceivedAnswer::of(self.kakao(Method::POST, path).send().await.unwrap()).await
     }
 
-    pub async fn apply(&self, id: &str) -> ReceivedAnswer {
+    pub(crate) async fn apply(&self, id: &str) -> ReceivedAnswer {
         self.post(&format!("/v1/clusters/{id}/parameter-group/apply")).await
     }
 
     /// A signed request to NCP without a body.
-    pub fn signed(&self, method: Method, path: &str, signing: &Signing) -> RequestBuilder {
+    pub(crate) fn signed(&self, method: Method, path: &str, signing: &Signing) -> RequestBuilder {
         let timestamp = (Timestamp::now().as_millisecond() - signing.late_ms).to_string();
         let Signing { access_key, secret_key, .. } = signing;
         let signature = sign(secret_key, method.as_str(), path, &timestamp, access_key).unwrap();
@@ -98,26 +98,26 @@ impl Clouds {
     }
 
     /// A signed form.
-    pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
+    pub(crate) fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
         self.signed(Method::POST, path, &Signing::default()).form(fields)
     }
 
-    pub async fn ncp(&self, path: &str, fields: &[(&str, &str)]) -> ReceivedAnswer {
+    pub(crate) async fn ncp(&self, path: &str, fields: &[(&str, &str)]) -> ReceivedAnswer {
         ReceivedAnswer::of(self.form(path, fields).send().await.unwrap()).await
     }
 
-    pub async fn flush(&self, instance_no: &str) -> ReceivedAnswer {
+    pub(crate) async fn flush(&self, instance_no: &str) -> ReceivedAnswer {
         self.ncp(FLUSH, &[("cloudDBInstanceNo", instance_no), ("responseFormatType", "json")]).await
     }
 
     /// A list of instances in JSON, with more fields.
-    pub async fn list(&self, fields: &[(&str, &str)]) -> ReceivedAnswer {
+    pub(crate) async fn list(&self, fields: &[(&str, &str)]) -> ReceivedAnswer {
         let common = [("dbKindCode", "REDIS"), ("responseFormatType", "json")];
         self.ncp(LIST, &[&common, fields].concat()).await
     }
 
     /// A request to the admin API.
-    pub async fn admin(&self, method: Method, path: &str, body: &str) -> ReceivedAnswer {
+    pub(crate) async fn admin(&self, method: Method, path: &str, body: &str) -> ReceivedAnswer {
         let request = self.http.request(method, self.fake.admin_url() + path).body(body.to_owned());
         ReceivedAnswer::of(request.send().await.unwrap()).await
     }

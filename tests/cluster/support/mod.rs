@@ -23,15 +23,15 @@ use serde_json::{Value, json};
 use testbed::{Access, ApiServer};
 use tokio::sync::OnceCell;
 
-pub use harness::WITHIN as BOUND;
-pub use harness::objects::{kakao_secret, ncp_secret};
-pub use network::RoutedNetwork;
-pub use objects::{Conditions, condition, kakao, kakao_by_name, ncp, parameter_sync, status};
-pub use operator::{TestOperator, command};
-pub use proxy::Proxy;
+pub(crate) use harness::WITHIN as BOUND;
+pub(crate) use harness::objects::{kakao_secret, ncp_secret};
+pub(crate) use network::RoutedNetwork;
+pub(crate) use objects::{Conditions, condition, kakao, kakao_by_name, ncp, parameter_sync, status};
+pub(crate) use operator::{TestOperator, command};
+pub(crate) use proxy::Proxy;
 
 /// A kind with which the helpers here can work.
-pub trait ProjectKind:
+pub(crate) trait ProjectKind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
     + Debug
@@ -54,7 +54,7 @@ impl<K> ProjectKind for K where
 }
 
 /// A kind whose status echoes the annotation that requests a fresh read.
-pub trait Handles: ProjectKind {
+pub(crate) trait Handles: ProjectKind {
     /// `status.lastHandledReconcileAt`.
     fn handled(&self) -> Option<&str>;
 }
@@ -72,7 +72,7 @@ impl Handles for RedisParameterSync {
 }
 
 /// The one API server, with the CRDs installed.
-pub async fn server() -> &'static ApiServer {
+pub(crate) async fn server() -> &'static ApiServer {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let server = ApiServer::shared().await.expect("an API server");
     let install = || async {
@@ -84,7 +84,7 @@ pub async fn server() -> &'static ApiServer {
 }
 
 /// A test's own namespace, clouds and operator.
-pub struct Env {
+pub(crate) struct Env {
     environment: Environment,
     operator: Option<TestOperator>,
 }
@@ -99,17 +99,17 @@ impl Deref for Env {
 
 impl Env {
     /// With an operator that is ready, and good Secrets `kakaocloud` and `ncp`.
-    pub async fn start(prefix: &str) -> Self {
+    pub(crate) async fn start(prefix: &str) -> Self {
         Self::start_with(prefix, &[]).await
     }
 
     /// As [`Env::start`], with further flags.
-    pub async fn start_with(prefix: &str, flags: &[&str]) -> Self {
+    pub(crate) async fn start_with(prefix: &str, flags: &[&str]) -> Self {
         Self::without_operator(prefix).await.with_operator(flags).await
     }
 
     /// With an operator that is ready.
-    pub async fn with_operator(mut self, flags: &[&str]) -> Self {
+    pub(crate) async fn with_operator(mut self, flags: &[&str]) -> Self {
         let operator = self.spawn(flags);
         operator.ready().await;
         self.operator = Some(operator);
@@ -117,38 +117,38 @@ impl Env {
     }
 
     /// Without an operator.
-    pub async fn without_operator(prefix: &str) -> Self {
+    pub(crate) async fn without_operator(prefix: &str) -> Self {
         Self::on(server().await, prefix).await
     }
 
     /// Without an operator, on an API server of the test's own.
-    pub async fn on(server: &ApiServer, prefix: &str) -> Self {
+    pub(crate) async fn on(server: &ApiServer, prefix: &str) -> Self {
         let environment = Environment::create(server, prefix, Seed::default()).await;
         Self { environment: environment.expect("a namespace and clouds"), operator: None }
     }
 
     /// A proxy before the API server, for an operator to be spawned behind it.
-    pub async fn proxy(&self) -> Proxy {
+    pub(crate) async fn proxy(&self) -> Proxy {
         self.proxy_at(Ipv4Addr::LOCALHOST).await
     }
 
     /// As [`Env::proxy`], at an address of this machine.
-    pub async fn proxy_at(&self, address: Ipv4Addr) -> Proxy {
+    pub(crate) async fn proxy_at(&self, address: Ipv4Addr) -> Proxy {
         Proxy::before(self.kubeconfig(), address).await
     }
 
     /// An operator for this namespace, which belongs to the caller.
-    pub fn spawn(&self, flags: &[&str]) -> TestOperator {
+    pub(crate) fn spawn(&self, flags: &[&str]) -> TestOperator {
         TestOperator::start(self.command(flags))
     }
 
     /// As [`Env::spawn`], with another identity.
-    pub fn spawn_as(&self, access: &Access, flags: &[&str]) -> TestOperator {
+    pub(crate) fn spawn_as(&self, access: &Access, flags: &[&str]) -> TestOperator {
         TestOperator::start(self.command(flags).kubeconfig(access.kubeconfig_path()))
     }
 
     /// As [`Env::spawn`], by way of a proxy, and perhaps in a network of its own.
-    pub fn spawn_behind(&self, proxy: &Proxy, link: Option<&RoutedNetwork>, flags: &[&str]) -> TestOperator {
+    pub(crate) fn spawn_behind(&self, proxy: &Proxy, link: Option<&RoutedNetwork>, flags: &[&str]) -> TestOperator {
         let command = self.command(flags).kubeconfig(proxy.kubeconfig());
         TestOperator::start(match link {
             Some(link) => command.through(["ip", "netns", "exec", link.namespace()]),
@@ -157,7 +157,7 @@ impl Env {
     }
 
     /// As [`Env::spawn`], with so many open files, at first and at most (`ulimit -Sn` and `-Hn`).
-    pub fn spawn_with_files(&self, soft: u32, hard: u32, flags: &[&str]) -> TestOperator {
+    pub(crate) fn spawn_with_files(&self, soft: u32, hard: u32, flags: &[&str]) -> TestOperator {
         let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
         TestOperator::start(self.command(flags).through(["sh", "-c", &script]))
     }
@@ -170,34 +170,34 @@ impl Env {
     }
 
     /// The operator.
-    pub fn operator(&self) -> &TestOperator {
+    pub(crate) fn operator(&self) -> &TestOperator {
         self.operator.as_ref().expect("this test has an operator")
     }
 
     /// Creates a Secret, or replaces it.
-    pub async fn secret(&self, name: &str, values: BTreeMap<String, String>) {
+    pub(crate) async fn secret(&self, name: &str, values: BTreeMap<String, String>) {
         self.environment.secret(name, values).await.expect("the Secret is accepted");
     }
 
     /// Creates an object.
-    pub async fn create<K: ProjectKind>(&self, object: Value) -> K {
+    pub(crate) async fn create<K: ProjectKind>(&self, object: Value) -> K {
         let object: K = serde_json::from_value(object).expect("an object of the kind");
         self.api().create(&PostParams::default(), &object).await.expect("the object is accepted")
     }
 
     /// Merges a patch into an object.
-    pub async fn merge<K: ProjectKind>(&self, name: &str, patch: Value) -> K {
+    pub(crate) async fn merge<K: ProjectKind>(&self, name: &str, patch: Value) -> K {
         let api: Api<K> = self.api();
         api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("the patch is accepted")
     }
 
     /// Waits until something holds of an object, and gives it back.
-    pub async fn until<K: ProjectKind>(&self, name: &str, what: &str, holds: impl Fn(&K) -> bool) -> K {
+    pub(crate) async fn until<K: ProjectKind>(&self, name: &str, what: &str, holds: impl Fn(&K) -> bool) -> K {
         until(self.api(), name, what, self.operator.as_ref(), holds).await
     }
 
     /// Waits until the reference's condition has this status and reason.
-    pub async fn until_condition<K: ProjectKind + Conditions>(&self, name: &str, of: (&str, &str, &str)) -> K {
+    pub(crate) async fn until_condition<K: ProjectKind + Conditions>(&self, name: &str, of: (&str, &str, &str)) -> K {
         let (type_, status, reason) = of;
         self.until(name, &format!("{type_}={status} {reason}"), |object: &K| {
             condition(object, type_).is_some_and(|found| found.status == status && found.reason == reason)
@@ -206,13 +206,13 @@ impl Env {
     }
 
     /// Requests a fresh read by annotation, and waits until the status echoes its token.
-    pub async fn read_again<K: Handles>(&self, name: &str) -> K {
+    pub(crate) async fn read_again<K: Handles>(&self, name: &str) -> K {
         let token = self.ask_again::<K>(name).await;
         self.until(name, &format!("{token} is handled"), |object: &K| object.handled() == Some(token.as_str())).await
     }
 
     /// Requests a fresh read by annotation. The status echoes the returned token once it is done.
-    pub async fn ask_again<K: ProjectKind>(&self, name: &str) -> String {
+    pub(crate) async fn ask_again<K: ProjectKind>(&self, name: &str) -> String {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let token = format!("read-{}", LAST.fetch_add(1, Ordering::Relaxed));
         self.merge::<K>(name, json!({ "metadata": { "annotations": { RECONCILE_REQUESTED_AT: token } } })).await;
@@ -220,7 +220,7 @@ impl Env {
     }
 
     /// Requests fresh reads of a reference, one after the other, until something holds of another object.
-    pub async fn read_until<K: ProjectKind>(
+    pub(crate) async fn read_until<K: ProjectKind>(
         &self,
         read: &str,
         name: &str,
@@ -240,7 +240,7 @@ impl Env {
 }
 
 /// Waits until something holds of an object; the failure shows the object as it was last seen, and the operator's log.
-pub async fn until<K>(
+pub(crate) async fn until<K>(
     api: Api<K>,
     name: &str,
     what: &str,

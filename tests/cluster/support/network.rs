@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 
 /// The network namespaces of an operator and of the router between it and this machine. Dropping this removes them.
-pub struct RoutedNetwork {
+pub(crate) struct RoutedNetwork {
     operator: String,
     router: String,
     host: Ipv4Addr,
@@ -13,7 +13,7 @@ pub struct RoutedNetwork {
 
 impl RoutedNetwork {
     /// Creates them, with names and addresses that no other process uses.
-    pub fn create() -> Self {
+    pub(crate) fn create() -> Self {
         let id = std::process::id();
         // One of 4096 networks of eight addresses.
         let address = |host: u32| Ipv4Addr::from(0x0ae8_0000 + id % 4096 * 8 + host);
@@ -39,17 +39,17 @@ impl RoutedNetwork {
     }
 
     /// The address at which the operator reaches this machine.
-    pub fn host(&self) -> Ipv4Addr {
+    pub(crate) fn host(&self) -> Ipv4Addr {
         self.host
     }
 
     /// The namespace for the operator.
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         &self.operator
     }
 
     /// Drops all further packets of the connections that are open now, both ways. No side is notified; new connections work.
-    pub fn swallow_what_is_open(&self) {
+    pub(crate) fn swallow_what_is_open(&self) {
         let table = run(&format!("ip netns exec {} cat /proc/net/tcp", self.operator));
         let established = table.lines().filter_map(|line| {
             let mut words = line.split_whitespace().skip(1);

@@ -5,7 +5,7 @@ use managed_redis_operator::api::{RedisClusterRef, RedisClusterRefStatus, RedisP
 use serde_json::{Value, json};
 
 /// A kind with conditions.
-pub trait Conditions {
+pub(crate) trait Conditions {
     /// `status.conditions`.
     fn conditions(&self) -> &[Condition];
 }
@@ -23,12 +23,12 @@ impl Conditions for RedisParameterSync {
 }
 
 /// The condition of a type, if it stands.
-pub fn condition<'a>(object: &'a impl Conditions, type_: &str) -> Option<&'a Condition> {
+pub(crate) fn condition<'a>(object: &'a impl Conditions, type_: &str) -> Option<&'a Condition> {
     object.conditions().iter().find(|condition| condition.type_ == type_)
 }
 
 /// The status of a reference that has one.
-pub fn status(reference: &RedisClusterRef) -> &RedisClusterRefStatus {
+pub(crate) fn status(reference: &RedisClusterRef) -> &RedisClusterRefStatus {
     reference.status.as_ref().expect("a status")
 }
 
@@ -39,24 +39,24 @@ fn object(kind: &str, name: &str, spec: Value) -> Value {
 }
 
 /// A reference to a KakaoCloud cluster by ID, through the Secret `kakaocloud`.
-pub fn kakao(name: &str, id: &str) -> Value {
+pub(crate) fn kakao(name: &str, id: &str) -> Value {
     let target = json!({ "clusterID": id, "credentialsSecretRef": { "name": "kakaocloud" } });
     object("RedisClusterRef", name, json!({ "kakaoCloud": target }))
 }
 
 /// A reference to a KakaoCloud cluster by name, through the Secret `kakaocloud`.
-pub fn kakao_by_name(name: &str, cluster: &str) -> Value {
+pub(crate) fn kakao_by_name(name: &str, cluster: &str) -> Value {
     let target = json!({ "clusterName": cluster, "credentialsSecretRef": { "name": "kakaocloud" } });
     object("RedisClusterRef", name, json!({ "kakaoCloud": target }))
 }
 
 /// A reference to an NCP instance by number, through the Secret `ncp`.
-pub fn ncp(name: &str, number: &str) -> Value {
+pub(crate) fn ncp(name: &str, number: &str) -> Value {
     let target = json!({ "cloudDBInstanceNo": number, "credentialsSecretRef": { "name": "ncp" } });
     object("RedisClusterRef", name, json!({ "ncp": target }))
 }
 
 /// A parameter sync.
-pub fn parameter_sync(name: &str, spec: Value) -> Value {
+pub(crate) fn parameter_sync(name: &str, spec: Value) -> Value {
     object("RedisParameterSync", name, spec)
 }

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 const CHUNK: usize = 64 * 1024;
 
 /// A running proxy. It ends when it is dropped.
-pub struct Proxy {
+pub(crate) struct Proxy {
     kubeconfig: PathBuf,
     /// Connections with a lower number are silent.
     silent_below: watch::Sender<u64>,
@@ -27,7 +27,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy at an address of this machine before the API server that `kubeconfig` names.
-    pub async fn before(kubeconfig: &Path, at: Ipv4Addr) -> Self {
+    pub(crate) async fn before(kubeconfig: &Path, at: Ipv4Addr) -> Self {
         let mut config = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
         let cluster = config.clusters[0].cluster.as_mut().expect("a cluster");
         let server: http::Uri = cluster.server.as_deref().expect("an address").parse().expect("a URL");
@@ -45,17 +45,17 @@ impl Proxy {
     }
 
     /// A kubeconfig for the API server by way of the proxy.
-    pub fn kubeconfig(&self) -> &Path {
+    pub(crate) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
     /// Discards everything on the connections that are open now, both ways; new ones work.
-    pub fn silence_what_is_open(&self) {
+    pub(crate) fn silence_what_is_open(&self) {
         self.silent_below.send_replace(*self.accepted.borrow());
     }
 
     /// Discards everything, on new connections too, which are still accepted.
-    pub fn silence_all(&self) {
+    pub(crate) fn silence_all(&self) {
         self.silent_below.send_replace(u64::MAX);
     }
 }

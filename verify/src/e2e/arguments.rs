@@ -8,7 +8,7 @@ use clap::Args;
 /// it starts a cluster of its own (Linux, as root) and builds the images; with it, the images have to be where the cluster
 /// pulls them.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// A cluster to use instead, as its administrator; nothing in it may be called managed-redis-system or shop
     #[arg(long, env = "E2E_KUBECONFIG", requires_all = ["image", "fake_cloud_image"])]
     pub kubeconfig: Option<PathBuf>,

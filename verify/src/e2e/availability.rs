@@ -19,7 +19,7 @@ use super::until::until;
 ///
 /// # Errors
 /// When no other pod takes over, or there is more than one flush.
-pub async fn killed_while_accepted(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
+pub(super) async fn killed_while_accepted(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
     let before = cloud.effects().await?.flushes_of(INSTANCE);
     let flush = CreatedFlush::create(cluster, "leader-killed-while-accepted").await?;
     flush.reaches(&[FlushPhase::Accepted]).await?;
@@ -36,7 +36,7 @@ pub async fn killed_while_accepted(cluster: &TestCluster, cloud: &ClusterCloud) 
 ///
 /// # Errors
 /// When it is anything but Unknown, or there is more than one flush.
-pub async fn killed_while_sending(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
+pub(super) async fn killed_while_sending(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
     let before = cloud.effects().await?.flushes_of(INSTANCE);
     cloud.fault_next_flush(INSTANCE, json!({"delay": {"ms": 20_000}})).await?;
     let flush = CreatedFlush::create(cluster, "leader-killed-while-sending").await?;
@@ -55,7 +55,7 @@ pub async fn killed_while_sending(cluster: &TestCluster, cloud: &ClusterCloud) -
 ///
 /// # Errors
 /// When the upgrade fails, the flush does not succeed, or it is done twice.
-pub async fn upgraded_while_flushing(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
+pub(super) async fn upgraded_while_flushing(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
     let before = cloud.effects().await?.flushes_of(INSTANCE);
     // Long enough for the upgrade to reach the leader while it waits for the answer.
     cloud.fault_next_flush(INSTANCE, json!({"delay": {"ms": 5_000}})).await?;
@@ -81,7 +81,7 @@ async fn flushed_once_more(cloud: &ClusterCloud, before: u64) -> anyhow::Result<
 ///
 /// # Errors
 /// When the second pod may be evicted as well, or the drain does not finish.
-pub async fn drained(cluster: &TestCluster) -> anyhow::Result<String> {
+pub(super) async fn drained(cluster: &TestCluster) -> anyhow::Result<String> {
     let pods = release::wait_for_pods(cluster, 2).await?;
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let nodes = nodes.list(&ListParams::default()).await.context("cannot list nodes")?;

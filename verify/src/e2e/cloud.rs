@@ -16,7 +16,7 @@ use super::namespace::restricted;
 use super::until::until;
 
 /// Where the fake cloud runs.
-pub const NAMESPACE: &str = "managed-redis-e2e-clouds";
+pub(super) const NAMESPACE: &str = "managed-redis-e2e-clouds";
 /// What errors call it.
 const ADMIN: &str = "the fake cloud's admin API";
 const NAME: &str = "fake-cloud";
@@ -26,7 +26,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The fake cloud in the cluster.
 #[derive(Clone)]
-pub struct ClusterCloud {
+pub(super) struct ClusterCloud {
     client: Client,
     /// Base URL of both clouds for pods. It is an address, since the cluster need not have DNS.
     pub url: String,
@@ -34,7 +34,7 @@ pub struct ClusterCloud {
 
 /// What was really done to the clouds.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Effects {
+pub(super) struct Effects {
     /// Flushes by instance.
     pub flushes: BTreeMap<String, u64>,
     /// Applied parameter groups by cluster.
@@ -43,7 +43,7 @@ pub struct Effects {
 
 impl Effects {
     /// How often an instance was flushed.
-    pub fn flushes_of(&self, instance: &str) -> u64 {
+    pub(super) fn flushes_of(&self, instance: &str) -> u64 {
         self.flushes.get(instance).copied().unwrap_or_default()
     }
 }
@@ -53,7 +53,7 @@ impl ClusterCloud {
     ///
     /// # Errors
     /// When its pod is not ready in time.
-    pub async fn start(client: &Client, image: &str) -> anyhow::Result<Self> {
+    pub(super) async fn start(client: &Client, image: &str) -> anyhow::Result<Self> {
         restricted(client, NAMESPACE).await?;
         let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
         let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
@@ -88,7 +88,7 @@ impl ClusterCloud {
     ///
     /// # Errors
     /// When the admin API does not answer.
-    pub async fn effects(&self) -> anyhow::Result<Effects> {
+    pub(super) async fn effects(&self) -> anyhow::Result<Effects> {
         let value = self.read("/effects").await?;
         serde_json::from_value(value).with_context(|| format!("{ADMIN}: GET /effects"))
     }
@@ -97,7 +97,7 @@ impl ClusterCloud {
     ///
     /// # Errors
     /// When the fault is refused.
-    pub async fn fault_next_flush(&self, instance: &str, kind: Value) -> anyhow::Result<()> {
+    pub(super) async fn fault_next_flush(&self, instance: &str, kind: Value) -> anyhow::Result<()> {
         let fault = json!({"operation": "ncp.flush", "target": instance, "times": 1, "kind": kind});
         self.send(Method::POST, "/faults", Some(&fault)).await.map(drop)
     }
@@ -106,7 +106,7 @@ impl ClusterCloud {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn add_instance(&self, number: &str) -> anyhow::Result<()> {
+    pub(super) async fn add_instance(&self, number: &str) -> anyhow::Result<()> {
         let instance = json!({
             "cloudDBInstanceNo": number,
             "cloudDBServiceName": format!("e2e-{number}"),
@@ -124,7 +124,7 @@ impl ClusterCloud {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn set_instance_state(&self, number: &str, state: &str) -> anyhow::Result<()> {
+    pub(super) async fn set_instance_state(&self, number: &str, state: &str) -> anyhow::Result<()> {
         let change = json!({"cloudDBInstanceStatusName": state});
         self.send(Method::PATCH, &format!("/ncp/instances/{number}"), Some(&change)).await.map(drop)
     }
@@ -133,7 +133,7 @@ impl ClusterCloud {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn add_broken_cluster(&self, id: &str, name: &str) -> anyhow::Result<()> {
+    pub(super) async fn add_broken_cluster(&self, id: &str, name: &str) -> anyhow::Result<()> {
         let cluster = json!({
             "objectId": id,
             "name": name,

@@ -22,7 +22,7 @@ const OWNER_REFERENCES: &str = "--enable-admission-plugins=OwnerReferencesPermis
 
 /// Names of the images, as pods name them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Images {
+pub(super) struct Images {
     /// The operator that is tested.
     pub operator: String,
     /// The operator from which it is upgraded.
@@ -32,7 +32,7 @@ pub struct Images {
 }
 
 /// The cluster and what reaches it.
-pub struct TestCluster {
+pub(super) struct TestCluster {
     /// The administrator's client.
     pub client: Client,
     /// The same without retries, which would wait for minutes when a request is refused for now (429).
@@ -53,7 +53,7 @@ impl TestCluster {
     ///
     /// # Errors
     /// When there is no cluster.
-    pub async fn start(arguments: &Arguments, images: Images) -> anyhow::Result<Self> {
+    pub(super) async fn start(arguments: &Arguments, images: Images) -> anyhow::Result<Self> {
         let (own, kubeconfig) = match &arguments.kubeconfig {
             Some(path) => (None, path.clone()),
             None => {
@@ -77,7 +77,7 @@ impl TestCluster {
     ///
     /// # Errors
     /// As [`ClusterCloud::start`].
-    pub async fn cloud(&self) -> anyhow::Result<ClusterCloud> {
+    pub(super) async fn cloud(&self) -> anyhow::Result<ClusterCloud> {
         ClusterCloud::start(&self.client, &self.images.fake_cloud).await
     }
 
@@ -85,7 +85,7 @@ impl TestCluster {
     ///
     /// # Errors
     /// With what it printed.
-    pub async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    pub(super) async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(&self.kubectl);
         command.arg("--kubeconfig").arg(&self.kubeconfig);
         command.arg("--cache-dir").arg(self.helm.scratch().join("kubectl-cache"));
@@ -102,7 +102,7 @@ impl TestCluster {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn create_reference(&self, namespace: &str, name: &str, instance: &str) -> anyhow::Result<()> {
+    pub(super) async fn create_reference(&self, namespace: &str, name: &str, instance: &str) -> anyhow::Result<()> {
         let api: Api<RedisClusterRef> = Api::namespaced(self.client.clone(), namespace);
         let spec = json!({"ncp": {"cloudDBInstanceNo": instance, "credentialsSecretRef": {"name": "ncp"}}});
         let reference = RedisClusterRef {
@@ -115,7 +115,7 @@ impl TestCluster {
     }
 
     /// Stops the cluster, if it is the tests' own.
-    pub async fn stop(self) {
+    pub(super) async fn stop(self) {
         if let Some(cluster) = self.own {
             cluster.stop().await;
         }
@@ -134,7 +134,7 @@ async fn client(kubeconfig: &Path, retry: bool) -> anyhow::Result<Client> {
 ///
 /// # Errors
 /// When one cannot be built.
-pub async fn build_images(arguments: &Arguments) -> anyhow::Result<(Images, Vec<PathBuf>)> {
+pub(super) async fn build_images(arguments: &Arguments) -> anyhow::Result<(Images, Vec<PathBuf>)> {
     let profile = if arguments.release { Profile::Release } else { Profile::Dev };
     let mut archives = Vec::new();
     let mut names = Vec::new();

@@ -13,7 +13,7 @@ use super::cluster::TestCluster;
 use super::until::{Look, until};
 
 /// An instance of the fake cloud's seed that no example uses.
-pub const INSTANCE: &str = "882715";
+pub(super) const INSTANCE: &str = "882715";
 /// The reference to it.
 const REFERENCE: &str = "price-feed";
 const WITHIN: Duration = Duration::from_secs(90);
@@ -22,12 +22,12 @@ const WITHIN: Duration = Duration::from_secs(90);
 ///
 /// # Errors
 /// When it is refused.
-pub async fn create_reference(cluster: &TestCluster) -> anyhow::Result<()> {
+pub(super) async fn create_reference(cluster: &TestCluster) -> anyhow::Result<()> {
     cluster.create_reference(NAMESPACE, REFERENCE, INSTANCE).await
 }
 
 /// A flush request that was created.
-pub struct CreatedFlush {
+pub(super) struct CreatedFlush {
     api: Api<RedisFlushRequest>,
     name: String,
 }
@@ -37,7 +37,7 @@ impl CreatedFlush {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn create(cluster: &TestCluster, name: &str) -> anyhow::Result<Self> {
+    pub(super) async fn create(cluster: &TestCluster, name: &str) -> anyhow::Result<Self> {
         let api: Api<RedisFlushRequest> = Api::namespaced(cluster.client.clone(), NAMESPACE);
         let spec = json!({"clusterRef": {"name": REFERENCE}, "confirm": INSTANCE});
         let request = RedisFlushRequest {
@@ -54,7 +54,7 @@ impl CreatedFlush {
     ///
     /// # Errors
     /// When it is not in time.
-    pub async fn reaches(&self, wanted: &[FlushPhase]) -> anyhow::Result<FlushPhase> {
+    pub(super) async fn reaches(&self, wanted: &[FlushPhase]) -> anyhow::Result<FlushPhase> {
         let names: Vec<&str> = wanted.iter().map(|phase| phase.as_str()).collect();
         let what = format!("the flush request {} is {}", self.name, names.join(" or "));
         until(&what, WITHIN, || self.look(wanted)).await

@@ -21,7 +21,7 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// When Helm fails, or the pods are not as they should be.
-pub async fn install(cluster: &TestCluster, values: &Value) -> anyhow::Result<String> {
+pub(super) async fn install(cluster: &TestCluster, values: &Value) -> anyhow::Result<String> {
     restricted(&cluster.client, release::NAMESPACE).await?;
     let notes = release::upgrade_here(cluster, values).await?;
     ensure!(!notes.contains("would violate PodSecurity"), "Pod Security warns:\n{notes}");
@@ -34,7 +34,7 @@ pub async fn install(cluster: &TestCluster, values: &Value) -> anyhow::Result<St
 ///
 /// # Errors
 /// With every difference.
-pub async fn examples(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
+pub(super) async fn examples(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
     restricted(&cluster.client, examples::NAMESPACE).await?;
     let mut refused = ExampleOutcomes::new();
     examples::apply(&cluster.client, &mut refused).await?;
@@ -55,7 +55,7 @@ pub async fn examples(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Re
 ///
 /// # Errors
 /// When the metrics cannot be read, or say something else.
-pub async fn metrics(cluster: &TestCluster) -> anyhow::Result<String> {
+pub(super) async fn metrics(cluster: &TestCluster) -> anyhow::Result<String> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), release::NAMESPACE);
     let pods = api.list(&ListParams::default().labels(release::SELECTOR)).await.context("cannot list pods")?;
     let mut leaders = 0;

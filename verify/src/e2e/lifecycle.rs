@@ -23,7 +23,7 @@ use super::release::{self, RELEASE};
 use super::until::until;
 
 /// A namespace that the operator is told not to look at.
-pub const OTHER: &str = "managed-redis-e2e-other";
+pub(super) const OTHER: &str = "managed-redis-e2e-other";
 const WITHIN: Duration = Duration::from_secs(60);
 const CLUSTER_REFS: &str = "redisclusterrefs.managedredis.dev";
 /// An instance of the fake cloud's seed that runs.
@@ -35,7 +35,7 @@ const COLUMN: &str = "E2E";
 ///
 /// # Errors
 /// When the CRD does not change, or an object is another.
-pub async fn crd_changed(cluster: &TestCluster, values: &Value) -> anyhow::Result<String> {
+pub(super) async fn crd_changed(cluster: &TestCluster, values: &Value) -> anyhow::Result<String> {
     let before = uids(cluster).await?;
     let newer = newer_chart(cluster.helm.scratch())?;
     release::upgrade(cluster, &newer, values).await?;
@@ -79,7 +79,7 @@ async fn uids(cluster: &TestCluster) -> anyhow::Result<Vec<String>> {
 ///
 /// # Errors
 /// When an object outside is touched, or one inside is not.
-pub async fn watch_namespaces(cluster: &TestCluster, values: &Value) -> anyhow::Result<String> {
+pub(super) async fn watch_namespaces(cluster: &TestCluster, values: &Value) -> anyhow::Result<String> {
     let mut narrow = values.clone();
     narrow["watchNamespaces"] = json!([SHOP]);
     release::upgrade_here(cluster, &narrow).await?;
@@ -106,7 +106,7 @@ pub async fn watch_namespaces(cluster: &TestCluster, values: &Value) -> anyhow::
 ///
 /// # Errors
 /// When it is not, or there is no ClusterRole.
-pub async fn all_namespaces(cluster: &TestCluster, values: &Value) -> anyhow::Result<String> {
+pub(super) async fn all_namespaces(cluster: &TestCluster, values: &Value) -> anyhow::Result<String> {
     release::upgrade_here(cluster, values).await?;
     let cluster_roles: Api<ClusterRole> = Api::all(cluster.client.clone());
     cluster_roles.get(RELEASE).await.context("cannot read the ClusterRole")?;
@@ -139,7 +139,11 @@ async fn wait_for_status(cluster: &TestCluster, namespace: &str, name: &str) -> 
 ///
 /// # Errors
 /// When something is gone, or the flush does not succeed, or is done twice.
-pub async fn installed_again(cluster: &TestCluster, cloud: &ClusterCloud, values: &Value) -> anyhow::Result<String> {
+pub(super) async fn installed_again(
+    cluster: &TestCluster,
+    cloud: &ClusterCloud,
+    values: &Value,
+) -> anyhow::Result<String> {
     let (before, flushes) = (uids(cluster).await?, cloud.effects().await?.flushes_of(INSTANCE));
     let flush = CreatedFlush::create(cluster, "uninstalled-while-flushing").await?;
     flush.reaches(&[FlushPhase::Accepted]).await?;
@@ -162,7 +166,7 @@ pub async fn installed_again(cluster: &TestCluster, cloud: &ClusterCloud, values
 ///
 /// # Errors
 /// When an object stays.
-pub async fn uninstalled(cluster: &TestCluster) -> anyhow::Result<String> {
+pub(super) async fn uninstalled(cluster: &TestCluster) -> anyhow::Result<String> {
     uninstall(cluster).await?;
     let deleted = cluster.kubectl(&["delete", "managedredis", "--all", "--namespace", SHOP, "--timeout=60s"]).await?;
     Ok(format!("then {} objects deleted, none of which waits for a finalizer", deleted.lines().count()))
@@ -181,7 +185,7 @@ async fn uninstall(cluster: &TestCluster) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When something stays.
-pub async fn tidied_up(cluster: &TestCluster) -> anyhow::Result<String> {
+pub(super) async fn tidied_up(cluster: &TestCluster) -> anyhow::Result<String> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let ours = [SHOP, OTHER, cloud::NAMESPACE, release::NAMESPACE];
     for name in ours {

@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(250);
 const LINES: usize = 25;
 
 /// Follows the logs of all operator pods of a namespace, from now on. Ends when dropped.
-pub struct Logs {
+pub(super) struct Logs {
     folder: PathBuf,
     follower: JoinHandle<()>,
 }
@@ -36,7 +36,7 @@ impl Logs {
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn follow(client: &Client) -> anyhow::Result<Self> {
+    pub(super) fn follow(client: &Client) -> anyhow::Result<Self> {
         let folder = folder();
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;
@@ -47,7 +47,7 @@ impl Logs {
     }
 
     /// The folder of the logs.
-    pub fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -55,7 +55,7 @@ impl Logs {
     ///
     /// # Errors
     /// When a log cannot be read.
-    pub fn forbidden(&self) -> anyhow::Result<Vec<String>> {
+    pub(super) fn forbidden(&self) -> anyhow::Result<Vec<String>> {
         let mut lines = Vec::new();
         for path in self.files()? {
             let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
@@ -69,7 +69,7 @@ impl Logs {
     ///
     /// # Errors
     /// When a log cannot be read.
-    pub fn count(&self) -> anyhow::Result<(usize, usize)> {
+    pub(super) fn count(&self) -> anyhow::Result<(usize, usize)> {
         let files = self.files()?;
         let mut lines = 0;
         for path in &files {
@@ -96,12 +96,12 @@ impl Drop for Logs {
 }
 
 /// Where the logs are kept.
-pub fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     root().join(FOLDER)
 }
 
 /// Whether a log line tells of a request that RBAC refused.
-pub fn is_forbidden(line: &str) -> bool {
+pub(super) fn is_forbidden(line: &str) -> bool {
     let line = line.to_lowercase();
     // That answer has the same code, but is about a namespace that goes, not about rights.
     line.contains("forbidden") && !line.contains("because it is being terminated")
@@ -145,7 +145,7 @@ async fn follow_one(pods: Api<Pod>, pod: String, path: PathBuf) {
 }
 
 /// Shows what a person would look at: pods, events, objects, the ends of the logs. What cannot be had is left out.
-pub async fn diagnose(cluster: &TestCluster, logs: Option<&Logs>) {
+pub(super) async fn diagnose(cluster: &TestCluster, logs: Option<&Logs>) {
     let looks: [&[&str]; 5] = [
         &["get", "pods", "--all-namespaces", "--output=wide"],
         &["get", "managedredis", "--all-namespaces"],

@@ -21,7 +21,7 @@ use harness::describe;
 use harness::signals::interrupted;
 use harness::terminal::{Style, say, step};
 
-pub use self::arguments::Arguments;
+pub(crate) use self::arguments::Arguments;
 use self::cluster::TestCluster;
 use self::logs::Logs;
 use self::release::Role;
@@ -30,7 +30,7 @@ use self::release::Role;
 ///
 /// # Errors
 /// With the first step that fails.
-pub fn main(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot prepare the tests")?;
     runtime.block_on(run(arguments))

@@ -18,7 +18,7 @@ const FIELD_MANAGER: &str = "xtask-e2e";
 ///
 /// # Errors
 /// When it is refused.
-pub async fn restricted(client: &Client, name: &str) -> anyhow::Result<()> {
+pub(super) async fn restricted(client: &Client, name: &str) -> anyhow::Result<()> {
     let namespace = json!({
         "apiVersion": "v1",
         "kind": "Namespace",

@@ -16,11 +16,11 @@ use super::cluster::TestCluster;
 use super::until::until;
 
 /// Name of the release and, with it, of its objects.
-pub const RELEASE: &str = "managed-redis-operator";
+pub(super) const RELEASE: &str = "managed-redis-operator";
 /// Where it is.
-pub const NAMESPACE: &str = "managed-redis-system";
+pub(super) const NAMESPACE: &str = "managed-redis-system";
 /// Selects its pods.
-pub const SELECTOR: &str = "app.kubernetes.io/name=managed-redis-operator";
+pub(super) const SELECTOR: &str = "app.kubernetes.io/name=managed-redis-operator";
 /// How long Helm may wait for the pods.
 const HELM_WAIT: &str = "--timeout=120s";
 /// How long another pod may take to lead after one was killed: the lease's 15 s, and a busy machine.
@@ -28,7 +28,7 @@ const TAKEOVER_WITHIN: Duration = Duration::from_secs(60);
 
 /// Which of the two versions an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(super) enum Role {
     /// The one that is upgraded from.
     Previous,
     /// The one that is tested.
@@ -37,7 +37,7 @@ pub enum Role {
 
 /// Values for a cluster in which both clouds are the fake one. `image` is `repository:tag`; `role` tells the version that is
 /// upgraded from the one that is upgraded to, even if both are the same image.
-pub fn values(cloud: &ClusterCloud, image: &str, role: Role) -> Value {
+pub(super) fn values(cloud: &ClusterCloud, image: &str, role: Role) -> Value {
     let (repository, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
     json!({
         "image": {"repository": repository, "tag": tag},
@@ -56,7 +56,7 @@ pub fn values(cloud: &ClusterCloud, image: &str, role: Role) -> Value {
 ///
 /// # Errors
 /// With what Helm said.
-pub async fn upgrade(cluster: &TestCluster, chart: &Path, values: &Value) -> anyhow::Result<String> {
+pub(super) async fn upgrade(cluster: &TestCluster, chart: &Path, values: &Value) -> anyhow::Result<String> {
     let file = write(cluster, values)?;
     let (chart, file) = (chart.to_string_lossy(), file.to_string_lossy());
     let arguments = ["upgrade", "--install", RELEASE, &chart, "--namespace", NAMESPACE, "--values", &file];
@@ -67,7 +67,7 @@ pub async fn upgrade(cluster: &TestCluster, chart: &Path, values: &Value) -> any
 ///
 /// # Errors
 /// With what Helm said.
-pub async fn upgrade_here(cluster: &TestCluster, values: &Value) -> anyhow::Result<String> {
+pub(super) async fn upgrade_here(cluster: &TestCluster, values: &Value) -> anyhow::Result<String> {
     upgrade(cluster, &chart::folder(), values).await
 }
 
@@ -75,7 +75,7 @@ pub async fn upgrade_here(cluster: &TestCluster, values: &Value) -> anyhow::Resu
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write(cluster: &TestCluster, values: &Value) -> anyhow::Result<PathBuf> {
+pub(super) fn write(cluster: &TestCluster, values: &Value) -> anyhow::Result<PathBuf> {
     let path = cluster.helm.scratch().join("values.json");
     std::fs::write(&path, values.to_string())?;
     Ok(path)
@@ -85,14 +85,14 @@ pub fn write(cluster: &TestCluster, values: &Value) -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 /// When they cannot be listed.
-pub async fn pods(cluster: &TestCluster) -> anyhow::Result<Vec<Pod>> {
+pub(super) async fn pods(cluster: &TestCluster) -> anyhow::Result<Vec<Pod>> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let list = api.list(&ListParams::default().labels(SELECTOR)).await.context("cannot list pods")?;
     Ok(list.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect())
 }
 
 /// Whether a pod says it is ready.
-pub fn is_ready(pod: &Pod) -> bool {
+pub(super) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }
@@ -101,7 +101,7 @@ pub fn is_ready(pod: &Pod) -> bool {
 ///
 /// # Errors
 /// When they are not in time.
-pub async fn wait_for_pods(cluster: &TestCluster, count: usize) -> anyhow::Result<Vec<Pod>> {
+pub(super) async fn wait_for_pods(cluster: &TestCluster, count: usize) -> anyhow::Result<Vec<Pod>> {
     until(&format!("{count} pods of the operator are ready"), Duration::from_secs(90), || async {
         let pods = pods(cluster).await?;
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();
@@ -114,7 +114,7 @@ pub async fn wait_for_pods(cluster: &TestCluster, count: usize) -> anyhow::Resul
 ///
 /// # Errors
 /// When the lease cannot be read.
-pub async fn leader(cluster: &TestCluster) -> anyhow::Result<Option<String>> {
+pub(super) async fn leader(cluster: &TestCluster) -> anyhow::Result<Option<String>> {
     let api: Api<Lease> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let lease = api.get_opt(RELEASE).await.context("cannot read the leader's lease")?;
     let holder = lease.and_then(|lease| lease.spec).and_then(|spec| spec.holder_identity);
@@ -125,7 +125,7 @@ pub async fn leader(cluster: &TestCluster) -> anyhow::Result<Option<String>> {
 ///
 /// # Errors
 /// When there is none in time.
-pub async fn wait_for_leader(cluster: &TestCluster, before: Option<&str>) -> anyhow::Result<String> {
+pub(super) async fn wait_for_leader(cluster: &TestCluster, before: Option<&str>) -> anyhow::Result<String> {
     until("another pod leads", TAKEOVER_WITHIN, || async {
         Ok(match leader(cluster).await? {
             Some(holder) if Some(holder.as_str()) != before => Ok(holder),
@@ -136,7 +136,7 @@ pub async fn wait_for_leader(cluster: &TestCluster, before: Option<&str>) -> any
 }
 
 /// The pod of a leader's identity.
-pub fn pod_of(identity: &str) -> &str {
+pub(super) fn pod_of(identity: &str) -> &str {
     identity.rsplit_once('_').map_or(identity, |(pod, _)| pod)
 }
 
@@ -145,7 +145,7 @@ pub fn pod_of(identity: &str) -> &str {
 ///
 /// # Errors
 /// When there is no leader, or it cannot be killed.
-pub async fn kill_leader(cluster: &TestCluster) -> anyhow::Result<String> {
+pub(super) async fn kill_leader(cluster: &TestCluster) -> anyhow::Result<String> {
     let identity = wait_for_leader(cluster, None).await?;
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let name = pod_of(&identity);

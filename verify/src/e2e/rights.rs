@@ -73,7 +73,7 @@ impl RightsCase {
 ///
 /// # Errors
 /// With the rights whose lack was not noticed.
-pub async fn each_needed(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
+pub(super) async fn each_needed(cluster: &TestCluster, cloud: &ClusterCloud) -> anyhow::Result<String> {
     let started = Instant::now();
     let rendered = render(cluster, cloud).await?;
     let rights: Vec<Right> = roles(&rendered).flat_map(rights).collect();

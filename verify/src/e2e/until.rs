@@ -8,7 +8,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// Something did not come true.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: not within {} s; {last}", within.as_secs())]
-pub struct NotInTime {
+pub(super) struct NotInTime {
     /// What was waited for.
     pub what: String,
     within: Duration,
@@ -17,13 +17,13 @@ pub struct NotInTime {
 }
 
 /// What one look found: the value that was waited for, or how it stands instead.
-pub type Look<T> = anyhow::Result<Result<T, String>>;
+pub(super) type Look<T> = anyhow::Result<Result<T, String>>;
 
 /// Looks until it is so.
 ///
 /// # Errors
 /// [`NotInTime`] with how it stood last; the error of a look at once.
-pub async fn until<T, F>(what: &str, within: Duration, mut look: impl FnMut() -> F) -> anyhow::Result<T>
+pub(super) async fn until<T, F>(what: &str, within: Duration, mut look: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = Look<T>>,
 {

@@ -18,11 +18,11 @@ use super::history::History;
 use super::script::{FaultScript, ScriptChange};
 
 /// The instance to wipe.
-pub const INSTANCE: &str = "940017";
+pub(super) const INSTANCE: &str = "940017";
 /// Another one, never to be wiped.
 const ELSEWHERE: &str = "940018";
 /// The request that every run has.
-pub const MAIN: &str = "flush";
+pub(super) const MAIN: &str = "flush";
 const SAME_ID: &str = "flush-same-id";
 const OTHER_ID: &str = "flush-other-id";
 const REFERENCE: &str = "cache";
@@ -30,7 +30,7 @@ const SECRET: &str = "ncp";
 
 /// Something that was changed and has to be set right.
 #[derive(Clone, Copy, Debug)]
-pub struct Broken {
+pub(super) struct Broken {
     /// What.
     pub change: ScriptChange,
     /// Since when.
@@ -40,7 +40,7 @@ pub struct Broken {
 }
 
 /// The environment of one run.
-pub struct RunEnvironment {
+pub(super) struct RunEnvironment {
     client: Client,
     namespace: String,
     /// The cloud of this run alone.
@@ -62,7 +62,7 @@ impl RunEnvironment {
     ///
     /// # Errors
     /// When any of them cannot be made.
-    pub async fn create(client: Client, namespace: String, script: &FaultScript) -> anyhow::Result<Self> {
+    pub(super) async fn create(client: Client, namespace: String, script: &FaultScript) -> anyhow::Result<Self> {
         let cloud = FakeCloud::start(Seed::default()).await.context("the fake cloud does not start")?;
         for (number, name) in [(INSTANCE, "cart-cache"), (ELSEWHERE, "sessions")] {
             let mut instance = NcpInstance::highly_available(number, name);
@@ -134,7 +134,7 @@ impl RunEnvironment {
     ///
     /// # Errors
     /// When the API server refuses it.
-    pub async fn apply_request(&mut self, name: &'static str) -> anyhow::Result<()> {
+    pub(super) async fn apply_request(&mut self, name: &'static str) -> anyhow::Result<()> {
         let default = format!("{}/{MAIN}", self.namespace);
         let id = match name {
             MAIN => self.request_id.clone(),
@@ -161,7 +161,7 @@ impl RunEnvironment {
     ///
     /// # Errors
     /// When the API server does not do as asked.
-    pub async fn may_apply(&mut self) -> anyhow::Result<bool> {
+    pub(super) async fn may_apply(&mut self) -> anyhow::Result<bool> {
         if self.awaits_reference {
             let reference =
                 self.api::<RedisClusterRef>().get_opt(REFERENCE).await.context("cannot read the reference")?;
@@ -175,7 +175,12 @@ impl RunEnvironment {
     ///
     /// # Errors
     /// When the API server does not do as asked.
-    pub async fn change(&mut self, change: ScriptChange, history: &History, writes: usize) -> anyhow::Result<()> {
+    pub(super) async fn change(
+        &mut self,
+        change: ScriptChange,
+        history: &History,
+        writes: usize,
+    ) -> anyhow::Result<()> {
         match change {
             ScriptChange::Delete => {
                 self.expected.insert(MAIN, false);
@@ -233,7 +238,7 @@ impl RunEnvironment {
     ///
     /// # Errors
     /// When the API server does not do as asked.
-    pub async fn heal(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn heal(&mut self) -> anyhow::Result<()> {
         for Broken { change, .. } in std::mem::take(&mut self.broken) {
             match change {
                 ScriptChange::BreakSecret => self.apply_secret(NCP_SECRET_KEY).await?,
@@ -275,7 +280,7 @@ impl RunEnvironment {
     ///
     /// # Errors
     /// When the API server does not do as asked.
-    pub async fn request_reconcile(&self, token: &str) -> anyhow::Result<()> {
+    pub(super) async fn request_reconcile(&self, token: &str) -> anyhow::Result<()> {
         let patch = json!({ "metadata": { "annotations": { RECONCILE_REQUESTED_AT: token } } });
         for name in self.expected.iter().filter(|(_, wanted)| **wanted).map(|(name, _)| name) {
             let api = self.api::<RedisFlushRequest>();
@@ -286,7 +291,7 @@ impl RunEnvironment {
     }
 
     /// How often the instance was wiped, and how often others were.
-    pub fn flushes(&self) -> (u64, u64) {
+    pub(super) fn flushes(&self) -> (u64, u64) {
         let all = self.cloud.state().all_flushes();
         let here = all.get(INSTANCE).copied().unwrap_or_default();
         (here, all.values().sum::<u64>() - here)
@@ -296,7 +301,7 @@ impl RunEnvironment {
     ///
     /// # Errors
     /// When the API server does not do as asked.
-    pub async fn clean_up(self) -> anyhow::Result<()> {
+    pub(super) async fn clean_up(self) -> anyhow::Result<()> {
         let (now, all) = (DeleteParams::default(), ListParams::default());
         let none = json!({ "metadata": { "finalizers": null } });
         for name in self.expected.keys() {

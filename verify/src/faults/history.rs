@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 /// The course of one request object, from its creation to its end. A later object of the same name has a course of its own.
 #[derive(Clone, Debug, Default)]
-pub struct RequestCourse {
+pub(super) struct RequestCourse {
     /// Its name.
     pub name: String,
     /// `spec.requestID`, or the default.
@@ -48,7 +48,7 @@ pub struct RequestCourse {
 
 impl RequestCourse {
     /// Whether nothing more is to come.
-    pub fn is_at_rest(&self) -> bool {
+    pub(super) fn is_at_rest(&self) -> bool {
         !self.finalizer && !self.deleting && self.phase.is_some_and(FlushPhase::is_terminal)
     }
 
@@ -67,14 +67,14 @@ impl RequestCourse {
 type Courses = Arc<Mutex<BTreeMap<String, RequestCourse>>>;
 
 /// The courses of all requests of a namespace, by UID. It watches them until it is dropped.
-pub struct History {
+pub(super) struct History {
     courses: Courses,
     task: JoinHandle<()>,
 }
 
 impl History {
     /// Begins to watch; `pulse` is notified of every change.
-    pub fn start(client: Client, namespace: &str, pulse: Arc<Notify>) -> Self {
+    pub(super) fn start(client: Client, namespace: &str, pulse: Arc<Notify>) -> Self {
         let courses = Courses::default();
         let api: Api<RedisFlushRequest> = Api::namespaced(client, namespace);
         let (book, own_namespace) = (Arc::clone(&courses), namespace.to_owned());
@@ -93,17 +93,17 @@ impl History {
     }
 
     /// All courses, by UID.
-    pub fn courses(&self) -> Vec<RequestCourse> {
+    pub(super) fn courses(&self) -> Vec<RequestCourse> {
         lock(&self.courses).values().cloned().collect()
     }
 
     /// The object of that name that is there now.
-    pub fn current(&self, name: &str) -> Option<RequestCourse> {
+    pub(super) fn current(&self, name: &str) -> Option<RequestCourse> {
         lock(&self.courses).values().find(|course| course.name == name && !course.gone).cloned()
     }
 
     /// Adds what only the run knows of an object.
-    pub fn mark(&self, uid: &str, mark: impl FnOnce(&mut RequestCourse)) {
+    pub(super) fn mark(&self, uid: &str, mark: impl FnOnce(&mut RequestCourse)) {
         mark(lock(&self.courses).entry(uid.to_owned()).or_default());
     }
 }

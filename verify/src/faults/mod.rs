@@ -47,7 +47,7 @@ const NEXT_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Proves that a flush is sent at most once: runs the real operator against a real API server and a fake cloud, kills,
 /// stops and cuts it off at every write, and checks what came of it. Nothing leaves the machine.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// How many runs, each with faults of its own
     #[arg(long, default_value_t = 300)]
     runs: u64,
@@ -75,7 +75,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When a run fails, or could not be played. By then all is torn down.
-pub fn main(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot prepare the runs")?;
     runtime.block_on(with_lab(arguments))

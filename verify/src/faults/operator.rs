@@ -12,7 +12,7 @@ use super::write_log::WriteLog;
 
 /// What all operators of a run are started with.
 #[derive(Clone)]
-pub struct OperatorSetup {
+pub(super) struct OperatorSetup {
     /// The operator.
     pub program: PathBuf,
     /// Folder for kubeconfigs and logs.
@@ -24,7 +24,7 @@ pub struct OperatorSetup {
 }
 
 /// One operator process and the proxy that it talks through. Dropping it kills it.
-pub struct ProxiedOperator {
+pub(super) struct ProxiedOperator {
     /// Its proxy.
     pub proxy: OperatorProxy,
     operator: Operator,
@@ -33,7 +33,7 @@ pub struct ProxiedOperator {
 
 /// What an operator process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OperatorState {
+pub(super) enum OperatorState {
     /// It runs.
     Running,
     /// It was paused and may be resumed.
@@ -47,7 +47,7 @@ impl ProxiedOperator {
     ///
     /// # Errors
     /// When there is no port, or a file or a process cannot be made.
-    pub async fn start(setup: &OperatorSetup, number: usize, write_log: Arc<WriteLog>) -> anyhow::Result<Self> {
+    pub(super) async fn start(setup: &OperatorSetup, number: usize, write_log: Arc<WriteLog>) -> anyhow::Result<Self> {
         let proxy = OperatorProxy::start(number, write_log, setup.upstream.clone()).await;
         let proxy = proxy.context("cannot start the operator's proxy")?;
         let kubeconfig = setup.folder.join(format!("kubeconfig-{number}"));
@@ -61,7 +61,7 @@ impl ProxiedOperator {
     }
 
     /// What it is doing.
-    pub fn state(&self) -> OperatorState {
+    pub(super) fn state(&self) -> OperatorState {
         self.state
     }
 
@@ -69,7 +69,7 @@ impl ProxiedOperator {
     ///
     /// # Errors
     /// When the operating system does not say.
-    pub fn ended_by_itself(&mut self) -> anyhow::Result<bool> {
+    pub(super) fn ended_by_itself(&mut self) -> anyhow::Result<bool> {
         Ok(self.state != OperatorState::Killed && self.operator.exit_status()?.is_some())
     }
 
@@ -77,7 +77,7 @@ impl ProxiedOperator {
     ///
     /// # Errors
     /// When the operating system refuses.
-    pub fn kill(&mut self) -> anyhow::Result<()> {
+    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
         if self.state != OperatorState::Killed {
             self.state = OperatorState::Killed;
             self.operator.kill().context("cannot kill the operator")?;
@@ -89,7 +89,7 @@ impl ProxiedOperator {
     ///
     /// # Errors
     /// When the operating system refuses.
-    pub fn pause(&mut self) -> anyhow::Result<()> {
+    pub(super) fn pause(&mut self) -> anyhow::Result<()> {
         self.state = OperatorState::Paused;
         self.operator.pause()
     }
@@ -98,7 +98,7 @@ impl ProxiedOperator {
     ///
     /// # Errors
     /// When the operating system refuses.
-    pub fn resume(&mut self) -> anyhow::Result<()> {
+    pub(super) fn resume(&mut self) -> anyhow::Result<()> {
         self.state = OperatorState::Running;
         self.operator.resume()
     }

@@ -33,7 +33,7 @@ struct NoAnswer;
 
 /// Where the proxy's requests go.
 #[derive(Clone)]
-pub struct Upstream {
+pub(super) struct Upstream {
     /// The administrator's client, without retries of its own.
     pub kube: Client,
     /// A client that never retries and never follows.
@@ -43,7 +43,7 @@ pub struct Upstream {
 }
 
 /// The proxy of one operator process. It ends when it is dropped.
-pub struct OperatorProxy {
+pub(super) struct OperatorProxy {
     address: SocketAddr,
     /// A new value ends every watch.
     watches: watch::Sender<u64>,
@@ -62,7 +62,7 @@ impl OperatorProxy {
     ///
     /// # Errors
     /// When there is none.
-    pub async fn start(process: usize, write_log: Arc<WriteLog>, upstream: Upstream) -> io::Result<Self> {
+    pub(super) async fn start(process: usize, write_log: Arc<WriteLog>, upstream: Upstream) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (watches, cut) = watch::channel(0);
@@ -72,12 +72,12 @@ impl OperatorProxy {
     }
 
     /// The base URL, for the API server as for the clouds.
-    pub fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Ends every watch there is.
-    pub fn end_watches(&self) {
+    pub(super) fn end_watches(&self) {
         self.watches.send_modify(|cuts| *cuts += 1);
     }
 }

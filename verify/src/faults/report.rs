@@ -16,7 +16,7 @@ const DRAWN_OFTEN: u64 = 20;
 
 /// What came of the runs so far.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(super) struct Tally {
     /// Runs.
     pub runs: u64,
     /// Runs that kept all promises.
@@ -66,13 +66,13 @@ impl FaultRow {
 }
 
 /// The column of a request that ended like this.
-pub fn column(phase: Option<FlushPhase>) -> &'static str {
+pub(super) fn column(phase: Option<FlushPhase>) -> &'static str {
     phase.map_or("deleted", FlushPhase::as_str)
 }
 
 impl Tally {
     /// Takes a run in.
-    pub fn count(&mut self, outcome: &FlushOutcome) {
+    pub(super) fn count(&mut self, outcome: &FlushOutcome) {
         self.runs += 1;
         self.kept += u64::from(outcome.violations.is_empty());
         self.processes += outcome.processes as u64;
@@ -99,13 +99,13 @@ impl Tally {
     }
 
     /// Faults that were drawn often and never happened: what they are to prove is not proven.
-    pub fn never_met(&self) -> Vec<&str> {
+    pub(super) fn never_met(&self) -> Vec<&str> {
         let never = |row: &FaultRow| row.met() == 0 && row.missed >= DRAWN_OFTEN;
         self.kinds.iter().filter(|(_, row)| never(row)).map(|(name, _)| name.as_str()).collect()
     }
 
     /// Everything.
-    pub fn table(&self, elapsed: Duration) -> String {
+    pub(super) fn table(&self, elapsed: Duration) -> String {
         let mut text = String::new();
         let head = format!("  {:<44} {:>6} {:>7} {:>7}", "fault", "met", "missed", "flushes");
         let columns: String = COLUMNS.iter().map(|column| format!(" {column:>9}")).collect();
@@ -143,7 +143,7 @@ impl Tally {
 }
 
 /// A failed run: what it takes to repeat it, and what is known of it.
-pub fn failure(outcome: &FlushOutcome, logs: &str) -> String {
+pub(super) fn failure(outcome: &FlushOutcome, logs: &str) -> String {
     let mut text = format!("FAILED, seed {}: {}\n", outcome.script.seed, outcome.script);
     for violation in &outcome.violations {
         let _ = writeln!(text, "  {violation}");

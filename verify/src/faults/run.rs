@@ -29,7 +29,7 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// What came of a run.
 #[derive(Debug)]
-pub struct FlushOutcome {
+pub(super) struct FlushOutcome {
     /// What it was.
     pub script: FaultScript,
     /// Which steps were reached.
@@ -89,7 +89,7 @@ struct ScriptRun<'a> {
 ///
 /// # Errors
 /// When the surroundings fail, not when the operator does.
-pub async fn play(servers: &Servers, script: FaultScript) -> anyhow::Result<FlushOutcome> {
+pub(super) async fn play(servers: &Servers, script: FaultScript) -> anyhow::Result<FlushOutcome> {
     let name = &servers.next_name();
     let share = servers.share(script.is_exclusive()).await?;
     let started = Instant::now();

@@ -14,7 +14,7 @@ use super::write::{OperatorWrite, Point, Side};
 
 /// Everything that decides about one run.
 #[derive(Clone, Debug)]
-pub struct FaultScript {
+pub(super) struct FaultScript {
     /// What it was drawn from.
     pub seed: u64,
     /// How many operators start together, all without leader election.
@@ -36,7 +36,7 @@ pub struct FaultScript {
 
 /// Something that happens at a point.
 #[derive(Clone, Debug)]
-pub struct ScriptStep {
+pub(super) struct ScriptStep {
     /// Where.
     pub at: Point,
     /// What.
@@ -45,7 +45,7 @@ pub struct ScriptStep {
 
 /// What happens while a write is held.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub(super) enum Act {
     /// The process is killed and another one started. With `late` the write comes through when the other one has settled
     /// everything, as a packet that was long under way; else it is lost, with its answer.
     Kill {
@@ -82,7 +82,7 @@ pub enum Act {
 
 /// Something that a person, GitOps or a backup does meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScriptChange {
+pub(super) enum ScriptChange {
     /// The request is deleted.
     Delete,
     /// The request is deleted, and applied again as soon as it is gone.
@@ -107,7 +107,7 @@ pub enum ScriptChange {
 
 /// What happens once everything is settled, and must not lead to another flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Epilogue {
+pub(super) enum Epilogue {
     /// Another operator starts, the others end.
     Restart,
     /// Something changes.
@@ -116,7 +116,7 @@ pub enum Epilogue {
 
 impl FaultScript {
     /// A run in which nothing goes wrong.
-    pub fn calm() -> Self {
+    pub(super) fn calm() -> Self {
         Self {
             seed: 0,
             replicas: 1,
@@ -130,12 +130,12 @@ impl FaultScript {
     }
 
     /// A run in which the first send is refused for now, so that there is a second.
-    pub fn refused_once() -> Self {
+    pub(super) fn refused_once() -> Self {
         Self { steps: vec![first_send_meets(too_many())], ..Self::calm() }
     }
 
     /// Draws a run.
-    pub fn draw(seed: u64) -> Self {
+    pub(super) fn draw(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let count = *[1, 1, 1, 2, 2, 2, 3].choose(&mut rng).unwrap_or(&1);
         let mut steps: Vec<ScriptStep> = (0..count).map(|_| step(&mut rng)).collect();
@@ -163,12 +163,12 @@ impl FaultScript {
     }
 
     /// Whether requests wait long enough for what is set right meanwhile.
-    pub fn is_patient(&self) -> bool {
+    pub(super) fn is_patient(&self) -> bool {
         self.patience > SHORT_PATIENCE
     }
 
     /// Whether the run disturbs others and has to have the API server for itself.
-    pub fn is_exclusive(&self) -> bool {
+    pub(super) fn is_exclusive(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.act, Act::RestartApiServer))
     }
 }
@@ -349,7 +349,7 @@ fn cloud_fault(rng: &mut StdRng, at: Point) -> (Point, Act) {
 
 impl Act {
     /// The row of the report's table.
-    pub fn kind(&self, side: Side) -> String {
+    pub(super) fn kind(&self, side: Side) -> String {
         match self {
             Self::Kill { late: false } => format!("kill {side} the write"),
             Self::Kill { late: true } => "kill, the write comes late".to_owned(),

@@ -13,7 +13,7 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use super::proxy::Upstream;
 
 /// What all runs share.
-pub struct Servers {
+pub(super) struct Servers {
     shared: RunServer,
     /// For the runs that restart the API server, one after the other; started when the first of them comes.
     spare: Mutex<Option<RunServer>>,
@@ -43,7 +43,7 @@ impl RunServer {
 }
 
 /// The API server of one run.
-pub enum ServerShare<'a> {
+pub(super) enum ServerShare<'a> {
     /// Shared with other runs.
     Shared(SharedServer<'a>),
     /// For this run alone.
@@ -51,17 +51,17 @@ pub enum ServerShare<'a> {
 }
 
 /// The API server of most runs.
-pub struct SharedServer<'a>(&'a RunServer);
+pub(super) struct SharedServer<'a>(&'a RunServer);
 
 /// The API server of a run that restarts it.
-pub struct OwnServer<'a>(MappedMutexGuard<'a, RunServer>);
+pub(super) struct OwnServer<'a>(MappedMutexGuard<'a, RunServer>);
 
 impl Servers {
     /// Builds the operator and starts the API server.
     ///
     /// # Errors
     /// When one of them does not come up.
-    pub async fn open(program: Option<PathBuf>) -> anyhow::Result<Self> {
+    pub(super) async fn open(program: Option<PathBuf>) -> anyhow::Result<Self> {
         let program = match program {
             Some(program) => program,
             None => {
@@ -87,7 +87,7 @@ impl Servers {
     ///
     /// # Errors
     /// When a second server is needed and does not come up.
-    pub async fn share(&self, alone: bool) -> anyhow::Result<ServerShare<'_>> {
+    pub(super) async fn share(&self, alone: bool) -> anyhow::Result<ServerShare<'_>> {
         if !alone {
             return Ok(ServerShare::Shared(SharedServer(&self.shared)));
         }
@@ -100,17 +100,17 @@ impl Servers {
     }
 
     /// Where the proxies of a run lead to.
-    pub fn upstream(&self, share: &ServerShare<'_>, clouds: String) -> Upstream {
+    pub(super) fn upstream(&self, share: &ServerShare<'_>, clouds: String) -> Upstream {
         Upstream { kube: share.server().plain.clone(), http: self.http.clone(), clouds }
     }
 
     /// The operator.
-    pub fn program(&self) -> PathBuf {
+    pub(super) fn program(&self) -> PathBuf {
         self.program.clone()
     }
 
     /// A namespace that no other run has.
-    pub fn next_name(&self) -> String {
+    pub(super) fn next_name(&self) -> String {
         format!("run-{}", self.runs.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -118,14 +118,14 @@ impl Servers {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+    pub(super) fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
         let folder = self.folder.join(name);
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(folder)
     }
 
     /// Stops the API servers and removes their data.
-    pub async fn close(self) {
+    pub(super) async fn close(self) {
         if let Some(spare) = self.spare.into_inner() {
             spare.api.stop().await;
         }
@@ -142,7 +142,7 @@ impl ServerShare<'_> {
     }
 
     /// The administrator's client.
-    pub fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         self.server().client.clone()
     }
 
@@ -150,7 +150,7 @@ impl ServerShare<'_> {
     ///
     /// # Errors
     /// When it does not come up again.
-    pub async fn restart(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn restart(&mut self) -> anyhow::Result<()> {
         match self {
             Self::Alone(OwnServer(server)) => Ok(server.api.restart_apiserver().await?),
             Self::Shared(_) => Ok(()),

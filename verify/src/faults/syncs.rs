@@ -54,7 +54,7 @@ struct SyncOutcome {
 }
 
 /// Plays the calm course, then every kill.
-pub async fn enumerate(servers: &Servers, jobs: usize) -> anyhow::Result<()> {
+pub(super) async fn enumerate(servers: &Servers, jobs: usize) -> anyhow::Result<()> {
     let started = Instant::now();
     step("The course of a RedisParameterSync");
     let calm = play(servers, 0, None).await?;

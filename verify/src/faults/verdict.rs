@@ -12,7 +12,7 @@ use super::write_log::LoggedWrite;
 
 /// What there is to judge at the end of a run.
 #[derive(Clone, Debug, Default)]
-pub struct RunEvidence {
+pub(super) struct RunEvidence {
     /// Every request that ever was.
     pub courses: Vec<RequestCourse>,
     /// How often the fake cloud really wiped the instance.
@@ -31,7 +31,7 @@ pub struct RunEvidence {
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Violation {
+pub(super) enum Violation {
     /// More flushes than request IDs.
     FlushedTwice {
         /// Flushes.
@@ -66,7 +66,7 @@ pub enum Violation {
 const MOST_OF_A_KIND: u32 = 60;
 
 /// Judges a run.
-pub fn judge(evidence: &RunEvidence) -> Vec<Violation> {
+pub(super) fn judge(evidence: &RunEvidence) -> Vec<Violation> {
     let courses = &evidence.courses;
     let ids = courses.iter().map(|course| &course.request_id).collect::<BTreeSet<_>>().len();
     let told = || courses.iter().map(describe).collect::<Vec<_>>().join("; ");

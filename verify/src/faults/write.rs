@@ -10,7 +10,7 @@ use serde_json::Value;
 ///
 /// The cloud's list is one too: it is a POST, and a process can be killed while it waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OperatorWrite {
+pub(super) enum OperatorWrite {
     /// `POST /clouddb/v2/getCloudDBInstanceList`
     CloudList,
     /// `POST /clouddb/v2/flushCloudDBInstance`
@@ -41,7 +41,7 @@ pub enum OperatorWrite {
 
 impl OperatorWrite {
     /// What a request is, by method, path and body; none for a read of the Kubernetes API.
-    pub fn of(method: &Method, path: &str, body: &[u8]) -> Option<Self> {
+    pub(super) fn of(method: &Method, path: &str, body: &[u8]) -> Option<Self> {
         match path {
             "/clouddb/v2/getCloudDBInstanceList" => return Some(Self::CloudList),
             "/clouddb/v2/flushCloudDBInstance" => return Some(Self::CloudFlush),
@@ -76,7 +76,7 @@ fn resource(path: &str) -> (&str, &str) {
 }
 
 /// The name of the RedisFlushRequest that a path is about.
-pub fn request_name(path: &str) -> Option<&str> {
+pub(super) fn request_name(path: &str) -> Option<&str> {
     let (before, name) = path.rsplit_once('/')?;
     before.ends_with("/redisflushrequests").then_some(name)
 }
@@ -129,7 +129,7 @@ impl fmt::Display for OperatorWrite {
 
 /// Where a write can be met: on its way there, or its answer on the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
+pub(super) enum Side {
     /// Nothing was carried out yet.
     Before,
     /// It was carried out, and the operator does not know.
@@ -147,7 +147,7 @@ impl fmt::Display for Side {
 
 /// A place in a run: the n-th write of its kind, whichever process makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Point {
+pub(super) struct Point {
     /// On which side of it.
     pub side: Side,
     /// Which kind of write.

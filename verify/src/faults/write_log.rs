@@ -10,7 +10,7 @@ use super::write::{OperatorWrite, Point, Side};
 
 /// What becomes of a held write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteFate {
+pub(super) enum WriteFate {
     /// It goes on: to the server, or back to the operator.
     Go,
     /// The connection is closed.
@@ -21,7 +21,7 @@ pub enum WriteFate {
 
 /// A write that waits for its [`WriteFate`].
 #[derive(Debug)]
-pub struct Held {
+pub(super) struct Held {
     /// The step of the script that holds it.
     pub step: usize,
     /// The operator process that made it.
@@ -32,7 +32,7 @@ pub struct Held {
 
 /// A write as it was logged.
 #[derive(Clone, Copy, Debug)]
-pub struct LoggedWrite {
+pub(super) struct LoggedWrite {
     /// The operator process that made it.
     pub process: usize,
     /// What it is.
@@ -59,7 +59,7 @@ struct Writes {
 }
 
 /// The log of one run, shared by its proxies and the run itself.
-pub struct WriteLog {
+pub(super) struct WriteLog {
     writes: Mutex<Writes>,
     holds: mpsc::UnboundedSender<Held>,
     pulse: Arc<Notify>,
@@ -67,7 +67,7 @@ pub struct WriteLog {
 
 impl WriteLog {
     /// An empty log. Writes that the script wants held come out of the receiver; `pulse` is notified of everything that happens.
-    pub fn new(armed: Vec<(usize, Point)>, pulse: Arc<Notify>) -> (Arc<Self>, mpsc::UnboundedReceiver<Held>) {
+    pub(super) fn new(armed: Vec<(usize, Point)>, pulse: Arc<Notify>) -> (Arc<Self>, mpsc::UnboundedReceiver<Held>) {
         let (holds, held) = mpsc::unbounded_channel();
         let writes = Mutex::new(Writes { armed, ..Writes::default() });
         (Arc::new(Self { writes, holds, pulse }), held)
@@ -78,7 +78,7 @@ impl WriteLog {
     }
 
     /// Logs a write that has arrived at a proxy. It is under way until the returned value is dropped.
-    pub fn arrived(self: &Arc<Self>, process: usize, write: OperatorWrite) -> OpenWrite {
+    pub(super) fn arrived(self: &Arc<Self>, process: usize, write: OperatorWrite) -> OpenWrite {
         let mut writes = self.writes();
         let nth = writes.counts.entry(write.to_string()).or_default();
         *nth += 1;
@@ -91,34 +91,34 @@ impl WriteLog {
     }
 
     /// Counts a read of a request.
-    pub fn read(&self, process: usize, name: &str) {
+    pub(super) fn read(&self, process: usize, name: &str) {
         *self.writes().reads.entry((process, name.to_owned())).or_default() += 1;
         self.pulse.notify_one();
     }
 
     /// How often a process has read a request.
-    pub fn reads(&self, process: usize, name: &str) -> u64 {
+    pub(super) fn reads(&self, process: usize, name: &str) -> u64 {
         self.writes().reads.get(&(process, name.to_owned())).copied().unwrap_or_default()
     }
 
     /// Notes that a process watches the requests, which means that it reconciles.
-    pub fn watches(&self, process: usize) {
+    pub(super) fn watches(&self, process: usize) {
         self.writes().watching.insert(process);
         self.pulse.notify_one();
     }
 
     /// Whether a process watches the requests.
-    pub fn is_watching(&self, process: usize) -> bool {
+    pub(super) fn is_watching(&self, process: usize) -> bool {
         self.writes().watching.contains(&process)
     }
 
     /// Closes the connections of the next `requests` requests of a process to the API server.
-    pub fn cut_off(&self, process: usize, requests: u32) {
+    pub(super) fn cut_off(&self, process: usize, requests: u32) {
         self.writes().outages.insert(process, requests);
     }
 
     /// Whether the connection of this request is to be closed.
-    pub fn meets_outage(&self, process: usize) -> bool {
+    pub(super) fn meets_outage(&self, process: usize) -> bool {
         let mut writes = self.writes();
         match writes.outages.get_mut(&process) {
             Some(left) if *left > 0 => {
@@ -130,19 +130,19 @@ impl WriteLog {
     }
 
     /// How many writes are under way and not held.
-    pub fn moving(&self) -> usize {
+    pub(super) fn moving(&self) -> usize {
         let writes = self.writes();
         writes.entries.iter().filter(|entry| !entry.over).count().saturating_sub(writes.held)
     }
 
     /// All writes so far.
-    pub fn entries(&self) -> Vec<LoggedWrite> {
+    pub(super) fn entries(&self) -> Vec<LoggedWrite> {
         self.writes().entries.clone()
     }
 }
 
 /// A write under way.
-pub struct OpenWrite {
+pub(super) struct OpenWrite {
     write_log: Arc<WriteLog>,
     at: usize,
     process: usize,
@@ -152,7 +152,7 @@ pub struct OpenWrite {
 
 impl OpenWrite {
     /// Waits for what becomes of the write, if a step of the script holds it at this point. Several steps may hold it in turn.
-    pub async fn pass(&self, side: Side) -> WriteFate {
+    pub(super) async fn pass(&self, side: Side) -> WriteFate {
         let point = Point { side, write: self.write, nth: self.nth };
         while let Some(verdict) = self.hold(point) {
             let fate = verdict.await.unwrap_or(WriteFate::Drop);
@@ -178,12 +178,12 @@ impl OpenWrite {
     }
 
     /// Logs the server's answer.
-    pub fn carried_out(&self, status: u16) {
+    pub(super) fn carried_out(&self, status: u16) {
         self.change(|entry| entry.carried_out = Some(status));
     }
 
     /// Logs the answer that the operator gets.
-    pub fn told(&self, status: u16) {
+    pub(super) fn told(&self, status: u16) {
         self.change(|entry| entry.told = Some(status));
     }
 

@@ -20,32 +20,32 @@ use testbed::ApiServer;
 use super::table::{ObjectKind, ShownState};
 
 /// How many clusters one parameter sync covers here.
-pub const COVERED: u16 = 2;
+pub(super) const COVERED: u16 = 2;
 
 /// The field manager.
 const FIELD_MANAGER: &str = "xtask-gitops";
 /// Where the objects are.
 const NAMESPACE: &str = "gitops";
 /// KakaoCloud region, and NCP site, of the cloud that fails from some moment on.
-pub const FAILING: (&str, &str) = ("kr-outage-1", "Gov");
+pub(super) const FAILING: (&str, &str) = ("kr-outage-1", "Gov");
 /// NCP site of the cloud that never answers.
-pub const SILENT_SITE: &str = "Fin";
+pub(super) const SILENT_SITE: &str = "Fin";
 /// Secret with an NCP key that may not use the service.
-pub const POWERLESS_SECRET: &str = "ncp-powerless";
+pub(super) const POWERLESS_SECRET: &str = "ncp-powerless";
 const POWERLESS_KEY: &str = "POWERLESSKEY00000000";
 /// Secret with an NCP key that the cloud does not know.
-pub const WRONG_SECRET: &str = "ncp-wrong";
+pub(super) const WRONG_SECRET: &str = "ncp-wrong";
 /// Another Secret with a key that works, for references that must not share a queue.
-pub const QUEUE_SECRET: &str = "ncp-queue";
+pub(super) const QUEUE_SECRET: &str = "ncp-queue";
 /// How often everything is polled; the shortest that is allowed, so that an observation is stale after half a minute.
-pub const POLL: &str = "10s";
+pub(super) const POLL: &str = "10s";
 /// How long any state may take to come about: a stale observation takes 40 s, the rest much less.
 const WITHIN: Duration = Duration::from_secs(80);
 
 /// A state did not come about.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} is not {wanted} after {} s; it shows: {found}", WITHIN.as_secs())]
-pub struct NotReached {
+pub(super) struct NotReached {
     /// The object.
     what: String,
     /// What was waited for.
@@ -55,7 +55,7 @@ pub struct NotReached {
 }
 
 /// An API server, three clouds and a namespace; and the operator, while it runs.
-pub struct GitopsEnvironment {
+pub(super) struct GitopsEnvironment {
     server: ApiServer,
     client: Client,
     /// The cloud that works.
@@ -71,7 +71,7 @@ impl GitopsEnvironment {
     ///
     /// # Errors
     /// When anything does not come up.
-    pub async fn open() -> anyhow::Result<Self> {
+    pub(super) async fn open() -> anyhow::Result<Self> {
         let server = harness::api_server(&delivery::crds::shipped()?).await?;
         let client = server.client()?;
         let (cloud, failing, silent) = (start().await?, start().await?, start().await?);
@@ -94,12 +94,12 @@ impl GitopsEnvironment {
     }
 
     /// The cloud that works.
-    pub fn cloud(&self) -> StateHandle {
+    pub(super) fn cloud(&self) -> StateHandle {
         self.cloud.state()
     }
 
     /// The cloud that fails from some moment on.
-    pub fn failing(&self) -> StateHandle {
+    pub(super) fn failing(&self) -> StateHandle {
         self.failing.state()
     }
 
@@ -107,7 +107,7 @@ impl GitopsEnvironment {
     ///
     /// # Errors
     /// When it does not start.
-    pub fn start_operator(&self, program: &Path, further: &[&str]) -> anyhow::Result<Operator> {
+    pub(super) fn start_operator(&self, program: &Path, further: &[&str]) -> anyhow::Result<Operator> {
         let (region, site) = FAILING;
         let flags = [
             format!("--kakao-endpoint={region}={}", self.failing.url()),
@@ -126,7 +126,7 @@ impl GitopsEnvironment {
     }
 
     /// Stops the API server and removes its data.
-    pub async fn close(self) {
+    pub(super) async fn close(self) {
         self.server.stop().await;
     }
 
@@ -143,7 +143,7 @@ impl GitopsEnvironment {
     ///
     /// # Errors
     /// When the API server refuses it.
-    pub async fn core(&self, kind: &str, name: &str, fields: Value) -> anyhow::Result<()> {
+    pub(super) async fn core(&self, kind: &str, name: &str, fields: Value) -> anyhow::Result<()> {
         let mut object = json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name } });
         merge(&mut object, fields);
         apply(&self.api("", "v1", kind), name, &object)
@@ -156,7 +156,7 @@ impl GitopsEnvironment {
     ///
     /// # Errors
     /// When the API server refuses it.
-    pub async fn apply(&self, kind: ObjectKind, name: &str, spec: Value) -> anyhow::Result<DynamicObject> {
+    pub(super) async fn apply(&self, kind: ObjectKind, name: &str, spec: Value) -> anyhow::Result<DynamicObject> {
         let mut object = json!({
             "apiVersion": format!("{GROUP}/v1alpha1"), "kind": kind.as_str(), "metadata": { "name": name },
         });
@@ -168,7 +168,7 @@ impl GitopsEnvironment {
     ///
     /// # Errors
     /// When it would not.
-    pub async fn would_accept(&self, object: &DynamicObject) -> anyhow::Result<()> {
+    pub(super) async fn would_accept(&self, object: &DynamicObject) -> anyhow::Result<()> {
         let kind = object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default();
         let name = object.name_any();
         let params = PatchParams::apply(FIELD_MANAGER).force().validation_strict().dry_run();
@@ -180,7 +180,7 @@ impl GitopsEnvironment {
     ///
     /// # Errors
     /// When the API server refuses it.
-    pub async fn change(&self, kind: ObjectKind, name: &str, spec: Value) -> anyhow::Result<()> {
+    pub(super) async fn change(&self, kind: ObjectKind, name: &str, spec: Value) -> anyhow::Result<()> {
         let patch = Patch::Merge(json!({ "spec": spec }));
         let changed = self.of(kind).patch(name, &PatchParams::default(), &patch).await;
         changed.map(drop).with_context(|| format!("cannot change {} {name}", kind.as_str()))
@@ -190,7 +190,7 @@ impl GitopsEnvironment {
     ///
     /// # Errors
     /// When the API server refuses it.
-    pub async fn change_status(&self, kind: ObjectKind, name: &str, status: Value) -> anyhow::Result<()> {
+    pub(super) async fn change_status(&self, kind: ObjectKind, name: &str, status: Value) -> anyhow::Result<()> {
         let patch = Patch::Merge(json!({ "status": status }));
         let changed = self.of(kind).patch_status(name, &PatchParams::default(), &patch).await;
         changed.map(drop).with_context(|| format!("cannot change the status of {} {name}", kind.as_str()))
@@ -200,7 +200,7 @@ impl GitopsEnvironment {
     ///
     /// # Errors
     /// When the API server refuses, or it does not go.
-    pub async fn delete(&self, kind: ObjectKind, name: &str, and_wait: bool) -> anyhow::Result<()> {
+    pub(super) async fn delete(&self, kind: ObjectKind, name: &str, and_wait: bool) -> anyhow::Result<()> {
         let what = format!("cannot delete {} {name}", kind.as_str());
         self.of(kind).delete(name, &DeleteParams::default()).await.with_context(|| what)?;
         if and_wait {
@@ -214,7 +214,12 @@ impl GitopsEnvironment {
     ///
     /// # Errors
     /// When it does not.
-    pub async fn shows(&self, kind: ObjectKind, name: &str, wanted: &ShownState) -> anyhow::Result<DynamicObject> {
+    pub(super) async fn shows(
+        &self,
+        kind: ObjectKind,
+        name: &str,
+        wanted: &ShownState,
+    ) -> anyhow::Result<DynamicObject> {
         self.until(kind, name, wanted, |object| ShownState::of(kind, object) == *wanted).await
     }
 
@@ -222,7 +227,7 @@ impl GitopsEnvironment {
     ///
     /// # Errors
     /// When it has not.
-    pub async fn ready(&self, kind: ObjectKind, name: &str, wanted: &str) -> anyhow::Result<DynamicObject> {
+    pub(super) async fn ready(&self, kind: ObjectKind, name: &str, wanted: &str) -> anyhow::Result<DynamicObject> {
         self.until(kind, name, &wanted, |object| ShownState::of(kind, object).ready == wanted).await
     }
 
@@ -230,7 +235,7 @@ impl GitopsEnvironment {
     ///
     /// # Errors
     /// When it gets none.
-    pub async fn seen(&self, name: &str) -> anyhow::Result<()> {
+    pub(super) async fn seen(&self, name: &str) -> anyhow::Result<()> {
         let seen = |object: &DynamicObject| object.data["status"]["cluster"]["id"].is_string();
         self.until(ObjectKind::Reference, name, &"read", seen).await.map(drop)
     }
@@ -289,7 +294,7 @@ fn not_reached(
 }
 
 /// Puts the fields of one JSON object into another.
-pub fn merge(into: &mut Value, fields: Value) {
+pub(super) fn merge(into: &mut Value, fields: Value) {
     if let (Value::Object(into), Value::Object(fields)) = (into, fields) {
         into.extend(fields);
     }

@@ -17,7 +17,7 @@ const CONFIG_MAP: &str = "examples/argocd/argocd-cm.yaml";
 
 /// How one tool judges an object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ToolVerdict {
+pub(super) struct ToolVerdict {
     /// In a word; empty if it has no judgement.
     pub status: String,
     /// In a sentence.
@@ -27,7 +27,7 @@ pub struct ToolVerdict {
 
 /// How both tools judge an object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ToolHealth {
+pub(super) struct ToolHealth {
     /// kstatus.
     pub kstatus: ToolVerdict,
     /// Argo CD with the health checks that are shipped.
@@ -38,7 +38,7 @@ pub struct ToolHealth {
 ///
 /// # Errors
 /// When the program cannot be built or run, or fails.
-pub async fn evaluate(objects: &[&DynamicObject]) -> anyhow::Result<Vec<ToolHealth>> {
+pub(super) async fn evaluate(objects: &[&DynamicObject]) -> anyhow::Result<Vec<ToolHealth>> {
     let program = assets::ensure(Program::GitopsHealth).await?;
     run(&program, &root().join(CONFIG_MAP), objects).await
 }

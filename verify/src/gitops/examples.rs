@@ -13,7 +13,7 @@ const FOLDERS: [&str; 2] = ["examples/flux", "examples/argocd"];
 ///
 /// # Errors
 /// When a file cannot be read or is no manifest.
-pub fn objects(root: &Path) -> anyhow::Result<Vec<DynamicObject>> {
+pub(super) fn objects(root: &Path) -> anyhow::Result<Vec<DynamicObject>> {
     let mut objects = Vec::new();
     for folder in FOLDERS {
         read(&root.join(folder), &mut objects)?;

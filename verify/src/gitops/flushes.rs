@@ -23,7 +23,7 @@ const SHARED_ID: &str = "spring-sale";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every state except the one for which the operator must not run.
-pub const STATES: [StateSetup; 15] = [
+pub(super) const STATES: [StateSetup; 15] = [
     state!(Flush, "waiting", |environment| {
         instance(environment, "2001", "stopped", 0).await?;
         request(environment, "waiting", "2001", json!({})).await

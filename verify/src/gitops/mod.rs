@@ -33,7 +33,7 @@ const PAGE: &str = "docs/gitops.md";
 /// Brings an object of each kind into each of its states, on a real API server and with fake clouds, and compares what
 /// kstatus and Argo CD make of it with the tables in docs/gitops.md.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Write every object as it was evaluated to this folder, one YAML file each
     #[arg(long, value_name = "FOLDER")]
     record: Option<PathBuf>,
@@ -43,7 +43,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When anything does not come up, or a row does not hold. By then all is torn down.
-pub fn main(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot prepare")?;
     runtime.block_on(run(arguments.record.as_deref()))
 }

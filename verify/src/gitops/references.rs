@@ -8,7 +8,7 @@ use super::setup::{StateSetup, state};
 use super::table::ObjectKind::Reference;
 
 /// Every state but those for which the operator must not run, or the cloud must fail at a certain moment.
-pub const STATES: [StateSetup; 14] = [
+pub(super) const STATES: [StateSetup; 14] = [
     state!(Reference, "observing", |environment| {
         let target = ncp("1001", json!({ "site": SILENT_SITE }), "ncp");
         environment.apply(Reference, "observing", target).await
@@ -68,7 +68,7 @@ pub const STATES: [StateSetup; 14] = [
 ];
 
 /// States that need nothing but an object.
-pub const PLAIN: [StateSetup; 2] = [
+pub(super) const PLAIN: [StateSetup; 2] = [
     state!(Reference, "suspended-unread", |environment| {
         environment.apply(Reference, "suspended-unread", suspended("suspended-unread")).await
     }),
@@ -96,14 +96,14 @@ fn suspended(id: &str) -> Value {
 }
 
 /// A reference to a KakaoCloud cluster.
-pub fn kakao(id: &str, more: Value) -> Value {
+pub(super) fn kakao(id: &str, more: Value) -> Value {
     let mut target = json!({ "clusterID": id, "credentialsSecretRef": { "name": "kakaocloud" } });
     merge(&mut target, more);
     json!({ "kakaoCloud": target, "pollInterval": POLL })
 }
 
 /// A reference to an NCP instance.
-pub fn ncp(number: &str, more: Value, secret: &str) -> Value {
+pub(super) fn ncp(number: &str, more: Value, secret: &str) -> Value {
     let mut target = json!({ "cloudDBInstanceNo": number, "credentialsSecretRef": { "name": secret } });
     merge(&mut target, more);
     json!({ "ncp": target, "pollInterval": POLL })
@@ -113,7 +113,7 @@ pub fn ncp(number: &str, more: Value, secret: &str) -> Value {
 ///
 /// # Errors
 /// When they cannot be made.
-pub async fn instance(
+pub(super) async fn instance(
     environment: &GitopsEnvironment,
     number: &str,
     state: &str,

@@ -7,7 +7,7 @@ use super::environment::GitopsEnvironment;
 use super::table::ObjectKind;
 
 /// The value of the last step, which is dropped.
-pub trait StepOutcome {
+pub(super) trait StepOutcome {
     /// Drops the value and keeps the error.
     fn done(self) -> anyhow::Result<()>;
 }
@@ -25,7 +25,7 @@ impl StepOutcome for anyhow::Result<DynamicObject> {
 }
 
 /// How an object of a kind is brought into a state; the object has the state's name.
-pub struct StateSetup {
+pub(super) struct StateSetup {
     /// The kind.
     pub kind: ObjectKind,
     /// The state's name, and the object's.

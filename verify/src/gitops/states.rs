@@ -11,27 +11,27 @@ use super::table::ObjectKind;
 use super::{flushes, references, syncs};
 
 /// The state of an object that no operator has seen: of every kind.
-pub const FRESH: &str = "fresh";
+pub(super) const FRESH: &str = "fresh";
 /// The state of an object whose newest spec no operator has seen: of the kinds whose spec can change.
-pub const CHANGED: &str = "spec-changed";
+pub(super) const CHANGED: &str = "spec-changed";
 /// The states of objects whose cloud fails after it was read, for a moment and for long: of the kinds that are polled.
-pub const OUTAGE: [&str; 2] = ["outage", "stale"];
+pub(super) const OUTAGE: [&str; 2] = ["outage", "stale"];
 /// The kinds that are polled, and whose spec can change.
-pub const POLLED: [ObjectKind; 2] = [ObjectKind::Reference, ObjectKind::Sync];
+pub(super) const POLLED: [ObjectKind; 2] = [ObjectKind::Reference, ObjectKind::Sync];
 
 /// The state of a reference whose ConfigMap the operator may not keep, by its own flag.
-pub const MAPS_OFF: &str = "maps-off";
+pub(super) const MAPS_OFF: &str = "maps-off";
 /// The flag.
-pub const MAPS_OFF_FLAG: &str = "--connection-config-maps=false";
+pub(super) const MAPS_OFF_FLAG: &str = "--connection-config-maps=false";
 
 /// The states that are brought about while the operator runs.
-pub fn all() -> impl Iterator<Item = &'static StateSetup> {
+pub(super) fn all() -> impl Iterator<Item = &'static StateSetup> {
     references::STATES.iter().chain(&references::PLAIN).chain(&syncs::STATES).chain(&flushes::STATES)
 }
 
 /// Every state: kind and name.
 #[cfg(test)]
-pub fn states() -> Vec<(ObjectKind, &'static str)> {
+pub(super) fn states() -> Vec<(ObjectKind, &'static str)> {
     let fresh = ObjectKind::ALL.map(|kind| (kind, FRESH));
     let polled = POLLED.into_iter().flat_map(|kind| [CHANGED, OUTAGE[0], OUTAGE[1]].map(|name| (kind, name)));
     let maps_off = [(ObjectKind::Reference, MAPS_OFF)];
@@ -42,7 +42,7 @@ pub fn states() -> Vec<(ObjectKind, &'static str)> {
 ///
 /// # Errors
 /// When the API server refuses one.
-pub async fn fresh(environment: &GitopsEnvironment) -> anyhow::Result<[DynamicObject; 3]> {
+pub(super) async fn fresh(environment: &GitopsEnvironment) -> anyhow::Result<[DynamicObject; 3]> {
     let reference = environment.apply(ObjectKind::Reference, FRESH, kakao(FRESH, json!({}))).await?;
     let sync = environment.apply(ObjectKind::Sync, FRESH, json!({ "clusterRef": { "name": FRESH } })).await?;
     let request = json!({ "clusterRef": { "name": FRESH }, "confirm": "1" });
@@ -54,7 +54,7 @@ pub async fn fresh(environment: &GitopsEnvironment) -> anyhow::Result<[DynamicOb
 ///
 /// # Errors
 /// When an object does not get Ready.
-pub async fn outage(environment: &GitopsEnvironment) -> anyhow::Result<()> {
+pub(super) async fn outage(environment: &GitopsEnvironment) -> anyhow::Result<()> {
     for name in OUTAGE {
         environment.failing().add_kakao_cluster(KakaoCluster::instance_set(name, name))?;
         environment.apply(ObjectKind::Reference, name, kakao(name, json!({ "region": FAILING.0 }))).await?;
@@ -73,7 +73,7 @@ pub async fn outage(environment: &GitopsEnvironment) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When one does not get Ready.
-pub async fn unchanged(environment: &GitopsEnvironment) -> anyhow::Result<()> {
+pub(super) async fn unchanged(environment: &GitopsEnvironment) -> anyhow::Result<()> {
     environment.cloud().add_kakao_cluster(KakaoCluster::instance_set(CHANGED, CHANGED))?;
     environment.apply(ObjectKind::Reference, CHANGED, kakao(CHANGED, json!({}))).await?;
     environment.apply(ObjectKind::Sync, CHANGED, json!({ "clusterRef": { "name": CHANGED } })).await?;
@@ -85,7 +85,7 @@ pub async fn unchanged(environment: &GitopsEnvironment) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the API server refuses it.
-pub async fn change(environment: &GitopsEnvironment) -> anyhow::Result<()> {
+pub(super) async fn change(environment: &GitopsEnvironment) -> anyhow::Result<()> {
     environment.change(ObjectKind::Reference, CHANGED, json!({ "pollInterval": "1h" })).await?;
     environment.change(ObjectKind::Sync, CHANGED, json!({ "stuckAfter": "1h" })).await
 }
@@ -94,7 +94,7 @@ pub async fn change(environment: &GitopsEnvironment) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the API server refuses it.
-pub async fn maps_off(environment: &GitopsEnvironment) -> anyhow::Result<()> {
+pub(super) async fn maps_off(environment: &GitopsEnvironment) -> anyhow::Result<()> {
     environment.cloud().add_kakao_cluster(KakaoCluster::instance_set(MAPS_OFF, MAPS_OFF))?;
     let mut spec = kakao(MAPS_OFF, json!({}));
     merge(&mut spec, json!({ "connectionConfigMap": { "name": MAPS_OFF } }));

@@ -10,7 +10,7 @@ use super::setup::{StateSetup, state};
 use super::table::ObjectKind::{Reference, Sync};
 
 /// Every state but those for which the operator must not run, or the cloud must fail at a certain moment.
-pub const STATES: [StateSetup; 16] = [
+pub(super) const STATES: [StateSetup; 16] = [
     state!(Sync, "in-sync", |environment| with_word(environment, "in-sync", "In-Sync").await),
     state!(Sync, "waiting", |environment| with_word(environment, "waiting", "Pending").await),
     state!(Sync, "not-running", |environment| {

@@ -17,7 +17,7 @@ const COLUMNS: usize = 7;
 
 /// One of the three kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ObjectKind {
+pub(super) enum ObjectKind {
     /// RedisClusterRef.
     Reference,
     /// RedisParameterSync.
@@ -28,10 +28,10 @@ pub enum ObjectKind {
 
 impl ObjectKind {
     /// All three.
-    pub const ALL: [Self; 3] = [Self::Reference, Self::Sync, Self::Flush];
+    pub(super) const ALL: [Self; 3] = [Self::Reference, Self::Sync, Self::Flush];
 
     /// The kind's name.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Reference => "RedisClusterRef",
             Self::Sync => "RedisParameterSync",
@@ -42,7 +42,7 @@ impl ObjectKind {
 
 /// What an object shows of itself, in the words of the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShownState {
+pub(super) struct ShownState {
     /// The state, the phases of the clusters, or the phase.
     pub status: String,
     /// Status and reason of the condition Ready.
@@ -53,7 +53,7 @@ pub struct ShownState {
 
 impl ShownState {
     /// What an object shows.
-    pub fn of(kind: ObjectKind, object: &DynamicObject) -> Self {
+    pub(super) fn of(kind: ObjectKind, object: &DynamicObject) -> Self {
         let status = &object.data["status"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let condition = |type_: &str| {
@@ -101,7 +101,7 @@ impl fmt::Display for ShownState {
 
 /// A row: a state, and what is to be made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateRow {
+pub(super) struct StateRow {
     /// The kind.
     pub kind: ObjectKind,
     /// Name of the case, unique for the kind, and of the object that is brought into it.
@@ -116,18 +116,18 @@ pub struct StateRow {
 
 impl StateRow {
     /// Kind and name.
-    pub fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         key(self.kind, &self.name)
     }
 }
 
 /// Kind and name, for people.
-pub fn key(kind: ObjectKind, name: &str) -> String {
+pub(super) fn key(kind: ObjectKind, name: &str) -> String {
     format!("{} {name}", kind.as_str())
 }
 
 /// Kind and name of an object, if it is of the three kinds.
-pub fn key_of(object: &DynamicObject) -> Option<String> {
+pub(super) fn key_of(object: &DynamicObject) -> Option<String> {
     let types = object.types.as_ref()?;
     let kind = ObjectKind::ALL.into_iter().find(|kind| kind.as_str() == types.kind)?;
     Some(key(kind, &object.name_any()))
@@ -137,7 +137,7 @@ pub fn key_of(object: &DynamicObject) -> Option<String> {
 ///
 /// # Errors
 /// When a row is malformed or doubled, or a kind has none.
-pub fn parse(page: &str) -> anyhow::Result<Vec<StateRow>> {
+pub(super) fn parse(page: &str) -> anyhow::Result<Vec<StateRow>> {
     let mut rows: Vec<StateRow> = Vec::new();
     let (mut kind, mut inside) = (None, false);
     for (number, line) in page.lines().enumerate() {

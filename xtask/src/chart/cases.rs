@@ -10,7 +10,7 @@ use delivery::helm::{CommandFailed, Helm};
 
 /// What the chart renders for a set of values.
 #[derive(Debug)]
-pub struct ChartCase {
+pub(super) struct ChartCase {
     /// Name of the file, without its end.
     pub name: String,
     /// The objects, sorted.
@@ -18,14 +18,14 @@ pub struct ChartCase {
 }
 
 /// The case in which no value is set.
-pub const DEFAULT: &str = "default";
+pub(super) const DEFAULT: &str = "default";
 
 impl ChartCase {
     /// Reads what Helm rendered.
     ///
     /// # Errors
     /// When it is not Kubernetes objects.
-    pub fn read(name: String, text: &str) -> anyhow::Result<Self> {
+    pub(super) fn read(name: String, text: &str) -> anyhow::Result<Self> {
         let objects = objects::read(&format!("case {name}"), text)?;
         Ok(Self { name, objects })
     }
@@ -35,13 +35,13 @@ impl ChartCase {
 ///
 /// # Errors
 /// When its file is gone.
-pub fn default(cases: &[ChartCase]) -> anyhow::Result<&ChartCase> {
+pub(super) fn default(cases: &[ChartCase]) -> anyhow::Result<&ChartCase> {
     let missing = || anyhow!("tests/cases has no {DEFAULT}.values.yaml");
     cases.iter().find(|case| case.name == DEFAULT).ok_or_else(missing)
 }
 
 /// The folder of the chart's tests.
-pub fn folder(name: &str) -> PathBuf {
+pub(super) fn folder(name: &str) -> PathBuf {
     chart::folder().join("tests").join(name)
 }
 
@@ -49,7 +49,7 @@ pub fn folder(name: &str) -> PathBuf {
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn files(name: &str, end: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
+pub(super) fn files(name: &str, end: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let folder = folder(name);
     let mut files = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
@@ -67,7 +67,7 @@ pub fn files(name: &str, end: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn text(path: &Path) -> anyhow::Result<String> {
+pub(super) fn text(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -75,7 +75,7 @@ pub fn text(path: &Path) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// When one is accepted, or refused with other words.
-pub async fn check_refused(helm: &Helm) -> anyhow::Result<usize> {
+pub(super) async fn check_refused(helm: &Helm) -> anyhow::Result<usize> {
     let files = files("refused", ".yaml")?;
     for (name, path) in &files {
         let text = text(path)?;

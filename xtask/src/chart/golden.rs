@@ -14,7 +14,7 @@ use harness::terminal::say;
 ///
 /// # Errors
 /// With the names of all that differ.
-pub fn check(rendered: &[ChartCase], bless: bool) -> anyhow::Result<()> {
+pub(super) fn check(rendered: &[ChartCase], bless: bool) -> anyhow::Result<()> {
     let default = cases::default(rendered)?;
     let mut differing = Vec::new();
     for case in rendered {

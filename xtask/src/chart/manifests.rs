@@ -14,7 +14,7 @@ use super::objects::{self, ChartObject, Id};
 ///
 /// # Errors
 /// With the name of one that is not.
-pub fn check_crds(rendered: &[ChartCase]) -> anyhow::Result<()> {
+pub(super) fn check_crds(rendered: &[ChartCase]) -> anyhow::Result<()> {
     let wanted: Vec<Value> = crds::shipped()?.iter().map(|crd| serde_json::json!(crd)).collect();
     let dashboard = text(&chart::folder().join("files/dashboard.json"))?;
     for (case, object) in rendered.iter().flat_map(|case| case.objects.iter().map(move |object| (case, object))) {
@@ -49,7 +49,7 @@ fn same(a: &Value, b: &Value) -> bool {
 ///
 /// # Errors
 /// With the names of objects that differ.
-pub async fn check_deploy(rendered: &[ChartCase]) -> anyhow::Result<()> {
+pub(super) async fn check_deploy(rendered: &[ChartCase]) -> anyhow::Result<()> {
     let arguments = ["kustomize", "deploy"];
     let mut kubectl = Command::new(assets::ensure(Program::Kubectl).await?);
     kubectl.args(arguments).current_dir(root()).kill_on_drop(true);

@@ -27,7 +27,7 @@ use harness::terminal::{say, step};
 
 /// Checks the Helm chart and the manifests of deploy/ with Helm and a real API server.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Write the golden renders of tests/cases instead of comparing them
     #[arg(long)]
     bless: bool,
@@ -37,7 +37,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// At the first thing that is not as it should be; golden renders are all compared first.
-pub fn main(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot prepare the checks")?;
     runtime.block_on(run(arguments.bless))

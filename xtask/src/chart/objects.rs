@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What names an object in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Id {
+pub(super) struct Id {
     /// Group and version.
     pub api_version: String,
     /// Kind.
@@ -27,7 +27,7 @@ impl fmt::Display for Id {
 
 /// An object, and the text it was read from.
 #[derive(Clone, Debug)]
-pub struct ChartObject {
+pub(super) struct ChartObject {
     /// What names it.
     pub id: Id,
     /// Its text, comments and all.
@@ -40,7 +40,7 @@ pub struct ChartObject {
 ///
 /// # Errors
 /// When a document is not YAML or no object.
-pub fn read(what: &str, text: &str) -> anyhow::Result<Vec<ChartObject>> {
+pub(super) fn read(what: &str, text: &str) -> anyhow::Result<Vec<ChartObject>> {
     let mut objects = Vec::new();
     let mut document = String::new();
     for line in text.lines().chain(["---"]) {

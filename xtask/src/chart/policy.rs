@@ -19,7 +19,7 @@ const FLUSHER: &str = "chart-flusher";
 const FLUSHER_OF_ONE: &str = "chart-flusher-of-one";
 
 /// The users the API server has to know.
-pub fn users() -> Vec<User> {
+pub(super) fn users() -> Vec<User> {
     [EDITOR, FLUSHER, FLUSHER_OF_ONE].map(|name| User { name: name.to_owned(), groups: Vec::new() }).into()
 }
 
@@ -27,7 +27,7 @@ pub fn users() -> Vec<User> {
 ///
 /// # Errors
 /// When one may do more or less than promised.
-pub async fn check(helm: &Helm, server: &ApiServer) -> anyhow::Result<()> {
+pub(super) async fn check(helm: &Helm, server: &ApiServer) -> anyhow::Result<()> {
     let here = chart::folder().to_string_lossy().into_owned();
     release::install(helm, RELEASE, &here, &["--create-namespace", "--set", "flushPolicy.enabled=true"]).await?;
     grant(server).await?;

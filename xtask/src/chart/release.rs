@@ -28,7 +28,7 @@ const TENANT: &str = "default";
 ///
 /// # Errors
 /// At the first step that goes wrong.
-pub async fn check(helm: &Helm, server: &ApiServer) -> anyhow::Result<()> {
+pub(super) async fn check(helm: &Helm, server: &ApiServer) -> anyhow::Result<()> {
     let client = server.client()?;
     let here = chart::folder().to_string_lossy().into_owned();
     upgrade(helm, &client, &here).await?;
@@ -97,13 +97,13 @@ async fn remove_all(helm: &Helm, client: &Client, here: &str) -> anyhow::Result<
 }
 
 /// Installs a release in the namespace of all of them.
-pub async fn install(helm: &Helm, name: &str, chart: &str, more: &[&str]) -> anyhow::Result<()> {
+pub(super) async fn install(helm: &Helm, name: &str, chart: &str, more: &[&str]) -> anyhow::Result<()> {
     let arguments = [&["install", name, chart, "--namespace", RELEASE], more].concat();
     helm.run(&arguments).await.map(drop)
 }
 
 /// Uninstalls a release.
-pub async fn remove(helm: &Helm, name: &str) -> anyhow::Result<()> {
+pub(super) async fn remove(helm: &Helm, name: &str) -> anyhow::Result<()> {
     helm.run(&["uninstall", name, "--namespace", RELEASE, "--wait"]).await.map(drop)
 }
 
@@ -132,7 +132,7 @@ async fn has_suspend(client: &Client) -> anyhow::Result<bool> {
 ///
 /// # Errors
 /// With the last answer after a minute; at once what is no answer.
-pub async fn eventually<F>(what: &str, mut ask: impl FnMut() -> F) -> anyhow::Result<()>
+pub(super) async fn eventually<F>(what: &str, mut ask: impl FnMut() -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<Result<(), String>>>,
 {

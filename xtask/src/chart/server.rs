@@ -19,7 +19,7 @@ use super::objects::{self, ChartObject};
 ///
 /// # Errors
 /// With the first that is refused, and why.
-pub async fn dry_run(server: &ApiServer, rendered: &[ChartCase]) -> anyhow::Result<usize> {
+pub(super) async fn dry_run(server: &ApiServer, rendered: &[ChartCase]) -> anyhow::Result<usize> {
     let client = server.client()?;
     install_monitoring(&client).await?;
     let mut applier = Applier::new(client.clone());
@@ -49,7 +49,7 @@ pub async fn dry_run(server: &ApiServer, rendered: &[ChartCase]) -> anyhow::Resu
 ///
 /// # Errors
 /// What the API server refuses.
-pub async fn create_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
+pub(super) async fn create_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
     let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
     let namespace = Namespace { metadata, ..Namespace::default() };
     match Api::all(client.clone()).create(&PostParams::default(), &namespace).await {

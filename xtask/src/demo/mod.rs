@@ -30,7 +30,7 @@ const LOG_LINES: usize = 25;
 /// Shows the operator at work: starts a Kubernetes API server and a fake cloud on this machine, runs the operator, applies
 /// examples/ and shows what becomes of them. Nothing leaves the machine and nothing is left behind.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// End as soon as everything has settled, with exit code 0 only if all came out as expected
     #[arg(long)]
     once: bool,
@@ -40,7 +40,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When it could not be set up, or not everything came out as expected. By then all is stopped and removed.
-pub fn main(arguments: &Arguments) -> Result<()> {
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(arguments.once))
 }

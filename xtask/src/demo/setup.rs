@@ -16,14 +16,14 @@ const SEED: &str = "fake-cloud/seeds/demo.yaml";
 
 /// Everything that has to be stopped, in the order of its end.
 #[derive(Default)]
-pub struct Setup {
+pub(super) struct Setup {
     operator: Option<Operator>,
     server: Option<ApiServer>,
     cloud: Option<FakeCloud>,
 }
 
 /// The parts of a demonstration that has been set up.
-pub struct Running<'a> {
+pub(super) struct Running<'a> {
     /// The administrator's client.
     pub client: Client,
     /// The administrator's kubeconfig.
@@ -39,7 +39,7 @@ impl Setup {
     ///
     /// # Errors
     /// When anything of it fails; what runs by then is stopped by [`Setup::stop`].
-    pub async fn start(&mut self, once: bool) -> Result<Running<'_>> {
+    pub(super) async fn start(&mut self, once: bool) -> Result<Running<'_>> {
         programs(once).await?;
         step("Building the operator");
         let program = harness::program::build().await?;
@@ -66,7 +66,7 @@ impl Setup {
     }
 
     /// Shows the end of the operator's log, and keeps the whole of it, which would go with the API server's folder.
-    pub fn keep_log(&self, lines: usize) {
+    pub(super) fn keep_log(&self, lines: usize) {
         let Some(log) = self.operator.as_ref().and_then(Operator::log_file) else { return };
         say(format_args!("The last lines of the operator's log:\n{}", harness::tail(log, lines)));
         let kept = std::env::temp_dir().join(format!("managed-redis-operator-demo-{}.log", std::process::id()));
@@ -80,7 +80,7 @@ impl Setup {
     ///
     /// # Errors
     /// When the operator did not end well; everything is gone all the same.
-    pub async fn stop(self) -> Result<()> {
+    pub(super) async fn stop(self) -> Result<()> {
         if self.server.is_some() {
             step("Stopping");
         }
@@ -125,7 +125,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
 }
 
 /// What a person can do now.
-pub async fn hints(kubeconfig: &Path, operator: &Operator, cloud: &FakeCloud) -> Result<Vec<String>> {
+pub(super) async fn hints(kubeconfig: &Path, operator: &Operator, cloud: &FakeCloud) -> Result<Vec<String>> {
     let style = Style::of_stdout();
     let kubectl = match on_path("kubectl") {
         Some(_) => "kubectl".to_owned(),

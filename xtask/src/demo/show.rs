@@ -14,7 +14,7 @@ const DEFAULT_WIDTH: usize = 120;
 const LEAST_MESSAGE: usize = 24;
 
 /// Where the table is drawn.
-pub struct Screen {
+pub(super) struct Screen {
     terminal: bool,
     style: Style,
     started: Instant,
@@ -24,18 +24,18 @@ pub struct Screen {
 
 impl Screen {
     /// The process's stdout, with the time counted from now.
-    pub fn stdout() -> Self {
+    pub(super) fn stdout() -> Self {
         let terminal = std::io::stdout().is_terminal();
         Self { terminal, style: Style::of_stdout(), started: Instant::now(), drawn: 0 }
     }
 
     /// Since when the time is counted.
-    pub fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
     /// Draws the table over the last one. Does nothing without a terminal.
-    pub fn redraw(&mut self, outcomes: &ExampleOutcomes) {
+    pub(super) fn redraw(&mut self, outcomes: &ExampleOutcomes) {
         if self.terminal {
             let width = width();
             let lines = table(outcomes, self.started.elapsed(), self.style, width, Fit::Cut);
@@ -44,7 +44,7 @@ impl Screen {
     }
 
     /// Draws the table for the last time, with every message in full.
-    pub fn finish(&mut self, outcomes: &ExampleOutcomes) {
+    pub(super) fn finish(&mut self, outcomes: &ExampleOutcomes) {
         if self.terminal {
             let lines = table(outcomes, self.started.elapsed(), self.style, width(), Fit::Wrap);
             self.draw(&lines, Fit::Wrap);
@@ -53,13 +53,13 @@ impl Screen {
     }
 
     /// Tells of a change on a line of its own.
-    pub fn change(&self, key: &ObjectName, found: Option<&ExampleOutcome>) {
+    pub(super) fn change(&self, key: &ObjectName, found: Option<&ExampleOutcome>) {
         let seconds = self.started.elapsed().as_secs_f64();
         say(format_args!("{seconds:6.1}s  {}", change_line(key, found)));
     }
 
     /// Whether changes are seen in the table and need no lines.
-    pub fn is_terminal(&self) -> bool {
+    pub(super) fn is_terminal(&self) -> bool {
         self.terminal
     }
 

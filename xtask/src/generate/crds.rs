@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use super::{Files, HEADER, not_yaml};
 
 /// Where the chart's templates of them are. It holds nothing else.
-pub fn template_folder() -> String {
+pub(super) fn template_folder() -> String {
     format!("{CHART}/templates/crds")
 }
 
 /// What `kubectl apply -k` reads.
-pub fn kustomization() -> String {
+pub(super) fn kustomization() -> String {
     format!("{FOLDER}/{KUSTOMIZATION}")
 }
 
@@ -38,7 +38,7 @@ fn yaml(name: &str, value: &Value) -> anyhow::Result<String> {
 }
 
 /// The files of `crds/`.
-pub fn files() -> anyhow::Result<Files> {
+pub(super) fn files() -> anyhow::Result<Files> {
     let mut files = Files::new();
     let mut resources = String::new();
     for (name, definition) in definitions()? {
@@ -51,7 +51,7 @@ pub fn files() -> anyhow::Result<Files> {
 }
 
 /// The definitions as templates of the chart: a chart's own `crds/` folder would never be upgraded.
-pub fn templates() -> anyhow::Result<Files> {
+pub(super) fn templates() -> anyhow::Result<Files> {
     let in_folder = |(name, text)| (format!("{}/{name}", template_folder()), text);
     definitions()?.iter().map(|(_, definition)| Ok(in_folder(template(definition)?))).collect()
 }
@@ -60,7 +60,7 @@ pub fn templates() -> anyhow::Result<Files> {
 ///
 /// # Errors
 /// When it cannot be written as YAML.
-pub fn template(definition: &Value) -> anyhow::Result<(String, String)> {
+pub(crate) fn template(definition: &Value) -> anyhow::Result<(String, String)> {
     let name = file_name(definition);
     let head = json!({
         "apiVersion": definition["apiVersion"],

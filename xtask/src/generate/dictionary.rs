@@ -12,7 +12,7 @@ const PATH: &str = "src/packing-dictionary.txt";
 const TIME: &str = "2026-11-22T10:00:00Z";
 
 /// The dictionary and its path. What comes last is found in the fewest bytes, so the provider with most objects does.
-pub fn file() -> Result<(String, String), Error> {
+pub(super) fn file() -> Result<(String, String), Error> {
     let samples = [ncp(), kakao()].map(serde_json::from_value::<RedisClusterRef>);
     let mut text = String::new();
     for sample in samples {

@@ -29,7 +29,7 @@ struct ImageName {
 }
 
 /// The file and its path. The resources' texts are put one after the other, so that their comments stay.
-pub fn file(generated: &Files) -> anyhow::Result<(String, String)> {
+pub(super) fn file(generated: &Files) -> anyhow::Result<(String, String)> {
     let name = format!("{FOLDER}/kustomization.yaml");
     let kustomization: Kustomization = serde_saphyr::from_str(&read(&name)?).with_context(|| not_yaml(&name))?;
     check_version(&name, &kustomization)?;

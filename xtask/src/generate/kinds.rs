@@ -4,7 +4,7 @@
 use managed_redis_operator::api::crds;
 
 /// The files with such lines, from the repository's root.
-pub const FILES: [&str; 4] = [
+pub(super) const FILES: [&str; 4] = [
     "charts/managed-redis-operator/templates/rbac.yaml",
     "charts/managed-redis-operator/templates/user-roles.yaml",
     "deploy/rbac.yaml",
@@ -19,7 +19,7 @@ const STATUSES: &str = "the status of every kind";
 const ALL_BUT: &str = "every kind but ";
 
 /// The text, with its lists brought up to date.
-pub fn update(text: &str) -> String {
+pub(super) fn update(text: &str) -> String {
     let kinds: Vec<String> = crds().into_iter().map(|crd| crd.spec.names.plural).collect();
     text.split_inclusive('\n').map(|line| line_of(line, &kinds).unwrap_or_else(|| line.to_owned())).collect()
 }

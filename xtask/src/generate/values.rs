@@ -18,7 +18,7 @@ struct ValueRow {
 }
 
 /// The chart's README with its table brought up to date, and its path.
-pub fn readme() -> anyhow::Result<(String, String)> {
+pub(super) fn readme() -> anyhow::Result<(String, String)> {
     let (path, values) = (format!("{CHART}/README.md"), format!("{CHART}/values.yaml"));
     let text = read(&values)?;
     let defaults: Value = serde_saphyr::from_str(&text).with_context(|| not_yaml(&values))?;

@@ -17,7 +17,12 @@ const DIGEST: &str = "digest: \"\"";
 ///
 /// # Errors
 /// When a file or Helm is not as it has to be.
-pub async fn package(helm: &Helm, image: &PublishedImage, version: &str, dist: &Path) -> anyhow::Result<PathBuf> {
+pub(super) async fn package(
+    helm: &Helm,
+    image: &PublishedImage,
+    version: &str,
+    dist: &Path,
+) -> anyhow::Result<PathBuf> {
     let folder = helm.scratch().join("managed-redis-operator");
     delivery::chart::copy_to(&folder)?;
     let path = folder.join(VALUES);

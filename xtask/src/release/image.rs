@@ -2,7 +2,7 @@
 
 /// The image, by the name it will be published under.
 #[derive(Debug, Clone)]
-pub struct PublishedImage {
+pub(super) struct PublishedImage {
     /// Its name without tag.
     pub repository: String,
     /// Tag.
@@ -13,7 +13,7 @@ pub struct PublishedImage {
 
 impl PublishedImage {
     /// Its name, which no later push can give to something else.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{}:{}@{}", self.repository, self.version, self.digest)
     }
 }

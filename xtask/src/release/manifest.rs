@@ -8,7 +8,7 @@ use harness::root;
 ///
 /// # Errors
 /// When there is not exactly one: then the file has changed, and a person has to look at it.
-pub fn with_line(path: &str, text: &str, before: &str, after: &str) -> anyhow::Result<String> {
+pub(super) fn with_line(path: &str, text: &str, before: &str, after: &str) -> anyhow::Result<String> {
     let count = text.lines().filter(|line| line.trim_start() == before).count();
     if count != 1 {
         let path = root().join(path);

@@ -15,7 +15,7 @@ use harness::terminal::say;
 
 /// Publishes a release, or rehearses that.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: ReleaseAction,
 }
@@ -38,7 +38,7 @@ enum ReleaseAction {
 ///
 /// # Errors
 /// When something cannot be published, or is not what it should be.
-pub fn main(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot prepare the release")?;
     runtime.block_on(async {

@@ -21,7 +21,7 @@ const IMAGE: &str = "image.tar";
 
 /// Writes the image of several architectures, the chart that names it, and install.yaml.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Where it will be pushed: the image as REGISTRY/managed-redis-operator, the chart below REGISTRY/charts
     #[arg(long)]
     registry: String,
@@ -40,7 +40,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When the versions differ, or something cannot be built.
-pub async fn main(arguments: &Arguments) -> anyhow::Result<()> {
+pub(super) async fn main(arguments: &Arguments) -> anyhow::Result<()> {
     let version = version::agreed(arguments.tag.as_deref())?;
     // Registries want lower case, owners on GitHub need not have it.
     let registry = arguments.registry.to_lowercase();
@@ -51,7 +51,7 @@ pub async fn main(arguments: &Arguments) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When something cannot be built.
-pub async fn package(
+pub(super) async fn package(
     registry: &str,
     version: &str,
     archives: &[PathBuf],

@@ -42,7 +42,7 @@ struct Published {
 /// Publishes to a registry on this machine, pulls it all again, and looks whether it fits together. The image of the other
 /// architecture has this machine's program in it: it is there for the index.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Build the program as it is delivered, instead of as tests are
     #[arg(long)]
     release: bool,
@@ -52,7 +52,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When something cannot be published, or is not what it should be.
-pub async fn main(arguments: &Arguments) -> anyhow::Result<()> {
+pub(super) async fn main(arguments: &Arguments) -> anyhow::Result<()> {
     let version = version::agreed(None)?;
     let folder = tempfile::tempdir().with_context(|| format!("cannot create {}", std::env::temp_dir().display()))?;
     step("Building the images");

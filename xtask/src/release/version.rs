@@ -15,7 +15,7 @@ struct Chart {
 ///
 /// # Errors
 /// When they do not, or the chart cannot be read.
-pub fn agreed(tag: Option<&str>) -> anyhow::Result<String> {
+pub(super) fn agreed(tag: Option<&str>) -> anyhow::Result<String> {
     let path = chart::folder().join("Chart.yaml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let Chart { version, app_version } = serde_saphyr::from_str(&text).with_context(|| path.display().to_string())?;

@@ -19,7 +19,7 @@ const FOLDER: &str = ".github/workflows";
 ///
 /// # Errors
 /// When anything is wrong with a file, or actionlint cannot be run.
-pub fn main() -> anyhow::Result<()> {
+pub(crate) fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let program = runtime.context("prepare")?.block_on(assets::ensure(Program::Actionlint))?;
     let files = files()?;

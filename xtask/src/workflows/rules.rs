@@ -17,7 +17,7 @@ const BUILDERS: [&str; 15] = [
 const HIDING: [&str; 4] = ["|| true", "|| :", "set +e", "|| echo"];
 
 /// A workflow, or a file that is used in one, as text and by its name.
-pub struct File<'a> {
+pub(super) struct File<'a> {
     /// Such as `ci.yaml`.
     pub name: &'a str,
     /// All of it.
@@ -25,7 +25,7 @@ pub struct File<'a> {
 }
 
 /// What is wrong with the workflows, each a sentence. `script` gives the text of a file of the repository.
-pub fn findings(files: &[File<'_>], script: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+pub(super) fn findings(files: &[File<'_>], script: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
     let mut workflows = BTreeMap::new();
     let mut found = Vec::new();
     for file in files {
