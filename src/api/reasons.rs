@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-/// Declares the reasons once: the word of a reason is the name of its variant.
+/// Declares the reasons once: the word of a reason is the name of its variant; `needs person` marks those that last until a person acts.
 macro_rules! reasons {
-    ($($(#[$doc:meta])+ $name:ident,)+) => {
+    ($($(#[$doc:meta])+ $name:ident $(needs $person:ident)?,)+) => {
         /// Why a condition has its status, or why an event was published. `docs/conditions.md` has them for users.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
@@ -25,6 +25,16 @@ macro_rules! reasons {
                     $(Self::$name => stringify!($name),)+
                 }
             }
+
+            /// Whether it lasts until a person acts. What lasts is `Stalled`, all else heals by itself.
+            ///
+            /// This is the rule; a case that differs (a ConfigMap that a quota refuses, a request in its final phase) says so itself.
+            #[must_use]
+            pub const fn needs_a_person(self) -> bool {
+                match self {
+                    $(Self::$name => !stringify!($($person)?).is_empty(),)+
+                }
+            }
         }
     };
 }
@@ -36,13 +46,13 @@ reasons! {
     /// The first read of the cloud is under way.
     Observing,
     /// The Secret does not exist, lacks a key, or may not be read.
-    CredentialsNotFound,
+    CredentialsNotFound needs person,
     /// The cloud does not accept the credential.
-    CredentialsRejected,
+    CredentialsRejected needs person,
     /// The credential may not do this.
-    PermissionDenied,
+    PermissionDenied needs person,
     /// The operator has no endpoint for the region or site.
-    UnknownRegion,
+    UnknownRegion needs person,
     /// The cloud asked for fewer requests.
     RateLimited,
     /// The cloud cannot be reached, or fails.
@@ -50,19 +60,19 @@ reasons! {
     /// The cloud answered in a way that its documentation does not describe.
     UnexpectedResponse,
     /// The cloud has no such Redis.
-    ClusterNotFound,
+    ClusterNotFound needs person,
     /// More than one Redis has the name.
-    AmbiguousName,
+    AmbiguousName needs person,
     /// `spec.suspend` is set.
     Suspended,
     /// The last good read is more than three intervals old.
     ObservationStale,
     /// The operator cannot read the object, or its spec has no single target.
-    InvalidObject,
+    InvalidObject needs person,
     /// The RedisClusterRef that the spec names does not exist.
-    ReferenceNotFound,
+    ReferenceNotFound needs person,
     /// The cloud does not offer this for the Redis that is referred to.
-    NotSupported,
+    NotSupported needs person,
     // RedisClusterRef.
     /// The Redis serves.
     Running,
@@ -73,9 +83,9 @@ reasons! {
     /// The cloud names no state, or one that this version does not know.
     UnknownState,
     /// The ConfigMap exists and belongs to another object.
-    ConfigMapNotOwned,
+    ConfigMapNotOwned needs person,
     /// This operator was started without the right to keep ConfigMaps.
-    ConfigMapsDisabled,
+    ConfigMapsDisabled needs person,
     /// The ConfigMap cannot be read or written. Whether a person has to act depends on the cause.
     ConfigMapFailed,
     // RedisParameterSync.
@@ -88,13 +98,13 @@ reasons! {
     /// An application failed; the next attempt has a time.
     BackingOff,
     /// All attempts of a failure episode failed.
-    RetriesExhausted,
+    RetriesExhausted needs person,
     /// The object is about more clusters than one object covers.
-    TooManyClusters,
+    TooManyClusters needs person,
     /// The spec selects no cluster.
     NoClusters,
     /// `spec.clusterSelector` cannot be used.
-    InvalidSelector,
+    InvalidSelector needs person,
     /// No cluster with a parameter group has been read.
     NotRead,
     /// Event: the cloud was asked to apply parameter groups.
@@ -137,25 +147,25 @@ reasons! {
     /// The cloud accepted the flush; the instance is not running again yet.
     Accepted,
     /// The cloud accepted the flush long ago, and the instance does not run.
-    NotRunningAgain,
+    NotRunningAgain needs person,
     /// The cloud accepted the flush and the instance runs again.
     FlushSucceeded,
     /// The cloud refused the flush: it has no such instance.
-    InstanceNotFound,
+    InstanceNotFound needs person,
     /// The cloud refused the flush as it was sent.
-    BadRequest,
+    BadRequest needs person,
     /// `spec.confirm` is not the number of the instance that the reference points to.
-    ConfirmMismatch,
+    ConfirmMismatch needs person,
     /// A request of the same ID has flushed this instance before.
-    AlreadyExecuted,
+    AlreadyExecuted needs person,
     /// The deadline passed and nothing was sent.
-    DeadlineExceeded,
+    DeadlineExceeded needs person,
     /// The operator ended while it was sending; the flush may or may not have been executed.
-    Interrupted,
+    Interrupted needs person,
     /// The status contradicts the claim or itself; the flush may or may not have been executed.
-    StatusLost,
+    StatusLost needs person,
     /// Event: the API server refuses to store the status.
-    WriteRefused,
+    WriteRefused needs person,
     /// Event: the request was deleted after the flush was accepted, so its end is not watched.
     NotWatched,
     /// Event: the request was deleted before anything was sent.
@@ -163,78 +173,6 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether it lasts until a person acts. What lasts is `Stalled`, all else heals by itself.
-    ///
-    /// This is the rule; a case that differs (a ConfigMap that a quota refuses, a request in its final phase) says so itself.
-    #[must_use]
-    pub const fn needs_a_person(self) -> bool {
-        match self {
-            Self::CredentialsNotFound
-            | Self::CredentialsRejected
-            | Self::PermissionDenied
-            | Self::UnknownRegion
-            | Self::ClusterNotFound
-            | Self::AmbiguousName
-            | Self::InvalidObject
-            | Self::ReferenceNotFound
-            | Self::NotSupported
-            | Self::ConfigMapNotOwned
-            | Self::ConfigMapsDisabled
-            | Self::RetriesExhausted
-            | Self::TooManyClusters
-            | Self::InvalidSelector
-            | Self::NotRunningAgain
-            | Self::InstanceNotFound
-            | Self::BadRequest
-            | Self::ConfirmMismatch
-            | Self::AlreadyExecuted
-            | Self::DeadlineExceeded
-            | Self::Interrupted
-            | Self::StatusLost
-            | Self::WriteRefused => true,
-            Self::ObserveSucceeded
-            | Self::Observing
-            | Self::RateLimited
-            | Self::CloudUnavailable
-            | Self::UnexpectedResponse
-            | Self::Suspended
-            | Self::ObservationStale
-            | Self::Running
-            | Self::Progressing
-            | Self::NotRunning
-            | Self::UnknownState
-            | Self::ConfigMapFailed
-            | Self::InSync
-            | Self::Waiting
-            | Self::Applying
-            | Self::BackingOff
-            | Self::NoClusters
-            | Self::NotRead
-            | Self::ParameterApplyRequested
-            | Self::ParameterApplyFailed
-            | Self::ParameterInSync
-            | Self::Queued
-            | Self::ReferenceSuspended
-            | Self::ReferenceNotReady
-            | Self::ReferenceChanged
-            | Self::TargetNotFound
-            | Self::TargetAmbiguous
-            | Self::TargetNotRunning
-            | Self::TargetBusy
-            | Self::ClaimUnavailable
-            | Self::ClaimHeld
-            | Self::ProcessPaused
-            | Self::OperatorStopping
-            | Self::DeadlinePassed
-            | Self::Deleted
-            | Self::Sending
-            | Self::Accepted
-            | Self::FlushSucceeded
-            | Self::NotWatched
-            | Self::Cancelled => false,
-        }
-    }
-
     /// The reason of a condition; none for a word that this version does not know, written by an older or a newer operator.
     #[must_use]
     pub fn of(condition: &Condition) -> Option<Self> {
