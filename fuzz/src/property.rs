@@ -4,9 +4,9 @@
 use peak_alloc::PeakAlloc;
 
 /// What a decoder of a single object may use whatever its input, in bytes: a few lists of 1,024 elements.
-pub(crate) const SINGLE: usize = 4 << 20;
+pub const SINGLE: usize = 4 << 20;
 /// The same for a list, which is kept whole here: more than a thousand entries with all that they can have.
-pub(crate) const LIST: usize = 48 << 20;
+pub const LIST: usize = 48 << 20;
 /// Bytes it may use besides for each byte of its input.
 const FACTOR: usize = 16;
 
@@ -17,7 +17,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 ///
 /// # Panics
 /// When the decoder panics, or uses more memory than it may.
-pub(crate) fn holds(decode: impl FnOnce(&[u8]), allowance: usize, input: &[u8]) {
+pub fn holds(decode: impl FnOnce(&[u8]), allowance: usize, input: &[u8]) {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     decode(input);

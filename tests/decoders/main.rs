@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test helper that fails must fail its test")]
 
+#[expect(unreachable_pub, reason = "the package of the fuzz targets exports it")]
 #[path = "../../fuzz/src/property.rs"]
 mod property;
 
