@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
+use harness::terminal::say;
+
 use super::measure::counter;
 use super::objects;
 use super::plan::BenchPlan;
 use super::report::Figure;
 use super::run::BenchRun;
-use anyhow::Result;
-use harness::terminal::say;
 
 const WITHIN: Duration = Duration::from_secs(600);
 /// Targets of the time to Ready, in seconds, each for up to so many references.

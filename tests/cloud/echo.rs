@@ -1,5 +1,7 @@
 //! A gateway that repeats the request in its answer, in every form: nothing of the credential and of the signature is shown.
 
+use std::sync::{Arc, Mutex};
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -12,7 +14,6 @@ use managed_redis_operator::cloud::HttpCore;
 use managed_redis_operator::cloud::kakao::{KakaoClient, KakaoCredentials};
 use managed_redis_operator::cloud::ncp::{NcpClient, NcpCredentials};
 use serde_json::json;
-use std::sync::{Arc, Mutex};
 
 use crate::support::{REGION, settings};
 

@@ -10,13 +10,14 @@ mod visitors;
 
 use std::time::Duration;
 
+use anyhow::Result;
+use harness::Operator;
+use harness::terminal::say;
+
 use super::measure::{cpu_time, memory};
 use super::plan::BenchPlan;
 use super::report::Figure;
 use super::run::BenchRun;
-use anyhow::Result;
-use harness::Operator;
-use harness::terminal::say;
 
 /// The most memory that a case may take: half of what the chart gives the pod.
 const MOST_MIB: f64 = 128.0;

@@ -1,8 +1,9 @@
+use serde_json::{Value, json};
+
 use super::super::super::error::{CloudError, Executed};
 use super::super::super::transport::decode_bytes;
 use super::*;
 use crate::api::Provider;
-use serde_json::{Value, json};
 
 fn refuse(failure: Failure) -> CloudError {
     failure.into_error(Provider::Ncp, "test", &[])

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::request::StoredRequest;
-use crate::api::cluster_ref::NcpSite;
-use crate::digest;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+
+use super::request::StoredRequest;
+use crate::api::cluster_ref::NcpSite;
+use crate::digest;
 
 /// Label that marks a Lease as a claim; its value is [`CLAIM_KIND`].
 pub(super) const CLAIM_LABEL: &str = "managedredis.dev/claim";

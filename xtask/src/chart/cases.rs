@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use delivery::chart;
+use delivery::helm::{CommandFailed, Helm};
 
 use super::objects::{self, ChartObject};
-use delivery::helm::{CommandFailed, Helm};
 
 /// What the chart renders for a set of values.
 #[derive(Debug)]

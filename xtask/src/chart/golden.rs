@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
+use harness::terminal::say;
 
 use super::cases::folder;
 use super::cases::{self, ChartCase, DEFAULT};
 use super::objects::ChartObject;
-use harness::terminal::say;
 
 /// Compares the renders with the golden ones, or writes these.
 ///

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use delivery::chart::{self, RELEASE};
+use delivery::helm::Helm;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, PostParams};
 use managed_redis_operator::api::{RedisClusterRef, RedisFlushRequest};
@@ -9,7 +10,6 @@ use serde_json::{Value, json};
 use testbed::{ApiServer, User};
 
 use super::release::{self, eventually};
-use delivery::helm::Helm;
 
 /// The tenants' namespace.
 const TENANT: &str = "default";

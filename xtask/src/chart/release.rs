@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use delivery::chart::{self, RELEASE};
+use delivery::helm::{CommandFailed, Helm};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
@@ -14,7 +15,6 @@ use serde_json::{Value, json};
 use testbed::ApiServer;
 
 use crate::generate;
-use delivery::helm::{CommandFailed, Helm};
 
 /// How long the API server may take to act on what it accepted.
 const BOUND: Duration = Duration::from_secs(60);

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use delivery::helm::Helm;
 
 use super::image::PublishedImage;
 use super::manifest::with_line;
-use delivery::helm::Helm;
 
 const VALUES: &str = "values.yaml";
 /// The values of the repository's chart that the published one has otherwise.

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-
-use super::image::PublishedImage;
-use super::manifest::with_line;
-use super::{chart, version};
 use delivery::buildah::Buildah;
 use delivery::helm::Helm;
 use delivery::image::OPERATOR;
 use harness::root;
 use harness::terminal::{say, step};
+
+use super::image::PublishedImage;
+use super::manifest::with_line;
+use super::{chart, version};
 
 /// The manifests that are published, with the image's name in them.
 const INSTALL: &str = "deploy/install.yaml";

@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use delivery::buildah::Buildah;
+use delivery::helm::{Helm, output};
+use delivery::image::{self, OPERATOR, Profile};
+use harness::root;
+use harness::terminal::{say, step};
 use serde_json::Value;
 use testbed::packages::{self, Tool};
 use tokio::process::Command;
@@ -12,11 +17,6 @@ use tokio::process::Command;
 use super::image::PublishedImage;
 use super::package::package;
 use super::version;
-use delivery::buildah::Buildah;
-use delivery::helm::{Helm, output};
-use delivery::image::{self, OPERATOR, Profile};
-use harness::root;
-use harness::terminal::{say, step};
 
 /// Every architecture that a release has, as images call it.
 const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
