@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fake_cloud::{Fault, FaultKind, KakaoCluster, NcpInstance, Operation};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::runtime::wait::{await_condition, conditions::is_deleted};
 use managed_redis_operator::api::RedisClusterRef;
 use managed_redis_operator::controllers::cluster_ref::config_map::object::STALE_SINCE;
@@ -138,6 +138,29 @@ async fn the_one_of_an_earlier_spec_is_removed() {
     until_deleted(&env, &old).await;
     env.merge::<RedisClusterRef>("carts", json!({ "spec": { "connectionConfigMap": null } })).await;
     until_deleted(&env, &new).await;
+}
+
+/// Each name is given up as soon as its ConfigMap is there, which is before the status remembers it.
+#[tokio::test]
+async fn none_is_left_behind_however_soon_its_name_is_given_up() {
+    let env = with_set("map-hasty").await;
+    env.create::<RedisClusterRef>(wanting(kakao("carts", "set-1"), "map-0")).await;
+    env.until("map-0", "it is there", |_: &ConfigMap| true).await;
+    for number in 1..20 {
+        let name = format!("map-{number}");
+        env.merge::<RedisClusterRef>("carts", json!({ "spec": { "connectionConfigMap": { "name": name } } })).await;
+        env.until(&name, "it is there", |_: &ConfigMap| true).await;
+    }
+    env.merge::<RedisClusterRef>("carts", json!({ "spec": { "connectionConfigMap": null } })).await;
+    let is_settled = |reference: &RedisClusterRef| {
+        let status = reference.status.as_ref();
+        status.and_then(|status| status.observed_generation) == reference.metadata.generation
+    };
+    env.until("carts", "it has no ConfigMap any more", is_settled).await;
+    let made = ListParams::default().labels("app.kubernetes.io/managed-by=managed-redis-operator");
+    let left: Vec<String> =
+        env.api::<ConfigMap>().list(&made).await.unwrap().iter().map(|map| map.name_any()).collect();
+    assert_eq!(left, [""; 0]);
 }
 
 #[tokio::test]

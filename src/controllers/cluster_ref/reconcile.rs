@@ -58,7 +58,7 @@ impl Reconcile for RedisClusterRef {
         ctx: Arc<ReferenceContext>,
         _worker: Worker,
     ) -> Result<Outcome, ReconcileError> {
-        let previous = self.status.clone().unwrap_or_default();
+        let previous = previous_status(&ctx, &self).await?;
         let reconciliation = Reconciliation::new(&ctx, &self, &previous);
         let mut observed = match reconciliation.observe().await {
             Ok(observed) => observed,
@@ -96,6 +96,25 @@ impl Kind for RedisClusterRef {
 /// A reference as a subscriber of the inventory.
 fn subscriber(key: &ObjectKey) -> Subscriber {
     Subscriber { kind: SubscriberKind::ClusterRef, key: key.clone() }
+}
+
+/// The status as it is stored. The store may not have seen the last write yet, and by the name of a ConfigMap in it that ConfigMap
+/// is deleted one day: where the spec has another name, the name is read fresh.
+async fn previous_status(
+    ctx: &ReferenceContext,
+    reference: &RedisClusterRef,
+) -> Result<RedisClusterRefStatus, kube::Error> {
+    let mut previous = reference.status.clone().unwrap_or_default();
+    let wanted = reference.spec.connection_config_map.as_ref().map(|wanted| &wanted.name);
+    if ctx.settings.connection_config_maps && previous.connection_config_map.as_ref() != wanted {
+        let key = ObjectKey::of(&reference.metadata);
+        let references: Api<RedisClusterRef> = Api::namespaced(ctx.client.clone(), key.namespace());
+        let latest = references.get_opt(key.name()).await?;
+        if let Some(latest) = latest.filter(|latest| latest.metadata.uid == reference.metadata.uid) {
+            previous.connection_config_map = latest.status.and_then(|status| status.connection_config_map);
+        }
+    }
+    Ok(previous)
 }
 
 /// One reconcile of one reference.
