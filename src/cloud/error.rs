@@ -97,6 +97,22 @@ pub struct CloudError {
 impl std::error::Error for CloudError {}
 
 impl CloudError {
+    /// A failure of which only this is known, for tests; they set what else they need.
+    #[cfg(test)]
+    pub(crate) fn sample(provider: Provider, operation: &'static str, kind: ErrorKind) -> Self {
+        Self {
+            provider,
+            operation,
+            kind,
+            http_status: None,
+            code: None,
+            message: String::new(),
+            trace_id: None,
+            retry_after: None,
+            executed: Executed::No,
+        }
+    }
+
     /// Whether the other one says the same, so that a status that has told this one need not be written anew: numbers, IDs of
     /// requests and times differ from one answer to the next.
     #[must_use]

@@ -74,22 +74,12 @@ impl CircuitBreaker {
 mod tests {
     use super::*;
     use crate::api::Provider;
-    use crate::cloud::Executed;
+    
 
     const INTERVAL: Duration = Duration::from_secs(60);
 
     fn error(kind: ErrorKind) -> CloudError {
-        CloudError {
-            provider: Provider::KakaoCloud,
-            operation: "getCluster",
-            kind,
-            http_status: None,
-            code: None,
-            message: String::new(),
-            trace_id: None,
-            retry_after: None,
-            executed: Executed::No,
-        }
+        CloudError::sample(Provider::KakaoCloud, "getCluster", kind)
     }
 
     /// What comes of reads at these seconds: whether each asks for a list.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::cluster_ref::{ClusterStatus, ParameterGroupStatus};
-use crate::cloud::{ErrorKind, Executed};
+use crate::cloud::ErrorKind;
 use crate::inventory::observation::Observed;
 use crate::inventory::subscriber::{SubscriberKind, Urgency};
 use crate::object_key::ObjectKey;
@@ -34,17 +34,7 @@ fn whole(id: &str) -> Instance {
 }
 
 fn error(kind: ErrorKind) -> CloudError {
-    CloudError {
-        provider: Provider::KakaoCloud,
-        operation: "listClusters",
-        kind,
-        http_status: None,
-        code: None,
-        message: String::new(),
-        trace_id: None,
-        retry_after: None,
-        executed: Executed::No,
-    }
+    CloudError::sample(Provider::KakaoCloud, "listClusters", kind)
 }
 
 fn by_name(name: &str) -> Query {

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::api::Provider;
 use crate::api::cluster_ref::{ClusterStatus, EngineStatus, FlavorStatus, ParameterGroupStatus};
-use crate::cloud::{ErrorKind, Executed};
+use crate::cloud::ErrorKind;
 
 #[path = "snapshot_properties.rs"]
 mod properties;
@@ -49,17 +49,7 @@ fn part(id: &str, name: &str) -> Instance {
 }
 
 fn error(kind: ErrorKind) -> CloudError {
-    CloudError {
-        provider: Provider::KakaoCloud,
-        operation: "listClusters",
-        kind,
-        http_status: Some(503),
-        code: None,
-        message: String::new(),
-        trace_id: None,
-        retry_after: None,
-        executed: Executed::No,
-    }
+    CloudError { http_status: Some(503), ..CloudError::sample(Provider::KakaoCloud, "listClusters", kind) }
 }
 
 fn by_id(id: &str) -> Query {

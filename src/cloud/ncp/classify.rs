@@ -16,7 +16,7 @@ pub enum Layer {
 
 /// What a service's return code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
+enum CodeMeaning {
     NoSuchInstance,
     Busy,
     Authentication,
@@ -26,7 +26,7 @@ enum Reason {
     Unexplained,
 }
 
-impl Reason {
+impl CodeMeaning {
     fn of(code: Option<&str>) -> Self {
         match code {
             Some("5001017") => Self::NoSuchInstance,
@@ -75,11 +75,11 @@ pub fn flush_executed(evidence: Evidence<'_>) -> Executed {
                 | (413, "430")
                 | (429, "400" | "410" | "420")
         ),
-        Evidence::Response { http_status, layer: Layer::Service, code } => match Reason::of(code) {
-            Reason::NoSuchInstance | Reason::Busy | Reason::Authentication => {
+        Evidence::Response { http_status, layer: Layer::Service, code } => match CodeMeaning::of(code) {
+            CodeMeaning::NoSuchInstance | CodeMeaning::Busy | CodeMeaning::Authentication => {
                 matches!(http_status, 200..=299 | 400..=407 | 409..=500)
             }
-            Reason::Internal | Reason::Unexplained => false,
+            CodeMeaning::Internal | CodeMeaning::Unexplained => false,
         },
         Evidence::Response { layer: Layer::Unrecognised, .. } => false,
     };
@@ -105,14 +105,14 @@ fn gateway_kind(http_status: u16, code: Option<&str>) -> ErrorKind {
 }
 
 fn service_kind(http_status: u16, code: Option<&str>) -> ErrorKind {
-    match (Reason::of(code), http_status) {
-        (Reason::NoSuchInstance, _) => ErrorKind::NotFound,
-        (Reason::Busy, _) => ErrorKind::Busy,
-        (Reason::Authentication, _) => ErrorKind::CredentialsRejected,
-        (Reason::Internal, _) => ErrorKind::Unavailable,
+    match (CodeMeaning::of(code), http_status) {
+        (CodeMeaning::NoSuchInstance, _) => ErrorKind::NotFound,
+        (CodeMeaning::Busy, _) => ErrorKind::Busy,
+        (CodeMeaning::Authentication, _) => ErrorKind::CredentialsRejected,
+        (CodeMeaning::Internal, _) => ErrorKind::Unavailable,
         // A refusal in the service's own words, though in words that no page explains.
-        (Reason::Unexplained, 200..=299) => ErrorKind::BadRequest,
-        (Reason::Unexplained, _) => status_kind(http_status),
+        (CodeMeaning::Unexplained, 200..=299) => ErrorKind::BadRequest,
+        (CodeMeaning::Unexplained, _) => status_kind(http_status),
     }
 }
 

@@ -195,15 +195,11 @@ mod tests {
         let stored = serde_json::to_string(&SendOutcome::from(Ok(receipt)).response()).unwrap();
         assert!(stored.len() < 4096, "{} bytes", stored.len());
         let error = CloudError {
-            provider: Provider::Ncp,
-            operation: "flushCloudDBInstance",
-            kind: ErrorKind::Busy,
-            executed: Executed::No,
             http_status: Some(400),
             code: Some(long.clone()),
             message: long.clone(),
             trace_id: Some(long),
-            retry_after: None,
+            ..CloudError::sample(Provider::Ncp, "flushCloudDBInstance", ErrorKind::Busy)
         };
         let stored = serde_json::to_string(&SendOutcome::from(Err(error)).response()).unwrap();
         assert!(stored.len() < 4096, "{} bytes", stored.len());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::api::Provider;
 use crate::api::TargetError;
-use crate::cloud::{CloudError, EndpointMap, EndpointSet, ErrorKind, Executed, SetupError};
+use crate::cloud::{CloudError, EndpointMap, EndpointSet, ErrorKind, SetupError};
 use crate::controllers::problem::Problem;
 
 /// Each message about a Secret with its name.
@@ -48,15 +48,8 @@ pub(in crate::controllers) fn problems() -> Vec<(&'static str, String)> {
 
 fn of_clouds() -> Vec<(&'static str, String)> {
     let error = |kind, message: &str| CloudError {
-        provider: Provider::KakaoCloud,
-        operation: "listClusters",
-        kind,
-        http_status: None,
-        code: None,
         message: message.to_owned(),
-        trace_id: None,
-        retry_after: None,
-        executed: Executed::No,
+        ..CloudError::sample(Provider::KakaoCloud, "listClusters", kind)
     };
     let full = CloudError {
         http_status: Some(401),

@@ -122,17 +122,7 @@ mod tests {
     use crate::api::Provider;
 
     fn error(kind: ErrorKind, http_status: Option<u16>, executed: Executed) -> CloudError {
-        CloudError {
-            provider: Provider::KakaoCloud,
-            operation: "applyParameterGroup",
-            kind,
-            http_status,
-            code: None,
-            message: String::new(),
-            trace_id: None,
-            retry_after: None,
-            executed,
-        }
+        CloudError { http_status, executed, ..CloudError::sample(Provider::KakaoCloud, "applyParameterGroup", kind) }
     }
 
     #[test]

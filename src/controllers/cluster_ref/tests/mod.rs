@@ -17,7 +17,7 @@ use crate::api::cluster_ref::{
 };
 use crate::api::conditions::{READY, RECONCILING, STALLED, SYNCED, find, is_true};
 use crate::api::shared::{LocalRef, SecretRef};
-use crate::cloud::{CloudError, ErrorKind, Executed};
+use crate::cloud::{CloudError, ErrorKind};
 use crate::controllers::problem::Problem;
 use crate::inventory::instance::Instance as Seen;
 use crate::inventory::{Observation, Observed, ObservedInstance};
@@ -80,15 +80,9 @@ fn running(second: i64) -> CloudObservation {
 
 fn failing(observed: Observed, kind: ErrorKind) -> CloudObservation {
     let problem = CloudError {
-        provider: Provider::KakaoCloud,
-        operation: "listClusters",
-        kind,
         http_status: Some(418),
-        code: None,
         message: "why".to_owned(),
-        trace_id: None,
-        retry_after: None,
-        executed: Executed::No,
+        ..CloudError::sample(Provider::KakaoCloud, "listClusters", kind)
     };
     CloudObservation::Read(Observation { observed, problem: Some(Arc::new(problem)), engine: None, refresh_done: true })
 }

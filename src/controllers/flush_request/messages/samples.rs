@@ -53,15 +53,12 @@ fn cache(name: Option<&str>, state: &str) -> ObservedCache {
 
 fn error() -> CloudError {
     CloudError {
-        provider: Provider::Ncp,
-        operation: "flushCloudDBInstance",
-        kind: ErrorKind::Unavailable,
         http_status: Some(503),
         code: Some("900".to_owned()),
         message: "Unexpected error".to_owned(),
         trace_id: Some("7f3a".to_owned()),
-        retry_after: None,
         executed: Executed::Unknown,
+        ..CloudError::sample(Provider::Ncp, "flushCloudDBInstance", ErrorKind::Unavailable)
     }
 }
 

@@ -131,15 +131,12 @@ fn held_by(uid: &str, holder: Holder) -> Session {
 
 fn failure(kind: ErrorKind, maybe_executed: bool) -> SendOutcome {
     SendOutcome::Failed(CloudError {
-        provider: Provider::Ncp,
-        operation: "flushCloudDBInstance",
-        kind,
         executed: if maybe_executed { Executed::Unknown } else { Executed::No },
         http_status: Some(429),
         code: Some("410".to_owned()),
         message: "slow down".to_owned(),
         trace_id: Some("trace-9".to_owned()),
-        retry_after: None,
+        ..CloudError::sample(Provider::Ncp, "flushCloudDBInstance", kind)
     })
 }
 
