@@ -74,7 +74,6 @@ impl CircuitBreaker {
 mod tests {
     use super::*;
     use crate::api::Provider;
-    
 
     const INTERVAL: Duration = Duration::from_secs(60);
 

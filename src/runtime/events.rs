@@ -5,14 +5,12 @@ use std::num::NonZeroU32;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use crate::api::Reason;
-use crate::api::conditions::{self, READY};
 use crate::text;
 
 /// The Events API refuses longer notes.
@@ -99,14 +97,4 @@ async fn publish(recorder: &Recorder, about: &ObjectReference, note: &Note) {
     if let Err(error) = recorder.publish(&event, about).await {
         warn!(reason = %note.reason, %error, "an event could not be published");
     }
-}
-
-/// The event for a change of the Ready condition, if it changed.
-pub(crate) fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Note> {
-    let now = conditions::find(after, READY)?;
-    let same = conditions::find(before, READY).is_some_and(|was| was.status == now.status && was.reason == now.reason);
-    let warning = conditions::find(after, conditions::STALLED).is_some();
-    let reason = Reason::of(now)?;
-    // The moment before the first read comes back is not worth an event.
-    (!same && reason != Reason::Observing).then(|| Note { warning, reason, message: now.message.clone() })
 }

@@ -14,6 +14,7 @@ use super::context::ReferenceContext;
 use super::follower::ReferenceConnection;
 use super::input::{CloudObservation, Input};
 use super::plan::{Plan, plan};
+use super::status::ready_changed;
 use crate::api::conditions::{READY, is_true};
 use crate::api::shared::generation;
 use crate::api::{RedisClusterRef, RedisClusterRefStatus, reconcile_requested_at};
@@ -22,7 +23,6 @@ use crate::controllers::secrets::SecretKey;
 use crate::controllers::subscription;
 use crate::inventory::{Observation, Subscriber, SubscriberKind};
 use crate::object_key::ObjectKey;
-use crate::runtime::events;
 use crate::runtime::reconcile::{Outcome, Reconcile, ReconcileError};
 use crate::runtime::requeue;
 use crate::runtime::stored::Watched;
@@ -285,7 +285,7 @@ impl<'a> Reconciliation<'a> {
             return Ok(Reported::Unchanged);
         }
         self.ctx.statuses.apply::<RedisClusterRef>(&self.reference.metadata, None, status).await?;
-        if let Some(note) = events::ready_changed(&self.previous.conditions, &status.conditions) {
+        if let Some(note) = ready_changed(&self.previous.conditions, &status.conditions) {
             self.ctx.events.publish(self.reference, note);
         }
         Ok(Reported::Written)

@@ -14,6 +14,7 @@ use crate::api::conditions::{self, ConditionStatus, DesiredCondition, READY, REC
 use crate::cloud::state::{StateMeaning, state_meaning};
 use crate::controllers::problem::Problem;
 use crate::inventory::{Observation, Observed};
+use crate::runtime::events::Note;
 use crate::text::one_line;
 
 /// Longest state of a cloud in a sentence, in characters.
@@ -148,4 +149,14 @@ fn is_false(type_: &'static str, reason: Reason, message: impl Into<String>) -> 
 
 fn unknown(type_: &'static str, reason: Reason, message: impl Into<String>) -> DesiredCondition {
     DesiredCondition::new(type_, ConditionStatus::Unknown, reason, message)
+}
+
+/// The event for a change of the Ready condition, if it changed.
+pub(super) fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Note> {
+    let now = conditions::find(after, READY)?;
+    let same = conditions::find(before, READY).is_some_and(|was| was.status == now.status && was.reason == now.reason);
+    let warning = conditions::find(after, STALLED).is_some();
+    let reason = Reason::of(now)?;
+    // The moment before the first read comes back is not worth an event.
+    (!same && reason != Reason::Observing).then(|| Note { warning, reason, message: now.message.clone() })
 }
